@@ -1,0 +1,40 @@
+#pragma once
+
+#include <chrono>
+
+namespace sharder {
+
+// CLOCK_BOOTTIME: monotonic, and it runs on while the machine sleeps. With it a *holder* measures how long its own
+// lease is still valid: a machine that was suspended must not believe in a lease that expired meanwhile.
+struct BootClock {
+  using duration = std::chrono::nanoseconds;
+  using rep = duration::rep;
+  using period = duration::period;
+  using time_point = std::chrono::time_point<BootClock>;
+  static constexpr bool is_steady = true;
+  static time_point now() noexcept;
+};
+
+using BootTime = BootClock::time_point;
+// CLOCK_MONOTONIC: with it an *observer* measures how long it has seen nothing from a lease's holder.
+using SteadyTime = std::chrono::steady_clock::time_point;
+// Wall clock with the resolution of Kubernetes' MicroTime. Only written to objects and compared to what stands in them.
+using WallTime = std::chrono::sys_time<std::chrono::microseconds>;
+
+// The time, so that tests can bring their own. Safe from any thread.
+class Clock {
+ public:
+  virtual ~Clock() = default;
+  virtual WallTime wall() const = 0;
+  virtual SteadyTime steady() const = 0;
+  virtual BootTime boot() const = 0;
+};
+
+class SystemClock final : public Clock {
+ public:
+  WallTime wall() const override;
+  SteadyTime steady() const override;
+  BootTime boot() const override;
+};
+
+}  // namespace sharder

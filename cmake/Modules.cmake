@@ -1,0 +1,38 @@
+# sharder_module(NAME [DEPENDS...]): the library sharder_NAME from NAME/*.cc. Libraries outside the project
+# are linked where NAME/CMakeLists.txt says so.
+function(sharder_module name)
+  file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/${name}/*.cc")
+  if(NOT sources)
+    return()
+  endif()
+  add_library(sharder_${name} STATIC ${sources})
+  target_include_directories(sharder_${name} PUBLIC "${CMAKE_SOURCE_DIR}")
+  foreach(dependency ${ARGN})
+    if(TARGET sharder_${dependency})
+      target_link_libraries(sharder_${name} PUBLIC sharder_${dependency})
+    endif()
+  endforeach()
+  add_subdirectory("${CMAKE_SOURCE_DIR}/${name}" "${CMAKE_BINARY_DIR}/${name}")
+endfunction()
+
+# sharder_unit_test(NAME): the test program test_NAME from tests/unit/NAME/*.cc.
+function(sharder_unit_test name)
+  file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/tests/unit/${name}/*.cc")
+  if(NOT sources)
+    return()
+  endif()
+  add_executable(test_${name} ${sources} "${CMAKE_SOURCE_DIR}/tests/unit/main.cc")
+  target_link_libraries(test_${name} PRIVATE sharder_${name} sharder_test_support doctest::doctest)
+  target_compile_definitions(test_${name} PRIVATE SHARDER_TESTDATA="${CMAKE_SOURCE_DIR}/tests/testdata")
+  add_test(NAME ${name} COMMAND test_${name})
+  set_tests_properties(${name} PROPERTIES TIMEOUT 300)
+endfunction()
+
+# sharder_fuzz_target(NAME MODULE...): the libFuzzer program fuzz_NAME from tests/fuzz/NAME.cc.
+function(sharder_fuzz_target name)
+  add_executable(fuzz_${name} "${CMAKE_SOURCE_DIR}/tests/fuzz/${name}.cc")
+  foreach(module ${ARGN})
+    target_link_libraries(fuzz_${name} PRIVATE sharder_${module})
+  endforeach()
+  target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
+endfunction()

@@ -1,0 +1,62 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+
+namespace sharder::kube {
+
+// A client-go credential plugin (kubeconfig users[].user.exec).
+struct ExecPlugin {
+  std::string command;  // a relative path is relative to the kubeconfig's folder, a bare name is looked up in PATH
+  std::vector<std::string> args;
+  std::vector<std::pair<std::string, std::string>> env;  // added to ours
+  std::string api_version;                               // client.authentication.k8s.io/v1 or v1beta1
+  std::string install_hint;
+  bool provide_cluster_info = false;
+};
+
+// How to reach an API server and who we are there: a plain value.
+struct ClusterConfig {
+  std::string server;   // "https://10.0.0.1:443", a path prefix allowed
+  std::string ca_pem;   // trusted roots; "" with ca_file "": the system's
+  std::string ca_file;  // read again when it changes (in-cluster)
+  bool insecure_skip_tls_verify = false;
+  std::string tls_server_name;  // expected in the certificate instead of the host
+  std::string proxy_url;        // "": HTTPS_PROXY / NO_PROXY of the environment
+
+  std::string client_certificate_pem, client_key_pem;
+  std::string token;
+  std::string token_file;  // wins over token; read again every minute and after a 401
+  std::string username, password;
+  std::optional<ExecPlugin> exec;
+  std::string impersonate_user;
+  std::string impersonate_uid;
+  std::vector<std::string> impersonate_groups;
+  std::vector<std::pair<std::string, std::string>> impersonate_extra;
+
+  std::string source;  // where it came from, for messages: "/root/.kube/config, context kind" or "in-cluster"
+  std::string default_namespace = "default";
+};
+
+// Where to look, in controller-runtime's order: flag, $KUBECONFIG (a list, merged), in-cluster, ~/.kube/config.
+struct ConfigSources {
+  std::string kubeconfig_flag;
+  std::string context;                                                             // "" for the file's current-context
+  std::function<std::optional<std::string>(const std::string& name)> environment;  // default: the process's
+  std::string service_account_dir = "/var/run/secrets/kubernetes.io/serviceaccount";
+  std::string home_dir;  // default: $HOME
+};
+
+// kInvalid: names the file and what is wrong with it.
+Result<ClusterConfig> load_config(const ConfigSources& sources);
+
+// One kubeconfig's text. Relative files are relative to `folder`. "" for the file's current-context.
+Result<ClusterConfig> parse_kubeconfig(std::string_view text, const std::string& folder, const std::string& context);
+
+}  // namespace sharder::kube

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+
+#include "base/clock.h"
+#include "base/guarded.h"
+#include "base/log.h"
+#include "kube/api.h"
+
+namespace sharder::kube {
+
+// Of which object an Event tells.
+struct ObjectReference {
+  std::string api_version;
+  std::string kind;
+  std::string object_namespace;  // "" for cluster-scoped: the Event stands in "default"
+  std::string name;
+  std::string uid;
+  std::string resource_version = {};
+};
+
+enum class EventType { kNormal, kWarning };
+
+// Writes core/v1 Events. The same Event again (object, type, reason, message) raises the count of the first; each
+// object has a budget of 25 Events, refilled by one in 5 minutes. Fire and forget: a failure is logged at debug level.
+// Safe from any thread.
+class EventRecorder {
+ public:
+  // `component`: source of the Events, "controllerring-controller".
+  EventRecorder(Api& api, const Clock& clock, std::string component, Logger log);
+  ~EventRecorder();
+
+  void record(const ObjectReference& object, EventType type, std::string_view reason, std::string_view message);
+
+ private:
+  struct Impl;
+  std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace sharder::kube

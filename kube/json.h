@@ -1,0 +1,16 @@
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string_view>
+
+#include "base/error.h"
+
+namespace sharder::kube {
+
+// The one place where nlohmann's exceptions become a Result. kInvalid: "not valid JSON: ...".
+Result<nlohmann::json> parse_json(std::string_view text);
+
+// The string at `pointer` ("/metadata/name"), or "" when it is absent or no string.
+std::string string_at(const nlohmann::json& object, const char* pointer);
+
+}  // namespace sharder::kube

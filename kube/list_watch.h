@@ -1,0 +1,75 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "kube/api.h"
+#include "kube/resource.h"
+
+namespace sharder::kube {
+
+enum class WatchEventType {
+  kInit,       // a list begins: the objects that are shown until kInitDone are all there are
+  kInitApply,  // one of them
+  kInitDone,   // the list is complete
+  kApply,      // an object was added or changed
+  kDelete,     // an object went, or no longer matches the selector; `object` is its last state
+};
+
+// One step of a list and watch. The view lives until the sink has returned.
+struct WatchEvent {
+  WatchEventType type;
+  std::string_view
+      object;  // JSON; "" for kInit and kInitDone. Items of a list have no kind and apiVersion of their own.
+};
+
+// Receives what a ListWatch sees. All calls come on the API loop.
+class WatchSink {
+ public:
+  virtual ~WatchSink() = default;
+  virtual void on_event(const WatchEvent& event) = 0;
+  // True: a watch is open behind a complete list, what it shows is current. False: it is not (any more); `error` says
+  // why unless the server ended the watch in order. Called on every change, and with false at each failed try again.
+  virtual void on_connection(bool watching, const std::optional<Error>& error) = 0;
+};
+
+struct ListWatchOptions {
+  Resource resource;
+  std::string object_namespace = {};  // "" for all
+  std::string label_selector = {};
+  std::string field_selector = {};
+  bool metadata_only = false;
+  std::size_t page_size = 500;  // of the list; no resourceVersion, so each page is consistent
+  // Ask for the initial list as a stream of events (sendInitialEvents). A server that refuses (400, 422) or ignores it
+  // gets lists in pages instead, from then on.
+  bool stream_list = true;
+  std::chrono::seconds watch_timeout{300};  // asked of the server: drawn between it and twice that
+  std::chrono::seconds idle_timeout{90};    // no byte for so long (a bookmark comes every minute): reconnect
+  std::chrono::milliseconds max_backoff{2000};
+};
+
+// Shows a sink the objects of one resource, now and as they change, until it is stopped. It keeps no object: only where
+// it stands. 410, as a status or as an ERROR event, lists anew; every other failure is retried, with backoff and
+// jitter.
+//
+//   empty ──► listing ──► watching(resourceVersion) ──► (end of stream) ──► watching(newest resourceVersion)
+//               ▲                    │ 410
+//               └──── backing off ◄──┘
+class ListWatch {
+ public:
+  // Begins at once. `api` outlives it; the sink is kept alive until the last call.
+  static std::shared_ptr<ListWatch> start(Api& api, ListWatchOptions options, std::shared_ptr<WatchSink> sink,
+                                          Logger log);
+  virtual ~ListWatch() = default;
+
+  // From any thread. No event is delivered after the API loop has come to it.
+  virtual void stop() = 0;
+};
+
+}  // namespace sharder::kube

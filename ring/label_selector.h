@@ -1,0 +1,29 @@
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace sharder::ring {
+
+enum class SelectorOperator { kIn, kNotIn, kExists, kDoesNotExist };
+
+struct SelectorRequirement {
+  std::string key;
+  SelectorOperator op = SelectorOperator::kIn;
+  std::vector<std::string> values;
+  bool operator==(const SelectorRequirement&) const = default;
+};
+
+// metav1.LabelSelector: a plain value. Empty selects everything.
+struct LabelSelector {
+  std::map<std::string, std::string> match_labels;
+  std::vector<SelectorRequirement> match_expressions;
+  bool operator==(const LabelSelector&) const = default;
+
+  // As the API server decides it: NotIn and DoesNotExist match an object without the label too.
+  bool matches(const std::map<std::string, std::string>& labels) const;
+};
+
+}  // namespace sharder::ring

@@ -1,0 +1,76 @@
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "kube/api.h"
+#include "tests/support/fake_executor.h"
+
+namespace sharder::testing {
+
+// An API server that the test plays: it sees each request and answers when it likes. One thread: the test's; callbacks
+// run inside answer() and fail().
+class FakeApi final : public kube::Api {
+ public:
+  struct Pending {
+    kube::Request request;
+    Callback callback;
+  };
+  struct OpenStream {
+    kube::Request request;
+    std::shared_ptr<kube::StreamSink> sink;
+    bool cancelled = false;
+  };
+
+  explicit FakeApi(FakeExecutor& executor) : executor_(executor) {}
+
+  void send(kube::Request request, Callback callback) override {
+    pending.push_back({std::move(request), std::move(callback)});
+  }
+  std::unique_ptr<kube::Stream> open_stream(kube::Request request, std::shared_ptr<kube::StreamSink> sink) override {
+    streams.push_back(std::make_shared<OpenStream>(std::move(request), std::move(sink)));
+    return std::make_unique<FakeStream>(*this, streams.back());
+  }
+  Executor& loop() override { return executor_; }
+
+  // Answers the oldest request that waits.
+  kube::Request answer(std::string body, int status = 200) {
+    return finish(kube::Response{.status = status, .body = std::move(body)});
+  }
+  kube::Request fail(Error error) { return finish(std::unexpected(std::move(error))); }
+
+  std::deque<Pending> pending;                       // requests without an answer, oldest first
+  std::vector<std::shared_ptr<OpenStream>> streams;  // every stream ever opened, oldest first
+
+ private:
+  class FakeStream final : public kube::Stream {
+   public:
+    FakeStream(FakeApi& api, std::shared_ptr<OpenStream> stream) : api_(api), stream_(std::move(stream)) {}
+    void cancel() override {
+      if (!std::exchange(stream_->cancelled, true)) {
+        api_.executor_.post([stream = stream_] {
+          stream->sink->on_close(Error{.code = ErrorCode::kCancelled, .message = "cancelled"});
+        });
+      }
+    }
+
+   private:
+    FakeApi& api_;
+    std::shared_ptr<OpenStream> stream_;
+  };
+
+  kube::Request finish(Result<kube::Response> result) {
+    Pending first = std::move(pending.front());
+    pending.pop_front();
+    first.callback(std::move(result));
+    return std::move(first.request);
+  }
+
+  FakeExecutor& executor_;
+};
+
+}  // namespace sharder::testing

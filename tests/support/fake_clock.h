@@ -1,0 +1,42 @@
+#pragma once
+
+#include <mutex>
+
+#include "base/clock.h"
+
+namespace sharder::testing {
+
+// A clock that stands still until it is moved. Safe from any thread.
+class FakeClock final : public Clock {
+ public:
+  WallTime wall() const override { return read(wall_); }
+  SteadyTime steady() const override { return read(steady_); }
+  BootTime boot() const override { return read(boot_); }
+
+  // Time passes: all three clocks go on.
+  void advance(std::chrono::nanoseconds by) {
+    std::lock_guard lock(mutex_);
+    wall_ += std::chrono::duration_cast<std::chrono::microseconds>(by);
+    steady_ += by;
+    boot_ += by;
+  }
+  // Somebody sets the wall clock.
+  void set_wall(WallTime wall) {
+    std::lock_guard lock(mutex_);
+    wall_ = wall;
+  }
+
+ private:
+  template <class T>
+  T read(const T& value) const {
+    std::lock_guard lock(mutex_);
+    return value;
+  }
+
+  mutable std::mutex mutex_;
+  WallTime wall_{std::chrono::sys_days(std::chrono::year(2026) / 1 / 1)};
+  SteadyTime steady_{std::chrono::hours(1)};
+  BootTime boot_{std::chrono::hours(1)};
+};
+
+}  // namespace sharder::testing
