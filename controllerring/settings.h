@@ -1,0 +1,54 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+
+#include "ring/label_selector.h"
+#include "ring/names.h"
+
+// Plain values that the configuration file fills (protocol, 7: webhook.config, controller.sharder).
+namespace sharder::controllerring {
+
+// admissionregistration.k8s.io/v1 ServiceReference, already completed: a partly configured service keeps these
+// defaults.
+struct WebhookService {
+  std::string service_namespace{ring::kSystemNamespace};
+  std::string name = "sharder";
+  std::optional<std::int32_t> port;  // absent: left to the API server's default, 443
+  std::string path;                  // "" or a prefix; the ring's webhook path is appended
+  bool operator==(const WebhookService&) const = default;
+};
+
+// How the API server reaches the webhook. `url`, when it is not empty, wins over `service`.
+struct WebhookClientConfig {
+  std::string url;  // "https://host:port/prefix", with or without a trailing "/"; the ring's webhook path is appended
+  WebhookService service;
+  std::string ca_bundle;  // base64 of the PEM roots, as in the manifest; "": somebody else's to inject, never touched
+  bool operator==(const WebhookClientConfig&) const = default;
+};
+
+// What a ring without a namespaceSelector of its own gets (protocol, 2).
+inline ring::LabelSelector default_namespace_selector() {
+  return {.match_labels = {},
+          .match_expressions = {{.key = "kubernetes.io/metadata.name",
+                                 .op = ring::SelectorOperator::kNotIn,
+                                 .values = {"kube-system", std::string(ring::kSystemNamespace)}}}};
+}
+
+// webhook.config of the configuration file.
+struct WebhookSettings {
+  std::map<std::string, std::string> annotations;  // of each MutatingWebhookConfiguration
+  WebhookClientConfig client_config;
+  ring::LabelSelector namespace_selector = default_namespace_selector();
+  bool operator==(const WebhookSettings&) const = default;
+};
+
+struct Settings {
+  WebhookSettings webhook;
+  std::chrono::nanoseconds sync_period = std::chrono::minutes(5);  // controller.sharder.syncPeriod
+};
+
+}  // namespace sharder::controllerring
