@@ -1,0 +1,27 @@
+#include "ring/names.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <string_view>
+
+namespace sharder::ring {
+namespace {
+
+constexpr std::size_t kMaxLabelValueLength = 63;
+
+// Not std::isalnum: that depends on the locale.
+constexpr bool is_alphanumeric(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+
+}  // namespace
+
+bool is_label_value(std::string_view value) {
+  if (value.empty()) {
+    return true;
+  }
+  return value.size() <= kMaxLabelValueLength && is_alphanumeric(value.front()) && is_alphanumeric(value.back()) &&
+         std::ranges::all_of(value, [](char c) { return is_alphanumeric(c) || c == '-' || c == '_' || c == '.'; });
+}
+
+}  // namespace sharder::ring
