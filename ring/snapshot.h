@@ -1,0 +1,53 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ring/controller_ring.h"
+
+// What is known of the rings and their shards beside who owns what (RingSet): plain values. membership/ fills them;
+// the controller of the rings and the metrics read them.
+namespace sharder::ring {
+
+// A shard Lease (protocol, 3). The same name in two namespaces: two of them.
+struct ShardStatus {
+  std::string lease_namespace;
+  std::string name;
+  std::string uid;
+  std::string state;       // the Lease's state label as it stands there: "" when it has none
+  bool available = false;  // by the Lease's data: held by its shard
+  bool operator==(const ShardStatus&) const = default;
+};
+
+// One ControllerRing with all its shard Leases, those that are not in the ring included.
+struct RingStatus {
+  ControllerRing spec;
+  std::string spec_error;  // why the spec cannot be worked with, "" when it can
+  bool deleting = false;   // has a deletionTimestamp
+
+  // As the object's status has them; 0 before the first one.
+  std::int64_t observed_generation = 0;
+  std::int64_t status_shards = 0;
+  std::int64_t status_available_shards = 0;
+
+  std::vector<ShardStatus> shards;  // sorted by namespace and name
+  std::int64_t available_shards = 0;
+  bool operator==(const RingStatus&) const = default;
+};
+
+// All rings at one moment: immutable, safe from any thread. Published with each RingSet and when a state label or a
+// ring's status changes; a bare renewal publishes nothing.
+struct Snapshot {
+  std::map<std::string, std::shared_ptr<const RingStatus>, std::less<>> rings;
+
+  const RingStatus* find(std::string_view name) const {
+    const auto found = rings.find(name);
+    return found == rings.end() ? nullptr : found->second.get();
+  }
+};
+
+}  // namespace sharder::ring
