@@ -16,7 +16,7 @@ class Listener {
   virtual void on_ring_removed(const std::string& ring) = 0;
   // A Lease of the ring appeared or went, or its availability flipped.
   virtual void on_shards_changed(const std::string& ring) = 0;
-  // Alternating, true first. A listener that is added while leading is told so, behind its rings.
+  // Alternating, true first.
   virtual void on_leading(bool leading) = 0;
 };
 

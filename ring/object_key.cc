@@ -1,5 +1,6 @@
 #include "ring/object_key.h"
 
+#include <algorithm>
 #include <string>
 #include <string_view>
 
@@ -22,6 +23,10 @@ std::string_view group_of(std::string_view api_version) {
     return {};
   }
   return api_version.substr(0, slash);
+}
+
+bool is_complete_reference(std::string_view api_version, std::string_view kind, std::string_view name) {
+  return !api_version.empty() && std::ranges::count(api_version, '/') <= 1 && !kind.empty() && !name.empty();
 }
 
 }  // namespace sharder::ring

@@ -57,3 +57,13 @@ TEST_CASE("an apiVersion names its group") {
   CHECK(ring::group_of("apps/") == "apps");
   CHECK(ring::group_of("a/b/c") == "");
 }
+
+// protocol, 9: a malformed controller reference
+TEST_CASE("a controller reference is complete with apiVersion, kind and name") {
+  CHECK(ring::is_complete_reference("apps/v1", "Deployment", "web"));
+  CHECK(ring::is_complete_reference("v1", "Secret", "foo"));
+  CHECK_FALSE(ring::is_complete_reference("", "Deployment", "web"));
+  CHECK_FALSE(ring::is_complete_reference("apps/v1", "", "web"));
+  CHECK_FALSE(ring::is_complete_reference("apps/v1", "Deployment", ""));
+  CHECK_FALSE(ring::is_complete_reference("a/b/c", "Deployment", "web"));
+}

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "ring/ring_set.h"
+#include "webhook/admission_review.h"
+
+namespace sharder::webhook {
+
+// What an answer says. The views live until the next decide() and as long as the RingSet.
+struct Decision {
+  std::string_view message;  // status.message
+  std::string_view warning;  // for the user who sent the object; "" for none
+  std::string_view patch;    // JSON Patch; "" for none
+};
+
+// Decides on admission reviews (protocol, 4, 5 and 9). Pure but for the random part of generated names; reuses its
+// buffers, so that a decision allocates nothing. Owned by one loop.
+class Assigner {
+ public:
+  // 64 random bits a call, each as likely as the other.
+  using Random = std::function<std::uint64_t()>;
+
+  explicit Assigner(Random random) : random_(std::move(random)) {}
+
+  // `review` was decoded for the shard label of `ring_name`. `rings` is null before the first RingSet is published.
+  // A patch adds the shard label (after empty labels where there are none) and, for a main object that is created by
+  // generateName, the name that its key is made of.
+  // Namespace of the key: metadata.namespace, which kube-apiserver has set by then; where it is absent,
+  // request.namespace, except for Namespaces: there kube-apiserver puts the object's own name in it.
+  Decision decide(const AdmissionReview& review, const ring::RingSet* rings, std::string_view ring_name);
+
+ private:
+  Decision assign(const AdmissionReview& review, const ring::RingEntry& entry);
+  Decision not_assigned(std::string_view reason);
+  std::string_view make_name(std::string_view prefix);
+  void write_patch(const AdmissionReview& review, const ring::RingEntry& entry, std::string_view shard,
+                   std::string_view name);
+
+  Random random_;
+  std::string key_;
+  std::string name_;
+  std::string patch_;
+  std::string warning_;
+};
+
+}  // namespace sharder::webhook

@@ -1,0 +1,164 @@
+#include "webhook/handler.h"
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <random>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "base/clock.h"
+#include "base/guarded.h"
+#include "base/log.h"
+#include "http/server.h"
+#include "ring/names.h"
+#include "ring/ring_set.h"
+#include "webhook/admission_review.h"
+#include "webhook/assign.h"
+#include "webhook/metrics.h"
+#include "webhook/review_response.h"
+
+namespace sharder::webhook {
+namespace {
+
+constexpr std::string_view kCountedPrefix = "/webhooks/sharder/";
+
+char to_lower(char c) {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
+
+// Whether the media type is application/json; parameters (charset) may follow.
+bool is_json(std::string_view content_type) {
+  content_type = content_type.substr(0, content_type.find(';'));
+  const auto last = content_type.find_last_not_of(" \t");
+  content_type = content_type.substr(0, last == std::string_view::npos ? 0 : last + 1);
+  return std::ranges::equal(content_type, std::string_view("application/json"), {}, to_lower);
+}
+
+// The ring of /webhooks/sharder/controllerring/<ring>, "" for another path.
+std::string_view ring_of(std::string_view path) {
+  if (!path.starts_with(ring::kWebhookPathPrefix)) {
+    return {};
+  }
+  path.remove_prefix(ring::kWebhookPathPrefix.size());
+  return path.find('/') == std::string_view::npos ? path : std::string_view();
+}
+
+http::Response refuse(int status, std::string_view reason) {
+  http::Response response{.status = status, .body = std::string(reason)};
+  response.body += '\n';
+  return response;
+}
+
+}  // namespace
+
+WebhookHandler::WebhookHandler(const Published<ring::RingSet>& rings, WebhookMetrics& metrics, const Clock& clock,
+                               Logger log, Assigner::Random random, std::size_t max_body_bytes)
+    : rings_(rings),
+      metrics_(metrics),
+      clock_(clock),
+      log_(std::move(log)),
+      decoder_(max_body_bytes),
+      assigner_(std::move(random)),
+      assignments_(metrics) {}
+
+Assigner::Random WebhookHandler::seeded_random() {
+  std::random_device device;
+  std::array<std::uint32_t, 8> seed{};
+  std::ranges::generate(seed, std::ref(device));
+  std::seed_seq sequence(seed.begin(), seed.end());
+  return std::mt19937_64(sequence);
+}
+
+void WebhookHandler::handle(const http::Request& request, http::Reply reply) {
+  if (!request.path.starts_with(kCountedPrefix)) {
+    reply(refuse(404, "there is nothing here"));
+    return;
+  }
+  metrics_.begin_request();
+  const SteadyTime begin = clock_.steady();
+  uid_ = {};
+  http::Response response;
+  try {
+    response = answer(request);
+  } catch (const std::exception& exception) {
+    response = failed(exception.what());
+  } catch (...) {
+    response = failed("unknown exception");
+  }
+  metrics_.end_request(response.status, clock_.steady() - begin);
+  reply(std::move(response));
+}
+
+http::Response WebhookHandler::answer(const http::Request& request) {
+  const std::string_view ring_name = ring_of(request.path);
+  if (ring_name.empty()) {
+    return refuse(404, "there is nothing here");
+  }
+  if (request.method != "POST") {
+    auto response = refuse(405, "only POST is allowed here");
+    response.headers.emplace_back("Allow", "POST");
+    return response;
+  }
+  if (!is_json(request.content_type)) {
+    return refuse(415, "the content type must be application/json");
+  }
+  return review(ring_name, request.body);
+}
+
+http::Response WebhookHandler::review(std::string_view ring_name, std::string_view body) {
+  const ring::RingSet* rings = newest_rings();
+  const ring::RingEntry* entry = rings == nullptr ? nullptr : rings->find(ring_name);
+  // Without a ring the label does not matter: nothing is decided by it.
+  const auto review = decoder_.decode(body, entry == nullptr ? std::string_view() : entry->shard_label());
+  if (!review) {
+    log_.debug("no admission review", {{"ring", ring_name}, {"error", review.error().message}});
+    return refuse(400, "not an AdmissionReview: " + review.error().message);
+  }
+  uid_ = review->uid;
+  const Decision decision = assigner_.decide(*review, rings, ring_name);
+  if (!decision.warning.empty()) {
+    metrics_.count_warning();
+  }
+  if (!decision.patch.empty() && !review->dry_run) {
+    assignments_.count(ring_name, review->group, review->resource);
+  }
+  if (log_.enabled(LogLevel::kDebug)) {
+    log_.debug("admission review answered",
+               {{"ring", ring_name}, {"uid", uid_}, {"resource", review->resource}, {"answer", decision.message}});
+  }
+  return allow(decision);
+}
+
+http::Response WebhookHandler::allow(const Decision& decision) const {
+  http::Response response{.content_type = "application/json", .body = {}};
+  write_review_response(response.body, uid_, decision);
+  return response;
+}
+
+http::Response WebhookHandler::failed(std::string_view what) {
+  metrics_.count_panic();
+  log_.error("admission review failed", {{"error", what}});
+  if (uid_.empty()) {
+    return refuse(500, "internal error");
+  }
+  metrics_.count_warning();
+  return allow({.message = "object cannot be assigned",
+                .warning = "sharder: the object gets no shard: internal error",
+                .patch = {}});
+}
+
+const ring::RingSet* WebhookHandler::newest_rings() {
+  const ring::RingSet* rings = rings_.get().get();
+  if (rings != nullptr && rings->version != rings_version_) {
+    assignments_.keep_only(*rings);
+    rings_version_ = rings->version;
+  }
+  return rings;
+}
+
+}  // namespace sharder::webhook

@@ -1,0 +1,152 @@
+#include "webhook/json_text.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace sharder::webhook {
+namespace {
+
+bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
+
+// The value of four hexadecimal digits, or -1. Reads no further than the first character that is none.
+int code_unit(const char* digits) {
+  int value = 0;
+  for (int i = 0; i < 4; ++i) {
+    const char c = digits[i];
+    if (is_digit(c)) {
+      value = value * 16 + (c - '0');
+    } else if (c >= 'a' && c <= 'f') {
+      value = value * 16 + (c - 'a' + 10);
+    } else if (c >= 'A' && c <= 'F') {
+      value = value * 16 + (c - 'A' + 10);
+    } else {
+      return -1;
+    }
+  }
+  return value;
+}
+
+// Moves `text` from behind a backslash to behind the escape; false when it is none.
+bool pass_escape(const char*& text) {
+  static constexpr std::string_view kSimple = "\"\\/bfnrt";
+  const char kind = *text++;
+  if (kind != 'u') {
+    return kSimple.find(kind) != std::string_view::npos;
+  }
+  const int first = code_unit(text);
+  if (first < 0) {
+    return false;
+  }
+  text += 4;
+  if (first < 0xd800 || first > 0xdfff) {
+    return true;
+  }
+  if (first > 0xdbff || text[0] != '\\' || text[1] != 'u') {
+    return false;  // a low surrogate without a high one, or the other way round
+  }
+  const int second = code_unit(text + 2);
+  text += 6;
+  return second >= 0xdc00 && second <= 0xdfff;
+}
+
+std::size_t count_digits(std::string_view text, std::size_t begin) {
+  std::size_t end = begin;
+  while (end < text.size() && is_digit(text[end])) {
+    ++end;
+  }
+  return end - begin;
+}
+
+}  // namespace
+
+Escapes check_escapes(const char* text) {
+  Escapes result = Escapes::kNone;
+  while (*text != '"') {
+    if (*text++ == '\\') {
+      if (!pass_escape(text)) {
+        return Escapes::kInvalid;
+      }
+      result = Escapes::kValid;
+    }
+  }
+  return result;
+}
+
+bool is_number(std::string_view text) {
+  std::size_t at = text.starts_with('-') ? 1 : 0;
+  const std::size_t whole = count_digits(text, at);
+  if (whole == 0 || (whole > 1 && text[at] == '0')) {
+    return false;
+  }
+  at += whole;
+  if (at < text.size() && text[at] == '.') {
+    const std::size_t fraction = count_digits(text, at + 1);
+    if (fraction == 0) {
+      return false;
+    }
+    at += 1 + fraction;
+  }
+  if (at < text.size() && (text[at] == 'e' || text[at] == 'E')) {
+    ++at;
+    if (at < text.size() && (text[at] == '+' || text[at] == '-')) {
+      ++at;
+    }
+    const std::size_t exponent = count_digits(text, at);
+    if (exponent == 0) {
+      return false;
+    }
+    at += exponent;
+  }
+  return at == text.size();
+}
+
+void append_json_string(std::string& out, std::string_view text) {
+  static constexpr std::string_view kHex = "0123456789abcdef";
+  out += '"';
+  for (const char c : text) {
+    if (c == '"' || c == '\\') {
+      out += '\\';
+      out += c;
+    } else if (static_cast<unsigned char>(c) < 0x20) {
+      out += "\\u00";
+      out += kHex[static_cast<unsigned char>(c) >> 4];
+      out += kHex[static_cast<unsigned char>(c) & 15];
+    } else {
+      out += c;
+    }
+  }
+  out += '"';
+}
+
+void append_pointer_token(std::string& out, std::string_view key) {
+  for (const char c : key) {
+    if (c == '~') {
+      out += "~0";
+    } else if (c == '/') {
+      out += "~1";
+    } else {
+      out += c;
+    }
+  }
+}
+
+void append_base64(std::string& out, std::string_view bytes) {
+  static constexpr std::string_view kDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  const auto byte = [&](std::size_t i) {
+    return i < bytes.size() ? static_cast<std::uint32_t>(static_cast<unsigned char>(bytes[i])) : 0U;
+  };
+  for (std::size_t i = 0; i < bytes.size(); i += 3) {
+    const std::uint32_t group = byte(i) << 16 | byte(i + 1) << 8 | byte(i + 2);
+    const std::size_t digits = std::min<std::size_t>(bytes.size() - i, 3) + 1;
+    for (std::size_t digit = 0; digit < 4; ++digit) {
+      out += digit < digits ? kDigits[group >> (18 - 6 * digit) & 63] : '=';
+    }
+  }
+}
+
+}  // namespace sharder::webhook

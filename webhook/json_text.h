@@ -1,0 +1,26 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+// Small pieces of JSON (RFC 8259), of its pointers (RFC 6901) and of base64, without allocation.
+namespace sharder::webhook {
+
+// Whether the JSON string that begins at `text`, behind its opening quote, has escapes, and whether all of them are
+// valid: known ones, four hexadecimal digits, surrogates in pairs. The string must be closed.
+enum class Escapes { kNone, kValid, kInvalid };
+Escapes check_escapes(const char* text);
+
+// Whether `text` is a JSON number, of any size.
+bool is_number(std::string_view text);
+
+// Appends `text` as a JSON string, quotes included. `text` is UTF-8.
+void append_json_string(std::string& out, std::string_view text);
+
+// Appends `key` as one reference token of a JSON pointer ("a/b" is "a~1b").
+void append_pointer_token(std::string& out, std::string_view key);
+
+// Appends `bytes` in base64 with padding (RFC 4648, 4).
+void append_base64(std::string& out, std::string_view bytes);
+
+}  // namespace sharder::webhook

@@ -1,0 +1,36 @@
+#include "webhook/review_response.h"
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+#include "webhook/assign.h"
+#include "webhook/json_text.h"
+
+namespace sharder::webhook {
+
+void write_review_response(std::string& out, std::string_view uid, const Decision& decision) {
+  constexpr std::size_t kFrame = 256;  // everything that is always there, with some room
+  out.clear();
+  out.reserve(kFrame + uid.size() + decision.message.size() + 2 * decision.warning.size() +
+              4 * (decision.patch.size() + 2) / 3);
+  out += R"({"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","response":{"uid":")";
+  out += uid;
+  out += R"(","allowed":true)";
+  if (!decision.patch.empty()) {
+    out += R"(,"patchType":"JSONPatch","patch":")";
+    append_base64(out, decision.patch);
+    out += '"';
+  }
+  out += R"(,"status":{"code":200,"message":)";
+  append_json_string(out, decision.message);
+  out += '}';
+  if (!decision.warning.empty()) {
+    out += R"(,"warnings":[)";
+    append_json_string(out, decision.warning);
+    out += ']';
+  }
+  out += "}}";
+}
+
+}  // namespace sharder::webhook
