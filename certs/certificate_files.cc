@@ -1,0 +1,151 @@
+#include "certs/certificate_files.h"
+
+#include <prometheus/counter.h>
+#include <prometheus/gauge.h>
+#include <prometheus/registry.h>
+
+#include <system_error>
+#include <utility>
+
+#include "base/read_file.h"
+#include "base/rfc3339.h"
+#include "certs/x509.h"
+
+namespace sharder::certs {
+namespace {
+
+double unix_seconds(WallTime time) {
+  return std::chrono::duration<double>(time.time_since_epoch()).count();
+}
+
+Result<TlsIdentity> read_identity(const std::filesystem::path& certificate, const std::filesystem::path& key) {
+  auto chain_pem = read_file(certificate);
+  if (!chain_pem) {
+    return std::unexpected(std::move(chain_pem.error()));
+  }
+  auto key_pem = read_file(key);
+  if (!key_pem) {
+    return std::unexpected(std::move(key_pem.error()));
+  }
+  return make_identity(std::move(*chain_pem), std::move(*key_pem),
+                       {.certificate = certificate.string(), .key = key.string()});
+}
+
+}  // namespace
+
+// Handles into the registry, which adds a family that it has already only once: two servers share the counters.
+struct CertificateFiles::Metrics {
+  Metrics(prometheus::Registry& registry, const std::string& server)
+      : expiry(prometheus::BuildGauge()
+                   .Name("controller_sharding_certificate_expiry_timestamp_seconds")
+                   .Help("When the certificate that the server shows expires, in seconds since the epoch.")
+                   .Register(registry)
+                   .Add({{"server", server}})),
+        reads(prometheus::BuildCounter()
+                  .Name("certwatcher_read_certificate_total")
+                  .Help("Readings of certificate files.")
+                  .Register(registry)
+                  .Add({})),
+        errors(prometheus::BuildCounter()
+                   .Name("certwatcher_read_certificate_errors_total")
+                   .Help("Readings of certificate files that gave no good pair.")
+                   .Register(registry)
+                   .Add({})) {}
+
+  prometheus::Gauge& expiry;
+  prometheus::Counter& reads;
+  prometheus::Counter& errors;
+};
+
+CertificateFiles::CertificateFiles(CertificateFilesOptions options, const Clock& clock, prometheus::Registry& registry,
+                                   Logger log)
+    : options_(std::move(options)),
+      clock_(clock),
+      log_(log.named("certs").with({{"server", options_.server}})),
+      metrics_(std::make_unique<Metrics>(registry, options_.server)),
+      retry_({.initial = options_.retry, .max = options_.check_every}) {}
+
+CertificateFiles::~CertificateFiles() = default;
+
+bool CertificateFiles::present(const CertificateFilesOptions& options) {
+  std::error_code ignored;
+  return std::filesystem::exists(options.folder / options.certificate_name, ignored) &&
+         std::filesystem::exists(options.folder / options.key_name, ignored);
+}
+
+Result<void> CertificateFiles::start() {
+  auto pair = read_pair();
+  if (!pair) {
+    pair = read_pair();  // once more: the two files may just have been swapped between the two readings
+  }
+  if (!pair) {
+    return std::unexpected(std::move(pair.error()));
+  }
+  publish(std::move(*pair));
+  warn_when_expired();
+  watch_.emplace(options_.folder, "certs-" + options_.server, [this] { return check(); }, log_);
+  return {};
+}
+
+Result<TlsIdentity> CertificateFiles::read_pair() {
+  metrics_->reads.Increment();
+  auto pair = read_identity(options_.folder / options_.certificate_name, options_.folder / options_.key_name);
+  if (!pair) {
+    metrics_->errors.Increment();
+  }
+  return pair;
+}
+
+void CertificateFiles::publish(TlsIdentity pair) {
+  current_ = std::make_shared<const TlsIdentity>(std::move(pair));
+  identity_.publish(current_);
+  metrics_->expiry.Set(unix_seconds(current_->not_after));
+  expiry_reported_ = false;
+  log_.info("certificate loaded",
+            {{"folder", options_.folder.string()}, {"not_after", format_time(current_->not_after)}});
+}
+
+void CertificateFiles::warn_when_expired() {
+  if (!expiry_reported_ && clock_.wall() >= current_->not_after) {
+    expiry_reported_ = true;
+    log_.warn("certificate has expired, clients will refuse it", {{"folder", options_.folder.string()}});
+  }
+}
+
+std::chrono::milliseconds CertificateFiles::check() {
+  auto pair = read_pair();
+  const bool good = pair.has_value();
+  if (good) {
+    on_good_pair(std::move(*pair));
+  } else {
+    on_failure(pair.error());
+  }
+  warn_when_expired();
+  return good ? options_.check_every : retry_.next();
+}
+
+void CertificateFiles::on_good_pair(TlsIdentity pair) {
+  retry_.reset();
+  failure_.clear();
+  if (pair.certificate_chain_pem != current_->certificate_chain_pem ||
+      pair.private_key_pem != current_->private_key_pem) {
+    publish(std::move(pair));
+  } else if (failure_reported_) {
+    log_.info("certificate files are good again", {{"folder", options_.folder.string()}});
+  }
+  failure_reported_ = false;
+}
+
+void CertificateFiles::on_failure(const Error& error) {
+  if (error.message != failure_) {
+    // A swap of two files that is under way looks like this, too.
+    failure_ = error.message;
+    failure_reported_ = false;
+    retry_.reset();
+  } else if (!failure_reported_) {
+    failure_reported_ = true;
+    log_.warn("certificate not reloaded, the old one stays", {{"error", error.message}});
+  }
+}
+
+}  // namespace sharder::certs

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <chrono>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <thread>
+
+#include "base/log.h"
+
+namespace sharder::certs {
+
+// Calls a function again and again on a thread of its own: at once, whenever something in the folder changes (inotify),
+// and when the pause that it asked for last has passed, because there is no inotify on some file systems, and none for
+// what lies behind symbolic links. The folder need not exist, or may be replaced: it is watched from the next call on.
+// Every call sees all that was changed before it began. The destructor waits for a call that is under way.
+class FolderWatch {
+ public:
+  // Returns the longest pause until the next call.
+  using Check = std::function<std::chrono::milliseconds()>;
+
+  FolderWatch(std::filesystem::path folder, std::string thread_name, Check check, Logger log);
+  ~FolderWatch();
+  FolderWatch(const FolderWatch&) = delete;
+  FolderWatch& operator=(const FolderWatch&) = delete;
+
+ private:
+  class Notifier;
+  void run(const std::stop_token& stop);
+
+  const std::filesystem::path folder_;
+  const std::string thread_name_;
+  const Check check_;
+  Logger log_;
+  const int stop_event_;  // an eventfd, readable once the thread must end
+  std::jthread thread_;
+};
+
+}  // namespace sharder::certs

@@ -1,0 +1,101 @@
+#include "certs/x509.h"
+
+#include <doctest/doctest.h>
+
+#include "tests/support/test_certificate.h"
+
+// docs/design.md, section 7: a pair that cannot serve is refused before a listener sees it.
+namespace {
+
+using namespace sharder;
+using namespace sharder::certs;
+using sharder::testing::TestCa;
+using sharder::testing::TestCertificate;
+using sharder::testing::TestKey;
+
+const PairNames kNames{.certificate = "tls.crt", .key = "tls.key"};
+
+std::string encrypted_key() {
+  const sharder::testing::detail::KeyPtr key(EVP_EC_gen("P-256"));
+  return sharder::testing::detail::to_pem([&](BIO* bio) {
+    return PEM_write_bio_PrivateKey(bio, key.get(), EVP_aes_128_cbc(), reinterpret_cast<const unsigned char*>("secret"),
+                                    6, nullptr, nullptr);
+  });
+}
+
+TestCertificate weak_pair() {
+  const sharder::testing::detail::KeyPtr key(EVP_RSA_gen(1024));
+  const auto certificate = sharder::testing::detail::make_certificate(key.get(), {});
+  sharder::testing::detail::sign(certificate.get(), X509_get_subject_name(certificate.get()), key.get());
+  return {.certificate_pem = sharder::testing::detail::certificate_pem(certificate.get()),
+          .private_key_pem = sharder::testing::detail::key_pem(key.get())};
+}
+
+TEST_CASE("a chain with its key is an identity, and it knows when it expires") {
+  const TestCa ca;
+  for (const TestKey key : {TestKey::kEcdsaP256, TestKey::kRsa2048}) {
+    const TestCertificate pair = ca.issue({.valid_for = std::chrono::hours(2), .key = key});
+    const std::string chain = pair.certificate_pem + ca.certificate_pem();
+    const auto identity = make_identity(chain, pair.private_key_pem, kNames);
+    REQUIRE(identity);
+    CHECK(identity->certificate_chain_pem == chain);
+    CHECK(identity->private_key_pem == pair.private_key_pem);
+    const auto left = identity->not_after - SystemClock().wall();
+    CHECK(left > std::chrono::minutes(115));
+    CHECK(left <= std::chrono::hours(2));
+  }
+}
+
+TEST_CASE("an expired leaf is still an identity") {
+  const TestCertificate pair = TestCa().issue({.valid_for = std::chrono::seconds(-10)});
+  const auto identity = make_identity(pair.certificate_pem, pair.private_key_pem, kNames);
+  REQUIRE(identity);
+  CHECK(identity->not_after < SystemClock().wall());
+}
+
+TEST_CASE("a pair that cannot serve is refused with the name of the half that is wrong") {
+  const TestCa ca;
+  const TestCertificate pair = ca.issue();
+  const TestCertificate other = ca.issue();
+  const TestCertificate weak = weak_pair();
+  const std::string garbled = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+  const std::string garbled_key = "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n";
+  struct Case {
+    std::string chain, key, message;
+  };
+  const Case cases[] = {
+      {"", pair.private_key_pem, "tls.crt: holds no PEM certificate"},
+      {"hello", pair.private_key_pem, "tls.crt: holds no PEM certificate"},
+      {pair.private_key_pem, pair.private_key_pem, "tls.crt: holds no PEM certificate"},
+      {garbled, pair.private_key_pem, "tls.crt: certificate 1 does not parse: "},
+      {pair.certificate_pem + garbled, pair.private_key_pem, "tls.crt: certificate 2 does not parse: "},
+      {pair.certificate_pem.substr(0, pair.certificate_pem.size() / 2), pair.private_key_pem,
+       "tls.crt: certificate 1 does not parse: "},
+      {pair.certificate_pem, "", "tls.key: holds no PEM private key"},
+      {pair.certificate_pem, pair.certificate_pem, "tls.key: holds no PEM private key"},
+      {pair.certificate_pem, garbled_key, "tls.key: the private key does not parse: "},
+      {pair.certificate_pem, encrypted_key(), "tls.key: the private key is encrypted, which is not supported"},
+      {pair.certificate_pem, other.private_key_pem,
+       "tls.key: the private key does not belong to the certificate in tls.crt"},
+      {weak.certificate_pem, weak.private_key_pem, "tls.crt: cannot serve this certificate: "},
+      {pair.certificate_pem + weak.certificate_pem, pair.private_key_pem, "tls.crt: cannot serve this chain: "},
+  };
+  for (const Case& c : cases) {
+    CAPTURE(c.message);
+    const auto identity = make_identity(c.chain, c.key, kNames);
+    REQUIRE_FALSE(identity);
+    CHECK(identity.error().code == ErrorCode::kInvalid);
+    INFO(identity.error().message);
+    CHECK(identity.error().message.starts_with(c.message));
+  }
+}
+
+TEST_CASE("roots are one PEM certificate or more, and all of them parse") {
+  const TestCa first, second;
+  CHECK(check_roots(first.certificate_pem()));
+  CHECK(check_roots("# a comment\n" + first.certificate_pem() + "\n" + second.certificate_pem()));
+  CHECK(check_roots("").error().message == "holds no PEM certificate");
+  CHECK_FALSE(check_roots(first.certificate_pem() + "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"));
+}
+
+}  // namespace
