@@ -19,22 +19,25 @@ struct ExecPlugin {
   std::string api_version;                               // client.authentication.k8s.io/v1 or v1beta1
   std::string install_hint;
   bool provide_cluster_info = false;
+  // JSON for the plugin, from the cluster's extension client.authentication.k8s.io/exec; "" for none.
+  std::string cluster_extension;
 };
 
 // How to reach an API server and who we are there: a plain value.
 struct ClusterConfig {
   std::string server;   // "https://10.0.0.1:443", a path prefix allowed
   std::string ca_pem;   // trusted roots; "" with ca_file "": the system's
-  std::string ca_file;  // read again when it changes (in-cluster)
+  std::string ca_file;  // where ca_pem is from: read again when it changes
   bool insecure_skip_tls_verify = false;
   std::string tls_server_name;  // expected in the certificate instead of the host
   std::string proxy_url;        // "": HTTPS_PROXY / NO_PROXY of the environment
 
   std::string client_certificate_pem, client_key_pem;
+  std::string client_certificate_file, client_key_file;  // where they are from: read again when they change
   std::string token;
   std::string token_file;  // wins over token; read again every minute and after a 401
   std::string username, password;
-  std::optional<ExecPlugin> exec;
+  std::optional<ExecPlugin> exec;  // not used beside a token, user name or client certificate, as in client-go
   std::string impersonate_user;
   std::string impersonate_uid;
   std::vector<std::string> impersonate_groups;

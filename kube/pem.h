@@ -1,0 +1,22 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "base/error.h"
+
+// Checks of PEM texts before they reach libcurl, whose messages name neither file nor reason.
+namespace sharder::kube {
+
+// kInvalid: "no certificate in it", "certificate 2 is damaged".
+Result<void> check_certificates(std::string_view pem);
+
+// A chain (leaf first) and the private key of its leaf. kInvalid: "no certificate in it", "the private key is
+// encrypted", "no private key in it", "certificate and key do not match". Never asks for a passphrase.
+Result<void> check_key_pair(std::string_view certificate_pem, std::string_view key_pem);
+
+// Standard base64 with padding; line breaks and blanks are skipped. kInvalid: "not valid base64".
+Result<std::string> decode_base64(std::string_view text);
+std::string encode_base64(std::string_view bytes);
+
+}  // namespace sharder::kube
