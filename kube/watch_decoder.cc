@@ -1,0 +1,357 @@
+#include "kube/watch_decoder.h"
+
+#include <simdjson.h>
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "kube/json.h"
+#include "kube/status.h"
+
+namespace sharder::kube {
+
+namespace {
+
+namespace ondemand = simdjson::ondemand;
+using simdjson::error_code;
+
+// What a decoder keeps between events; most objects are far smaller.
+constexpr std::size_t kKeptBytes = std::size_t{256} << 10;
+
+constexpr std::string_view kInitialEventsEnd = "k8s.io/initial-events-end";
+
+std::string_view trim_end(std::string_view text) {
+  const auto last = text.find_last_not_of(" \t\r\n");
+  return text.substr(0, last + 1);
+}
+
+// Calls `each(key, value)` for each field of an object until it fails. simdjson's own lookups cost a pass over the
+// object for each key and take the first of duplicate keys; like this it is one pass, and the last one counts, as in
+// every other JSON library of Kubernetes.
+template <class Each>
+error_code for_each_field(ondemand::object& object, Each each) {
+  for (auto next : object) {
+    ondemand::field field;
+    if (const auto error = std::move(next).get(field)) {
+      return error;
+    }
+    std::string_view key;
+    if (const auto error = field.unescaped_key().get(key)) {
+      return error;
+    }
+    if (const error_code error = each(key, field.value())) {
+      return error;
+    }
+  }
+  return simdjson::SUCCESS;
+}
+
+// As above, of a value that should be an object; null is an object without fields.
+template <class Each>
+error_code for_each_field(ondemand::value value, Each each) {
+  bool is_null = false;
+  if (const auto error = value.is_null().get(is_null); error || is_null) {
+    return error;
+  }
+  ondemand::object object;
+  if (const auto error = value.get_object().get(object)) {
+    return error;
+  }
+  return for_each_field(object, each);
+}
+
+error_code raw_text(ondemand::object& object, std::string_view& text) {
+  const auto error = object.raw_json().get(text);
+  text = trim_end(text);  // simdjson's view reaches to the next bracket or comma
+  return error;
+}
+
+// Nothing but white space may follow what was read.
+error_code expect_end(ondemand::document& document) {
+  return document.current_location().error() == simdjson::OUT_OF_BOUNDS ? simdjson::SUCCESS
+                                                                        : simdjson::TRAILING_CONTENT;
+}
+
+simdjson::padded_string_view padded(std::string& text) {
+  text.reserve(text.size() + simdjson::SIMDJSON_PADDING);
+  return simdjson::padded_string_view(text.data(), text.size(), text.capacity());
+}
+
+error_code read_items(ondemand::value value, std::vector<std::string_view>& items) {
+  items.clear();
+  bool is_null = false;  // how Go writes an empty list that nobody made
+  if (const auto error = value.is_null().get(is_null); error || is_null) {
+    return error;
+  }
+  ondemand::array array;
+  if (const auto error = value.get_array().get(array)) {
+    return error;
+  }
+  for (auto next : array) {
+    ondemand::object object;
+    if (const auto error = next.get_object().get(object)) {
+      return error;
+    }
+    if (const error_code error = raw_text(object, items.emplace_back())) {
+      return error;
+    }
+  }
+  return simdjson::SUCCESS;
+}
+
+// metadata.resourceVersion and metadata.continue
+error_code read_list_metadata(ondemand::value value, ListPage& page) {
+  return for_each_field(value, [&](std::string_view key, ondemand::value field) -> error_code {
+    if (key != "resourceVersion" && key != "continue") {
+      return simdjson::SUCCESS;
+    }
+    std::string_view text;
+    if (const auto error = field.get_string().get(text)) {
+      return error;
+    }
+    (key == "continue" ? page.continue_token : page.resource_version) = text;
+    return simdjson::SUCCESS;
+  });
+}
+
+error_code read_list(simdjson::padded_string_view text, ListPage& page, bool& has_items) {
+  ondemand::parser parser;
+  ondemand::document document;
+  if (const auto error = parser.iterate(text).get(document)) {
+    return error;
+  }
+  ondemand::object list;
+  if (const auto error = document.get_object().get(list)) {
+    return error;
+  }
+  const error_code error = for_each_field(list, [&](std::string_view key, ondemand::value field) -> error_code {
+    if (key == "metadata") {
+      return read_list_metadata(field, page);
+    }
+    if (key == "items") {
+      has_items = true;
+      return read_items(field, page.items);
+    }
+    return simdjson::SUCCESS;
+  });
+  return error ? error : expect_end(document);
+}
+
+// One event as it stands in the stream.
+struct RawEvent {
+  std::string_view type;
+  std::string_view object;
+  std::string_view resource_version;
+  bool initial_events_end = false;
+};
+
+error_code read_annotations(ondemand::value value, RawEvent& event) {
+  return for_each_field(value, [&](std::string_view key, ondemand::value field) -> error_code {
+    if (key != kInitialEventsEnd) {
+      return simdjson::SUCCESS;
+    }
+    std::string_view text;
+    const auto error = field.get_string().get(text);
+    event.initial_events_end = text == "true";
+    return error;
+  });
+}
+
+error_code read_object_metadata(ondemand::value value, RawEvent& event) {
+  return for_each_field(value, [&](std::string_view key, ondemand::value field) -> error_code {
+    if (key == "resourceVersion") {
+      return field.get_string().get(event.resource_version);
+    }
+    // Objects' own annotations can be long: they are skipped where the type is known not to be BOOKMARK.
+    if (key == "annotations" && (event.type.empty() || event.type == "BOOKMARK")) {
+      return read_annotations(field, event);
+    }
+    return simdjson::SUCCESS;
+  });
+}
+
+error_code read_object(ondemand::value value, RawEvent& event) {
+  event.resource_version = {};
+  event.initial_events_end = false;
+  ondemand::object object;
+  if (const auto error = value.get_object().get(object)) {
+    return error;
+  }
+  if (const error_code error = raw_text(object, event.object)) {
+    return error;
+  }
+  if (const auto error = object.reset().error()) {
+    return error;
+  }
+  return for_each_field(object, [&](std::string_view key, ondemand::value field) -> error_code {
+    return key == "metadata" ? read_object_metadata(field, event) : simdjson::SUCCESS;
+  });
+}
+
+error_code read_event(ondemand::parser& parser, simdjson::padded_string_view text, RawEvent& event) {
+  ondemand::document document;
+  if (const auto error = parser.iterate(text).get(document)) {
+    return error;
+  }
+  ondemand::object object;
+  if (const auto error = document.get_object().get(object)) {
+    return error;
+  }
+  const error_code error = for_each_field(object, [&](std::string_view key, ondemand::value field) -> error_code {
+    if (key == "type") {
+      return field.get_string().get(event.type);
+    }
+    return key == "object" ? read_object(field, event) : simdjson::SUCCESS;
+  });
+  return error ? error : expect_end(document);
+}
+
+std::optional<WatchMessageType> message_type(std::string_view type) {
+  if (type == "ADDED") {
+    return WatchMessageType::kAdded;
+  }
+  if (type == "MODIFIED") {
+    return WatchMessageType::kModified;
+  }
+  if (type == "DELETED") {
+    return WatchMessageType::kDeleted;
+  }
+  if (type == "BOOKMARK") {
+    return WatchMessageType::kBookmark;
+  }
+  return std::nullopt;
+}
+
+// The number at `pointer`, or `otherwise`.
+int int_at(const nlohmann::json& object, const char* pointer, int otherwise) {
+  const nlohmann::json::json_pointer path(pointer);
+  if (!object.contains(path) || !object.at(path).is_number_integer()) {
+    return otherwise;
+  }
+  return static_cast<int>(std::clamp<std::int64_t>(object.at(path).get<std::int64_t>(), 0, 3600));
+}
+
+// What the metav1.Status of an ERROR event says, as an answer with its code would have said it.
+Error error_of_status(std::string_view status) {
+  const auto parsed = parse_json(status);
+  if (!parsed) {
+    return fail("ERROR event", parsed.error()).error();
+  }
+  int code = int_at(*parsed, "/code", 500);
+  if (code < 400) {
+    code = 500;  // it is an ERROR event, whatever its Status says
+  }
+  std::optional<std::chrono::seconds> retry_after;
+  if (parsed->contains("details") && parsed->at("details").is_object()) {
+    const int seconds = int_at(*parsed, "/details/retryAfterSeconds", 0);
+    retry_after = seconds > 0 ? std::optional(std::chrono::seconds(seconds)) : std::nullopt;
+  }
+  return error_from_answer(Method::kGet, "ERROR event", code, status, retry_after);
+}
+
+}  // namespace
+
+Result<ListPage> decode_list_page(std::string& text) {
+  ListPage page;
+  bool has_items = false;
+  if (const error_code error = read_list(padded(text), page, has_items)) {
+    return fail(ErrorCode::kInvalid, std::string("not a list: ") + simdjson::error_message(error));
+  }
+  if (!has_items) {
+    return fail(ErrorCode::kInvalid, "not a list: it has no items");
+  }
+  return page;
+}
+
+struct WatchDecoder::Impl {
+  std::size_t max_event_bytes;
+  ondemand::parser parser = ondemand::parser();
+  std::string buffer = {};  // what has come and is not decoded yet
+  std::size_t scanned = 0;  // so far there is no newline in it
+
+  // The end of the first event in the buffer at or after `begin`, npos while it is not complete.
+  std::size_t find_end(std::size_t begin) {
+    const std::size_t end = buffer.find('\n', std::max(begin, scanned));
+    scanned = end == std::string::npos ? buffer.size() : end + 1;
+    return end;
+  }
+
+  Result<bool> decode(std::size_t begin, std::size_t end, const Consumer& consumer) {
+    if (buffer.find_first_not_of(" \t\r", begin) >= end) {
+      return true;  // an empty line
+    }
+    RawEvent event;
+    const simdjson::padded_string_view text(buffer.data() + begin, end - begin, buffer.capacity() - begin);
+    if (const error_code error = read_event(parser, text, event)) {
+      return fail(ErrorCode::kInvalid, std::string("not a watch event: ") + simdjson::error_message(error));
+    }
+    if (event.object.empty()) {
+      return fail(ErrorCode::kInvalid, "not a watch event: it has no object");
+    }
+    if (event.type == "ERROR") {
+      return std::unexpected(error_of_status(event.object));
+    }
+    const auto type = message_type(event.type);
+    if (!type) {
+      return fail(ErrorCode::kInvalid, "not a watch event: type \"" + std::string(event.type.substr(0, 32)) + "\"");
+    }
+    return consumer({.type = *type,
+                     .object = event.object,
+                     .resource_version = event.resource_version,
+                     .initial_events_end = *type == WatchMessageType::kBookmark && event.initial_events_end});
+  }
+
+  // Drops the first `bytes` of the buffer, and memory that only a large event needed.
+  void consume(std::size_t bytes) {
+    buffer.erase(0, bytes);
+    scanned -= bytes;
+    if (buffer.capacity() > kKeptBytes && buffer.size() < kKeptBytes / 2) {
+      std::string smaller;
+      smaller.reserve(buffer.size() + simdjson::SIMDJSON_PADDING);
+      smaller = buffer;
+      buffer.swap(smaller);
+    }
+    if (parser.capacity() > kKeptBytes) {
+      parser = ondemand::parser();
+    }
+  }
+};
+
+WatchDecoder::WatchDecoder(std::size_t max_event_bytes)
+    : impl_(std::make_unique<Impl>(Impl{.max_event_bytes = max_event_bytes})) {}
+WatchDecoder::~WatchDecoder() = default;
+
+std::size_t WatchDecoder::buffer_capacity() const {
+  return impl_->buffer.capacity() + impl_->parser.capacity();
+}
+
+Result<void> WatchDecoder::feed(std::string_view chunk, const Consumer& consumer) {
+  Impl& state = *impl_;
+  state.buffer.append(chunk);
+  state.buffer.reserve(state.buffer.size() + simdjson::SIMDJSON_PADDING);
+  std::size_t begin = 0;
+  for (;;) {
+    const std::size_t end = state.find_end(begin);
+    const std::size_t known_end = end == std::string::npos ? state.buffer.size() : end;
+    if (known_end - begin > state.max_event_bytes) {
+      return fail(ErrorCode::kInvalid,
+                  "not a watch event: more than " + std::to_string(state.max_event_bytes) + " bytes");
+    }
+    if (end == std::string::npos) {
+      break;
+    }
+    const auto wants_more = state.decode(begin, end, consumer);
+    if (!wants_more) {
+      return std::unexpected(wants_more.error());
+    }
+    begin = end + 1;
+    if (!*wants_more) {
+      break;
+    }
+  }
+  state.consume(begin);
+  return {};
+}
+
+}  // namespace sharder::kube
