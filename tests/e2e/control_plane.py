@@ -1,0 +1,271 @@
+#!/usr/bin/python3
+"""A throw-away Kubernetes control plane on loopback ports: etcd, kube-apiserver and, if asked, kube-controller-manager.
+
+    with ControlPlane() as plane:
+        plane.install_manifests()
+        plane.admin.list("namespaces")
+
+Everything is in a temporary folder and gone afterwards. By hand: `control_plane.py` starts one, prints the path of its
+kubeconfig on the first line of standard output, and stops it on Ctrl-C or when standard input ends (--stdin).
+"""
+
+import argparse
+import base64
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import yaml
+
+import binaries
+import pki
+from kubeclient import Client, Credentials, path_of
+from processes import Failed, Process, free_ports, install_signal_handlers, wait_until
+
+ROOT = Path(__file__).resolve().parents[2]
+SYSTEM_NAMESPACE = "sharding-system"
+SERVICE_ACCOUNT = "sharder"
+
+# The controllers that tests need; the others would cost time and do nothing without nodes.
+CONTROLLERS = ("deployment-controller", "replicaset-controller", "job-controller", "cronjob-controller",
+               "garbage-collector-controller", "namespace-controller", "serviceaccount-controller")
+
+AUDIT_POLICY = """
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules: [{level: Metadata}]
+"""
+
+
+class ControlPlane:
+    """One cluster without nodes. start() once; etcd and the API server may be paused, killed and started again."""
+
+    def __init__(self, folder=None, controller_manager=False, audit_log=False, say=lambda line: None):
+        self._own_folder = folder is None
+        self.folder = Path(folder or tempfile.mkdtemp(prefix="sharder-e2e-"))
+        self._say = say
+        self.bin = None
+        self._with_controller_manager = controller_manager
+        self.audit_log = self.folder / "audit.log" if audit_log else None
+        self.etcd = self.apiserver = self.controller_manager = None
+        self.port = None
+        self.authority = None
+        self.admin = None  # a Client that may do everything
+        self.kubeconfig = self.folder / "admin.kubeconfig"
+
+    def __enter__(self):
+        try:
+            return self.start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def __exit__(self, *_):
+        self.stop()
+
+    # -- life
+
+    def start(self):
+        self.bin = binaries.find()
+        begin = time.monotonic()
+        self._make_pki()
+        etcd_port, peer_port, self.port = free_ports(3)
+        self._prepare_etcd(etcd_port, peer_port)
+        self._prepare_apiserver(etcd_port)
+        self.etcd.start()
+        self.apiserver.start()
+        self.admin = Client(self.port, self.authority.certificate,
+                            Credentials(self._admin.certificate, self._admin.key))
+        self.write_kubeconfig(self.kubeconfig, self.admin.credentials)
+        self.wait_ready()
+        if self._with_controller_manager:
+            self.start_controller_manager()
+        self._say(f"control plane ready in {time.monotonic() - begin:.1f} s on port {self.port}, {self.folder}")
+        return self
+
+    def stop(self):
+        for process in (self.controller_manager, self.apiserver, self.etcd):
+            if process is not None:
+                process.kill()  # nothing in there is worth a graceful shutdown
+        if self._own_folder:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def wait_ready(self, timeout=60):
+        def ready():
+            status, _ = self.admin.raw("GET", "/readyz")
+            # Tokens are made with the namespace, which the API server creates after it is ready.
+            return status == 200 and self.admin.raw("GET", path_of("namespaces", None, "default"))[0] == 200
+
+        wait_until(ready, timeout, "the API server is ready", alive=self.apiserver)
+
+    def start_controller_manager(self):
+        if self.controller_manager is None:
+            self.controller_manager = Process("kube-controller-manager", [
+                self.bin / "kube-controller-manager", f"--kubeconfig={self.kubeconfig}", "--leader-elect=false",
+                "--secure-port=0", f"--controllers={','.join(CONTROLLERS)}", "--kube-api-qps=200",
+                "--kube-api-burst=400"], self.folder / "controller-manager.log")
+        if not self.controller_manager.alive():
+            self.controller_manager.start()
+
+    def stop_controller_manager(self):
+        if self.controller_manager is not None:
+            self.controller_manager.kill()
+
+    def kill_apiserver(self):
+        self.apiserver.kill()
+
+    def start_apiserver(self, wait=True):
+        """On the same port, with the data that etcd has."""
+        self.apiserver.start()
+        if wait:
+            self.wait_ready()
+
+    def kill_etcd(self):
+        self.etcd.kill()
+
+    def start_etcd(self):
+        """With the data it had. What it wrote last may be lost: it does not wait for the disk."""
+        self.etcd.start()
+
+    # -- contents
+
+    def kubectl(self, *arguments, stdin=None, check=True):
+        """Runs kubectl as administrator; its CompletedProcess, output as text."""
+        done = subprocess.run([self.bin / "kubectl", f"--kubeconfig={self.kubeconfig}", *map(str, arguments)],
+                              input=stdin, capture_output=True, text=True, check=False, timeout=120,
+                              env={**os.environ, "HOME": str(self.folder)})
+        if check and done.returncode:
+            raise Failed(f"kubectl {' '.join(map(str, arguments))}: {done.stderr.strip()}")
+        return done
+
+    def install_manifests(self, *folders):
+        """Applies kustomizations of manifests/: the CRD and the RBAC when none is named."""
+        for folder in folders or ("crd", "rbac"):
+            self.kubectl("apply", "--server-side", "-k", ROOT / "manifests" / folder)
+        if not folders or "crd" in folders:
+            self.wait_established("controllerrings.sharding.timebertt.dev", "controllerrings")
+
+    def wait_established(self, crd, resource):
+        """Until the API server serves a custom resource."""
+        def served():
+            conditions = self.admin.get("customresourcedefinitions", None, crd).get("status", {}).get("conditions", [])
+            established = any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
+            return established and self.admin.raw("GET", path_of(resource, limit=1))[0] == 200
+
+        wait_until(served, 20, f"{crd} is established")
+
+    def service_account_token(self, namespace=SYSTEM_NAMESPACE, name=SERVICE_ACCOUNT, seconds=4 * 3600):
+        """A token from the TokenRequest API."""
+        answer = self.admin.request("POST", path_of("serviceaccounts", namespace, name, "token"), {
+            "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": seconds}})
+        return answer["status"]["token"]
+
+    def client(self, token):
+        return Client(self.port, self.authority.certificate, Credentials(token=token))
+
+    def write_kubeconfig(self, path, credentials):
+        """A kubeconfig file with everything inline, as the given person; readable by the owner only."""
+        def inline(file):
+            return base64.b64encode(Path(file).read_bytes()).decode()
+
+        user = {"token": credentials.token} if credentials.token else {
+            "client-certificate-data": inline(credentials.certificate), "client-key-data": inline(credentials.key)}
+        text = yaml.safe_dump({
+            "apiVersion": "v1", "kind": "Config", "current-context": "e2e",
+            "clusters": [{"name": "e2e", "cluster": {"server": f"https://127.0.0.1:{self.port}",
+                                                     "certificate-authority-data": inline(self.authority.certificate)}}],
+            "users": [{"name": "e2e", "user": user}],
+            "contexts": [{"name": "e2e", "context": {"cluster": "e2e", "user": "e2e"}}]}, sort_keys=False)
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii") as file:
+            file.write(text)
+        return Path(path)
+
+    def sharder_kubeconfig(self, path=None):
+        """For the sharder's ServiceAccount, with nothing but the permissions of manifests/ and grant_sharding()."""
+        return self.write_kubeconfig(path or self.folder / "sharder.kubeconfig",
+                                     Credentials(token=self.service_account_token()))
+
+    def grant_sharding(self, name, resources, verbs=("list", "watch", "patch")):
+        """What the user of a ring grants the sharder on the ring's resources. `resources`: {group: [resource, ...]}."""
+        role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": name},
+                "rules": [{"apiGroups": [group], "resources": list(names), "verbs": list(verbs)}
+                          for group, names in resources.items()]}
+        binding = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+                   "metadata": {"name": name},
+                   "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
+                   "subjects": [{"kind": "ServiceAccount", "name": SERVICE_ACCOUNT, "namespace": SYSTEM_NAMESPACE}]}
+        self.admin.apply("clusterroles", None, role, "e2e", force=True)
+        self.admin.apply("clusterrolebindings", None, binding, "e2e", force=True)
+
+    # -- parts
+
+    def _make_pki(self):
+        self.authority = pki.Authority(self.folder / "pki", "e2e-ca")
+        self._serving = self.authority.issue("apiserver", "/CN=kube-apiserver",
+                                             ("127.0.0.1", "localhost", "kubernetes.default.svc"))
+        self._admin = self.authority.issue("admin", "/O=system:masters/CN=e2e-admin")
+        self._token_key = pki.make_key(self.folder / "pki" / "service-account.key")
+        self._token_public_key = pki.make_public_key(self._token_key, self.folder / "pki" / "service-account.pub")
+
+    def _prepare_etcd(self, port, peer_port):
+        self.etcd = Process("etcd", [
+            self.bin / "etcd", "--name=e2e", f"--data-dir={self.folder / 'etcd'}",
+            f"--listen-client-urls=http://127.0.0.1:{port}", f"--advertise-client-urls=http://127.0.0.1:{port}",
+            f"--listen-peer-urls=http://127.0.0.1:{peer_port}",
+            f"--initial-advertise-peer-urls=http://127.0.0.1:{peer_port}",
+            f"--initial-cluster=e2e=http://127.0.0.1:{peer_port}",
+            "--unsafe-no-fsync", "--log-level=warn"], self.folder / "etcd.log")
+
+    def _prepare_apiserver(self, etcd_port):
+        command = [
+            self.bin / "kube-apiserver", f"--etcd-servers=http://127.0.0.1:{etcd_port}",
+            "--bind-address=127.0.0.1", f"--secure-port={self.port}", "--advertise-address=127.0.0.1",
+            "--endpoint-reconciler-type=none", "--service-cluster-ip-range=10.0.0.0/16",
+            f"--tls-cert-file={self._serving.certificate}", f"--tls-private-key-file={self._serving.key}",
+            f"--client-ca-file={self.authority.certificate}", "--authorization-mode=RBAC",
+            "--service-account-issuer=https://kubernetes.default.svc",
+            f"--service-account-key-file={self._token_public_key}",
+            f"--service-account-signing-key-file={self._token_key}",
+            f"--cert-dir={self.folder / 'pki'}", "--profiling=false"]
+        if self.audit_log:
+            policy = self.folder / "audit-policy.yaml"
+            policy.write_text(AUDIT_POLICY, encoding="ascii")
+            command += [f"--audit-policy-file={policy}", f"--audit-log-path={self.audit_log}",
+                        "--audit-log-mode=batch", "--audit-log-batch-max-wait=1s"]
+        self.apiserver = Process("kube-apiserver", command, self.folder / "apiserver.log")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
+    parser.add_argument("--controller-manager", action="store_true", help="run kube-controller-manager too")
+    parser.add_argument("--audit-log", action="store_true", help="write audit.log into the folder")
+    parser.add_argument("--no-manifests", action="store_true", help="leave out the CRD and the RBAC of manifests/")
+    parser.add_argument("--stdin", action="store_true", help="stop when standard input ends")
+    options = parser.parse_args()
+    install_signal_handlers()
+    try:
+        with ControlPlane(controller_manager=options.controller_manager, audit_log=options.audit_log,
+                          say=lambda line: print(line, file=sys.stderr, flush=True)) as plane:
+            if not options.no_manifests:
+                plane.install_manifests()
+                plane.sharder_kubeconfig()
+            print(plane.kubeconfig, flush=True)
+            if options.stdin:
+                sys.stdin.read()
+            else:
+                while plane.apiserver.alive() and plane.etcd.alive():
+                    time.sleep(0.5)
+                raise Failed("the control plane ended by itself\n" + plane.apiserver.log_end())
+    except KeyboardInterrupt:
+        pass
+    except (Failed, binaries.Unavailable) as error:
+        sys.exit(f"control_plane.py: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+"""Child processes that never outlive a test run: killed by id at exit, on signals, and by the kernel if we crash."""
+
+import atexit
+import concurrent.futures
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+# The kernel kills a child when the *thread* that started it ends, so one thread that lives as long as we do starts all.
+_spawner = concurrent.futures.ThreadPoolExecutor(1, "spawner")
+_running = {}  # pid -> Process
+_lock = threading.Lock()
+
+
+class Failed(Exception):
+    """A process ended or did not become ready; the message has the end of its log."""
+
+
+class Process:
+    """One child with a log file, in a process group of its own. start() may be called again after it has ended."""
+
+    def __init__(self, name, command, log, environment=None):
+        self.name = name
+        self.command = [str(part) for part in command]
+        self.log = Path(log)
+        self.environment = dict(os.environ if environment is None else environment)
+        self._child = None
+
+    @property
+    def pid(self):
+        return self._child.pid if self._child else None
+
+    def start(self):
+        assert not self.alive(), f"{self.name} runs already"
+        with open(self.log, "ab") as output:
+            # setpriv (util-linux) sets PR_SET_PDEATHSIG and becomes the program, with the same process id.
+            self._child = _spawner.submit(
+                subprocess.Popen, ["setpriv", "--pdeathsig", "KILL", "--", *self.command], stdin=subprocess.DEVNULL,
+                stdout=output, stderr=output, env=self.environment, start_new_session=True).result()
+        with _lock:
+            _running[self._child.pid] = self
+        return self
+
+    def alive(self):
+        return self._child is not None and self._child.poll() is None
+
+    def send_signal(self, number):
+        if self.alive():
+            self._child.send_signal(number)
+
+    def pause(self):
+        self.send_signal(signal.SIGSTOP)
+
+    def resume(self):
+        self.send_signal(signal.SIGCONT)
+
+    def wait(self, timeout):
+        """Its exit code; Failed when it still runs after `timeout` seconds."""
+        try:
+            code = self._child.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise Failed(f"{self.name} still runs after {timeout} s\n{self.log_end()}") from None
+        with _lock:
+            _running.pop(self._child.pid, None)
+        return code
+
+    def kill(self):
+        """SIGKILL, and waits for its end."""
+        if self._child is not None:
+            _signal_group(self._child.pid, signal.SIGKILL)
+            self._child.wait()
+            with _lock:
+                _running.pop(self._child.pid, None)
+
+    def stop(self, timeout=10):
+        """SIGTERM, and SIGKILL after `timeout` seconds. The exit code, None if it never ran."""
+        if self._child is None:
+            return None
+        if self.alive():
+            self._child.send_signal(signal.SIGCONT)
+            self._child.send_signal(signal.SIGTERM)
+            try:
+                self._child.wait(timeout)
+            except subprocess.TimeoutExpired:
+                pass
+        self.kill()
+        return self._child.returncode
+
+    def cpu_seconds(self):
+        """User and system time of all its threads so far."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def cpu_nanoseconds(self):
+        """CPU time of all its threads, by the scheduler's own count: finer than cpu_seconds()."""
+        total = 0
+        for task in Path(f"/proc/{self.pid}/task").iterdir():
+            total += int((task / "schedstat").read_text(encoding="ascii").split()[0])
+        return total
+
+    def resident_bytes(self):
+        for line in Path(f"/proc/{self.pid}/status").read_text(encoding="ascii").splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) * 1024
+        return 0
+
+    def log_end(self, lines=40):
+        try:
+            text = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        except FileNotFoundError:
+            return ""
+        return "\n".join(f"    {self.name}: {line}" for line in text[-lines:])
+
+
+def _signal_group(pid, number):
+    try:
+        os.killpg(pid, number)
+    except ProcessLookupError:
+        pass
+
+
+def kill_all():
+    """Kills whatever still runs."""
+    with _lock:
+        processes = list(_running.values())
+    for process in processes:
+        process.kill()
+
+
+def _on_signal(number, _frame):
+    raise SystemExit(128 + number)
+
+
+def install_signal_handlers():
+    """Makes SIGTERM and SIGHUP unwind the stack, as SIGINT does; from the main thread."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _on_signal)
+
+
+atexit.register(kill_all)
+
+
+def free_ports(count):
+    """Loopback ports that nobody listens on now, and that no outgoing connection takes: they lie below the range."""
+    low = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split()[0])
+    ports, candidate = [], 10_000 + (os.getpid() * 37 + _offset()) % max(1, low - 12_000)
+    while len(ports) < count:
+        candidate = candidate + 1 if candidate < low - 1 else 10_000
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", candidate))
+            except OSError:
+                continue
+        if candidate not in _given:
+            _given.add(candidate)
+            ports.append(candidate)
+    return ports
+
+
+_given = set()
+
+
+def _offset():
+    return time.monotonic_ns() // 1_000_000 % 5_000
+
+
+def wait_until(condition, timeout, what, interval=0.02, alive=None):
+    """The first true value of condition(); Failed after `timeout` seconds, or as soon as the Process `alive` ends.
+
+    Exceptions of the kinds that a server which is not there (yet) causes count as false and stand in the message.
+    """
+    deadline = time.monotonic() + timeout
+    last = None
+    while True:
+        try:
+            value = condition()
+            if value:
+                return value
+            last = value
+        except (OSError, ConnectionError, LookupError) as error:
+            last = error
+        if alive is not None and not alive.alive():
+            raise Failed(f"{alive.name} ended while we waited for: {what}\n{alive.log_end()}")
+        if time.monotonic() > deadline:
+            ending = f"\n{alive.log_end()}" if alive is not None else ""
+            raise Failed(f"not within {timeout} s: {what} (last: {last!r}){ending}")
+        time.sleep(interval)
