@@ -15,11 +15,12 @@
 namespace sharder::kube {
 
 enum class WatchEventType {
-  kInit,       // a list begins: the objects that are shown until kInitDone are all there are
+  kInit,       // a list begins: the objects that are shown until kInitDone are all there are; again when one failed
   kInitApply,  // one of them
   kInitDone,   // the list is complete
   kApply,      // an object was added or changed
-  kDelete,     // an object went, or no longer matches the selector; `object` is its last state
+  kDelete,     // an object went, or no longer matches the selector; `object` is its last state. Also before kInitDone,
+               // of an object that was shown since kInit
 };
 
 // One step of a list and watch. The view lives until the sink has returned.
@@ -63,12 +64,12 @@ struct ListWatchOptions {
 //               └──── backing off ◄──┘
 class ListWatch {
  public:
-  // Begins at once. `api` outlives it; the sink is kept alive until the last call.
+  // Begins at once. `api` outlives it; the sink is kept alive until the last call. Dropping the last pointer is stop().
   static std::shared_ptr<ListWatch> start(Api& api, ListWatchOptions options, std::shared_ptr<WatchSink> sink,
                                           Logger log);
   virtual ~ListWatch() = default;
 
-  // From any thread. No event is delivered after the API loop has come to it.
+  // From any thread, also from within the sink. Nothing is delivered once the API loop has come to it.
   virtual void stop() = 0;
 };
 

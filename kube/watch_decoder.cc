@@ -247,7 +247,9 @@ Error error_of_status(std::string_view status) {
     const int seconds = int_at(*parsed, "/details/retryAfterSeconds", 0);
     retry_after = seconds > 0 ? std::optional(std::chrono::seconds(seconds)) : std::nullopt;
   }
-  return error_from_answer(Method::kGet, "ERROR event", code, status, retry_after);
+  Error error = error_from_answer(Method::kGet, "", code, status, retry_after);
+  error.message.replace(0, describe(Method::kGet, "").size(), "ERROR event");
+  return error;
 }
 
 }  // namespace

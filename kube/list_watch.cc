@@ -1,0 +1,301 @@
+#include "kube/list_watch.h"
+
+#include <atomic>
+#include <utility>
+#include <vector>
+
+#include "kube/watch_decoder.h"
+#include "kube/watch_state.h"
+
+namespace sharder::kube {
+
+namespace {
+
+// A list page holds up to some thousand objects and may come from a busy etcd.
+constexpr std::chrono::seconds kListTimeout{30};
+// Silence is measured in so many steps of the limit, so that a byte costs no timer.
+constexpr int kSilenceSteps = 4;
+
+// Does what a WatchState says. Everything but stop() happens on the API loop.
+class Runner final : public std::enable_shared_from_this<Runner> {
+ public:
+  Runner(Api& api, ListWatchOptions options, std::shared_ptr<WatchSink> sink, Logger log)
+      : api_(api),
+        options_(std::move(options)),
+        sink_(std::move(sink)),
+        log_(log.with({{"resource", name_of(options_.resource)}})),
+        state_({.page_size = options_.page_size,
+                .stream_list = options_.stream_list,
+                .watch_timeout = options_.watch_timeout,
+                .idle_timeout = options_.idle_timeout,
+                .max_backoff = options_.max_backoff}) {}
+
+  void start() {
+    api_.loop().post([self = shared_from_this()] { self->step(watch_input::Started{}); });
+  }
+  void stop() {
+    api_.loop().post([self = shared_from_this()] { self->end(); });
+  }
+
+ private:
+  // One stream. What an old one still says is not heard.
+  class Sink final : public StreamSink {
+   public:
+    explicit Sink(std::shared_ptr<Runner> runner) : runner_(std::move(runner)) {}
+
+    void on_open() override {
+      if (is_current()) {
+        runner_->stream_opened();
+      }
+    }
+    void on_data(std::string_view chunk) override {
+      if (!is_current()) {
+        return;
+      }
+      runner_->silent_steps_ = 0;
+      const auto fed = decoder_.feed(chunk, [this](const WatchMessage& message) {
+        runner_->message_came(message);
+        return is_current();
+      });
+      if (!fed && is_current()) {
+        runner_->failed(fed.error());
+      }
+    }
+    void on_close(std::optional<Error> error) override {
+      if (is_current()) {
+        runner_->stream_closed(std::move(error));
+      }
+      runner_.reset();
+    }
+
+   private:
+    bool is_current() const { return runner_ && runner_->stream_sink_.get() == this; }
+
+    std::shared_ptr<Runner> runner_;
+    WatchDecoder decoder_;
+  };
+
+  static std::string name_of(const Resource& resource) {
+    return resource.group.empty() ? resource.plural : resource.plural + "." + resource.group;
+  }
+
+  void step(const WatchInput& input) {
+    for (WatchAction& action : state_.on(input)) {
+      std::visit([this](auto& value) { act(value); }, action);
+    }
+  }
+
+  void end() {
+    step(watch_input::Stopped{});
+    forget_timer(pause_timer_);
+    sink_.reset();
+  }
+
+  void act(const watch_action::SendList& list) {
+    Request request{.target = path(options_.resource, options_.object_namespace, {}, {},
+                                   {{"labelSelector", options_.label_selector},
+                                    {"fieldSelector", options_.field_selector},
+                                    {"limit", std::to_string(list.limit)},
+                                    {"continue", list.continue_token}}),
+                    .timeout = kListTimeout,
+                    .lane = Lane::kList};
+    if (options_.metadata_only) {
+      request.accept = kMetadataOnlyList;
+    }
+    api_.send(std::move(request),
+              [self = shared_from_this()](Result<Response> result) { self->page_came(std::move(result)); });
+  }
+
+  void act(const watch_action::OpenWatch& watch) {
+    const bool initial = watch.resource_version.empty();
+    Request request{.target = path(options_.resource, options_.object_namespace, {}, {},
+                                   {{"watch", "true"},
+                                    {"allowWatchBookmarks", "true"},
+                                    {"resourceVersion", watch.resource_version},
+                                    {"sendInitialEvents", initial ? "true" : ""},
+                                    {"resourceVersionMatch", initial ? "NotOlderThan" : ""},
+                                    {"timeoutSeconds", std::to_string(watch.timeout.count())},
+                                    {"labelSelector", options_.label_selector},
+                                    {"fieldSelector", options_.field_selector}}),
+                    .lane = Lane::kWatch};
+    if (options_.metadata_only) {
+      request.accept = kMetadataOnly;
+    }
+    stream_sink_ = std::make_shared<Sink>(shared_from_this());
+    stream_ = api_.open_stream(std::move(request), stream_sink_);
+  }
+
+  void act(const watch_action::CloseStream&) {
+    forget_stream_timers();
+    stream_sink_.reset();
+    if (stream_) {
+      stream_->cancel();
+      stream_.reset();
+    }
+  }
+
+  void act(const watch_action::Show& show) {
+    const bool has_object = show.type != WatchEventType::kInit && show.type != WatchEventType::kInitDone;
+    sink_->on_event({.type = show.type, .object = has_object ? object_ : std::string_view()});
+  }
+
+  void act(const watch_action::ShowItems&) {
+    for (const std::string_view item : items_) {
+      sink_->on_event({.type = WatchEventType::kInitApply, .object = item});
+    }
+  }
+
+  void act(const watch_action::Report& report) {
+    log(report);
+    sink_->on_connection(report.watching, report.error);
+  }
+
+  void act(const watch_action::Pause& pause) {
+    pause_timer_ = api_.loop().post_after(pause.delay, [self = shared_from_this()] {
+      self->pause_timer_ = 0;
+      self->step(watch_input::PauseOver{});
+    });
+  }
+
+  void page_came(Result<Response> result) {
+    if (state_.phase() != WatchPhase::kListing) {
+      return;  // stopped: nothing else ends a list that is under way
+    }
+    if (!result) {
+      failed(std::move(result.error()));
+      return;
+    }
+    const auto page = decode_list_page(result->body);
+    if (!page) {
+      failed(page.error());
+      return;
+    }
+    items_ = page->items;
+    step(watch_input::PageCame{.resource_version = page->resource_version, .continue_token = page->continue_token});
+    items_ = {};
+  }
+
+  void stream_opened() {
+    silent_steps_ = 0;
+    await_silence();
+    settled_timer_ = api_.loop().post_after(WatchState::kSettled, [self = shared_from_this()] {
+      self->settled_timer_ = 0;
+      self->step(watch_input::StreamSettled{});
+    });
+    step(watch_input::StreamOpened{});
+  }
+
+  void message_came(const WatchMessage& message) {
+    object_ = message.object;
+    step(watch_input::MessageCame{.type = message.type,
+                                  .resource_version = message.resource_version,
+                                  .initial_events_end = message.initial_events_end});
+    object_ = {};
+  }
+
+  void stream_closed(std::optional<Error> error) {
+    forget_stream_timers();
+    stream_sink_.reset();
+    stream_.reset();
+    if (error) {
+      failed(*std::move(error));
+    } else {
+      step(watch_input::StreamEnded{});
+    }
+  }
+
+  void failed(Error error) {
+    if (error.code == ErrorCode::kCancelled) {
+      end();  // not by us: the Api itself comes to its end
+      return;
+    }
+    step(watch_input::Failed{fail("list and watch " + name_of(options_.resource), std::move(error)).error()});
+  }
+
+  void await_silence() {
+    // The limit grows once the initial events have come: what was counted by the smaller one does not count.
+    if (const auto limit = state_.silence_limit(); limit != silence_limit_) {
+      silence_limit_ = limit;
+      silent_steps_ = 0;
+    }
+    silence_timer_ = api_.loop().post_after(silence_limit_ / kSilenceSteps, [self = shared_from_this()] {
+      self->silence_timer_ = 0;
+      if (++self->silent_steps_ <= kSilenceSteps) {
+        self->await_silence();
+      } else {
+        self->step(watch_input::StreamSilent{});
+      }
+    });
+  }
+
+  void forget_stream_timers() {
+    forget_timer(silence_timer_);
+    forget_timer(settled_timer_);
+  }
+  void forget_timer(Executor::TimerId& timer) {
+    if (timer != 0) {
+      api_.loop().cancel(std::exchange(timer, 0));
+    }
+  }
+
+  // An outage is one line, however often it is retried.
+  void log(const watch_action::Report& report) {
+    if (report.watching) {
+      if (std::exchange(is_reported_, false)) {
+        log_.info("watch works again");
+      }
+      last_error_.clear();
+    } else if (report.error && report.error->message != last_error_) {
+      last_error_ = report.error->message;
+      is_reported_ = true;
+      log_.warn("watch failed, is retried", {{"error", last_error_}});
+    }
+  }
+
+  Api& api_;
+  const ListWatchOptions options_;
+  std::shared_ptr<WatchSink> sink_;  // null once stopped
+  const Logger log_;
+
+  WatchState state_;
+  std::shared_ptr<Sink> stream_sink_;  // of the open stream
+  std::unique_ptr<Stream> stream_;
+  std::chrono::milliseconds silence_limit_{0};
+  int silent_steps_ = 0;                 // since the last byte: the first one may have begun before it
+  Executor::TimerId silence_timer_ = 0;  // 0: not armed
+  Executor::TimerId settled_timer_ = 0;
+  Executor::TimerId pause_timer_ = 0;
+  std::string_view object_;              // of the message that is being handled
+  std::vector<std::string_view> items_;  // of the page that is being handled
+  std::string last_error_;
+  bool is_reported_ = false;
+};
+
+// What the caller holds. The runner is held by its timers and requests.
+class Handle final : public ListWatch {
+ public:
+  explicit Handle(std::shared_ptr<Runner> runner) : runner_(std::move(runner)) {}
+  ~Handle() override { stop_once(); }
+  void stop() override { stop_once(); }
+
+ private:
+  void stop_once() {
+    if (!stopped_.exchange(true)) {
+      runner_->stop();
+    }
+  }
+
+  const std::shared_ptr<Runner> runner_;
+  std::atomic<bool> stopped_ = false;
+};
+
+}  // namespace
+
+std::shared_ptr<ListWatch> ListWatch::start(Api& api, ListWatchOptions options, std::shared_ptr<WatchSink> sink,
+                                            Logger log) {
+  auto runner = std::make_shared<Runner>(api, std::move(options), std::move(sink), std::move(log));
+  runner->start();
+  return std::make_shared<Handle>(std::move(runner));
+}
+
+}  // namespace sharder::kube

@@ -1,0 +1,176 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <random>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/backoff.h"
+#include "base/error.h"
+#include "kube/list_watch.h"
+#include "kube/watch_decoder.h"
+
+// The protocol of a list and watch as a state machine: pure, without I/O, clock or thread. ListWatch feeds it what
+// happens and does what it says.
+//
+//              ┌────────── page, there are more ──┐
+//   Started    ▼                                  │
+//  kEmpty ─► kListing ────────────────────────────┘
+//    │         │ last page                                  kBackingOff
+//    │         ▼                                             ▲      │ PauseOver: goes on from the resourceVersion,
+//    │       kConnecting ── header ──► kWatching ── fails ───┘      │ or from the list when there is none
+//    │         ▲                         ▲   │                      ▼
+//    │         └─────────────────────────┼───┘ ends in order
+//    └─► kStreaming ── initial events end┘
+//
+// Rules, and where they come from (API conventions and concepts of Kubernetes; client-go where noted):
+// - Lists go in pages without resourceVersion: a consistent read. All pages show the state at the first one's
+//   resourceVersion, and that is where the watch begins.
+// - A page whose continue token has expired (410) begins the list anew. The token that such a 410 brings would show the
+//   rest as it is *now*, and what was made since in the part that is already shown would be missed for ever. Pages are
+//   doubled then, because the list evidently takes too long.
+// - sendInitialEvents needs resourceVersionMatch=NotOlderThan, and bookmarks for its end to be told. Without a
+//   resourceVersion it begins with the most recent state. Servers without it:
+//     refuse with 422 (1.19 and newer, the feature off or unknown: both parameters are validated) or 400;
+//     ignore it (aggregated servers with a foreign implementation): ADDED events, and then no end: a bookmark
+//     without the annotation, or silence. client-go only warns then; here the list goes in pages instead.
+//   Either way the server is not asked again.
+// - Until the initial events' end resourceVersions are not in order: nothing is remembered (as client-go).
+// - A watch that ends in order (the server's timeout) is taken up again at once from the newest resourceVersion. One
+//   that did not last kSettled pauses first: a server that closes every watch must not be called in a loop.
+// - 410, as a status or as an ERROR event, lists anew; so do answers that say that the resourceVersion can never work
+//   (400, 422, garbage; "Too large resource version": etcd was restored from a backup). All else goes on where it was.
+// - Every pause grows up to max_backoff until a watch has stood for kSettled; a Retry-After comes on top.
+namespace sharder::kube {
+
+enum class WatchPhase {
+  kEmpty,
+  kListing,     // a page was asked for
+  kStreaming,   // a watch was asked for, or is open, that has not told the end of its initial events
+  kConnecting,  // a watch from a resourceVersion was asked for
+  kWatching,    // a watch is open behind a complete list
+  kBackingOff,
+  kStopped,
+};
+
+// What happens.
+namespace watch_input {
+struct Started {};
+struct PageCame {
+  std::string_view resource_version;
+  std::string_view continue_token;
+};
+struct StreamOpened {};
+struct MessageCame {
+  WatchMessageType type;
+  std::string_view resource_version;
+  bool initial_events_end = false;
+};
+struct StreamSettled {};  // the stream has been open for kSettled
+struct StreamSilent {};   // no byte for silence_limit() since the stream was opened
+struct StreamEnded {};    // by the server, in order
+struct Failed {           // a list, or the stream: by its status, an ERROR event, garbage, or the connection
+  Error error;
+};
+struct PauseOver {};
+struct Stopped {};
+}  // namespace watch_input
+using WatchInput =
+    std::variant<watch_input::Started, watch_input::PageCame, watch_input::StreamOpened, watch_input::MessageCame,
+                 watch_input::StreamSettled, watch_input::StreamSilent, watch_input::StreamEnded, watch_input::Failed,
+                 watch_input::PauseOver, watch_input::Stopped>;
+
+// What is to be done, in this order.
+namespace watch_action {
+struct SendList {
+  std::size_t limit;
+  std::string continue_token;
+};
+struct OpenWatch {
+  std::string resource_version;  // "": with the initial events (sendInitialEvents)
+  std::chrono::seconds timeout;  // after which the server is to end it
+};
+struct CloseStream {};  // if it is open
+struct Show {           // to the sink; kInitApply, kApply and kDelete with the object of the message
+  WatchEventType type;
+};
+struct ShowItems {};  // each item of the page as kInitApply
+struct Report {       // WatchSink::on_connection
+  bool watching;
+  std::optional<Error> error;
+};
+struct Pause {
+  std::chrono::milliseconds delay;
+};
+}  // namespace watch_action
+using WatchAction =
+    std::variant<watch_action::SendList, watch_action::OpenWatch, watch_action::CloseStream, watch_action::Show,
+                 watch_action::ShowItems, watch_action::Report, watch_action::Pause>;
+using WatchActions = std::vector<WatchAction>;
+
+struct WatchStateOptions {
+  std::size_t page_size = 500;
+  bool stream_list = true;
+  std::chrono::seconds watch_timeout{300};
+  std::chrono::milliseconds idle_timeout{90'000};
+  std::chrono::milliseconds max_backoff{2000};
+};
+
+class WatchState {
+ public:
+  // A watch that has stood so long counts as working.
+  static constexpr std::chrono::seconds kSettled{5};
+  // The initial events come without a break; kube-apiserver answers with the header only when it has them.
+  static constexpr std::chrono::milliseconds kInitialSilence{10'000};
+  static constexpr std::size_t kMaxPageSize = 8000;
+
+  explicit WatchState(WatchStateOptions options, std::uint64_t seed = std::random_device{}());
+
+  WatchActions on(const WatchInput& input);
+
+  WatchPhase phase() const { return phase_; }
+  const std::string& resource_version() const { return resource_version_; }
+  // How long an open stream may be silent.
+  std::chrono::milliseconds silence_limit() const;
+
+ private:
+  void handle(const watch_input::Started& input, WatchActions& actions);
+  void handle(const watch_input::PageCame& input, WatchActions& actions);
+  void handle(const watch_input::StreamOpened& input, WatchActions& actions);
+  void handle(const watch_input::MessageCame& input, WatchActions& actions);
+  void handle(const watch_input::StreamSettled& input, WatchActions& actions);
+  void handle(const watch_input::StreamSilent& input, WatchActions& actions);
+  void handle(const watch_input::StreamEnded& input, WatchActions& actions);
+  void handle(const watch_input::Failed& input, WatchActions& actions);
+  void handle(const watch_input::PauseOver& input, WatchActions& actions);
+  void handle(const watch_input::Stopped& input, WatchActions& actions);
+
+  void on_initial_message(const watch_input::MessageCame& message, WatchActions& actions);
+  void list_failed(const Error& error, WatchActions& actions);
+  void go_on(WatchActions& actions);
+  void list(WatchActions& actions);
+  void send_page(WatchActions& actions);
+  void open_watch(WatchActions& actions);
+  void list_in_pages_instead(WatchActions& actions);
+  void show_init(WatchActions& actions);
+  void pause(std::optional<Error> error, WatchActions& actions);
+
+  const WatchStateOptions options_;
+  Backoff backoff_;
+  std::minstd_rand random_;
+  WatchPhase phase_ = WatchPhase::kEmpty;
+  bool stream_list_;
+  bool stream_list_cut_ = false;  // a stream ended in order before its initial events did
+  bool settled_ = false;          // the open stream has been open for kSettled
+  bool init_shown_ = false;       // of the list that is under way
+  bool page_halved_ = false;
+  std::size_t page_size_;
+  std::string continue_token_;    // of the page that was asked for
+  std::string resource_version_;  // from which a watch goes on; "" while there is no complete list
+};
+
+}  // namespace sharder::kube
