@@ -142,7 +142,7 @@ TEST_CASE_FIXTURE(Fixture, "a server that ignores sendInitialEvents gets lists i
   data(R"({"type":"ADDED","object":{"n":1}})"
        "\n");
   SUBCASE("found by its silence") {
-    loop.advance(11s);
+    loop.advance(13s);
   }
   SUBCASE("found by a bookmark of another kind") {
     data(R"({"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"8"}}})"
