@@ -1,0 +1,28 @@
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "http/server.h"
+
+namespace sharder::ops {
+
+// Why the program is not ready in a few words, nullopt when it is. Called on the health server's loop, must not block.
+using ReadyCheck = std::function<std::optional<std::string>()>;
+
+// Answers the health port (protocol, 7), without TLS and for everybody. GET and HEAD of:
+//   /healthz   200 as long as the loop runs
+//   /readyz    200, or 503 with the reason
+// Other methods 405, other paths 404.
+class HealthHandler final : public http::Handler {
+ public:
+  explicit HealthHandler(ReadyCheck ready);
+
+  void handle(const http::Request& request, http::Reply reply) override;
+
+ private:
+  const ReadyCheck ready_;
+};
+
+}  // namespace sharder::ops

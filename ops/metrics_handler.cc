@@ -1,0 +1,75 @@
+#include "ops/metrics_handler.h"
+
+#include <prometheus/collectable.h>
+#include <prometheus/metric_family.h>
+#include <prometheus/text_serializer.h>
+
+#include <iterator>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "ops/answers.h"
+
+namespace sharder::ops {
+namespace {
+
+constexpr std::string_view kMetricsPath = "/metrics";
+constexpr std::string_view kProfilesPath = "/debug/pprof";
+
+http::Response gather(const MetricSources& sources) {
+  std::vector<prometheus::MetricFamily> families;
+  for (const auto& source : sources) {
+    auto more = source->Collect();
+    families.insert(families.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
+  }
+  return {.content_type = "text/plain; version=0.0.4; charset=utf-8",
+          .body = prometheus::TextSerializer().Serialize(families)};
+}
+
+// nullopt for a caller who is let in.
+std::optional<http::Response> refusal(Access access) {
+  switch (access) {
+    case Access::kAllowed:
+      return std::nullopt;
+    case Access::kUnauthenticated:
+      return line(401, "a bearer token that the API server knows is required", {{"WWW-Authenticate", "Bearer"}});
+    case Access::kDenied:
+      return line(403, "RBAC does not allow you to get this path");
+    case Access::kUnknown:
+      return line(503, "the API server cannot say who you are", {{"Retry-After", "1"}});
+  }
+  return line(503, "unknown");
+}
+
+bool is_profile(std::string_view path) {
+  return path == kProfilesPath ||
+         (path.starts_with(kProfilesPath) && path.substr(kProfilesPath.size()).starts_with('/'));
+}
+
+}  // namespace
+
+MetricsHandler::MetricsHandler(AccessReviewer& reviewer, MetricSources sources, Executor& worker)
+    : reviewer_(reviewer), sources_(std::make_shared<const MetricSources>(std::move(sources))), worker_(worker) {}
+
+void MetricsHandler::handle(const http::Request& request, http::Reply reply) {
+  const bool profile = is_profile(request.path);
+  if (!profile && request.path != kMetricsPath) {
+    return reply(line(404, "not found"));
+  }
+  if (!is_read(request.method)) {
+    return reply(method_not_allowed());
+  }
+  auto answer = [sources = sources_, &worker = worker_, profile, reply = std::move(reply)](Access access) mutable {
+    if (auto refused = refusal(access)) {
+      return reply(std::move(*refused));
+    }
+    if (profile) {
+      return reply(line(404, "Go's profiles have no meaning here; how to profile this program: docs/operations.md"));
+    }
+    worker.post([sources, reply = std::move(reply)]() mutable { reply(gather(*sources)); });
+  };
+  reviewer_.review(request.authorization, request.path, std::move(answer));
+}
+
+}  // namespace sharder::ops
