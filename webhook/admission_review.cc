@@ -41,13 +41,21 @@ class Reader {
       : review_(review), problem_(problem), shard_label_(shard_label) {}
 
   error_code read(ondemand::document& document) {
-    ondemand::value root;
-    if (const auto error = document.get_value().get(root)) {
-      // A scalar at the root has an error of its own; whether it is valid JSON makes no difference.
-      return error == simdjson::SCALAR_DOCUMENT_AS_VALUE ? SUCCESS : error;
+    json_type type{};
+    if (const auto error = document.type().get(type)) {
+      return error;
     }
-    is_object_ = root.type() == json_type::object;
-    if (const auto error = is_object_ ? read_root(root) : pass(root, 1)) {
+    is_object_ = type == json_type::object;
+    if (!is_object_) {
+      return SUCCESS;  // whether it is valid JSON makes no difference
+    }
+    // As the root's object, not its value: this makes simdjson check that the last token closes it. From there on the
+    // walk cannot get past the end: it stops at whatever stands in the padding, or at the check below.
+    ondemand::object root;
+    if (const auto error = document.get_object().get(root)) {
+      return error;
+    }
+    if (const auto error = read_root(root)) {
       return error;
     }
     // Behind the last token there is no location. (Past it there is: a truncated body whose padding closes it.)
@@ -81,7 +89,7 @@ class Reader {
   // Which keys of one object have been seen.
   using Seen = std::uint32_t;
 
-  error_code read_root(ondemand::value& root) {
+  error_code read_root(ondemand::object& root) {
     Seen seen = 0;
     return each_field(root, [&](std::string_view key, ondemand::value& value) {
       if (key == "apiVersion") {
@@ -331,6 +339,11 @@ class Reader {
     if (const auto error = value.get_object().get(object)) {
       return error;
     }
+    return each_field(object, f);
+  }
+
+  template <class F>
+  error_code each_field(ondemand::object& object, F f) {
     for (auto field : object) {
       std::string_view key;
       ondemand::value child;
@@ -469,7 +482,7 @@ Result<AdmissionReview> ReviewDecoder::decode(std::string_view body, std::string
     error = reader.read(document);
   }
   if (error) {
-    return fail(ErrorCode::kInvalid, std::string("it is not JSON: ") + simdjson::error_message(error));
+    return fail(ErrorCode::kInvalid, "it is not valid JSON");
   }
   if (const auto reason = reader.not_a_review(); !reason.empty()) {
     return fail(ErrorCode::kInvalid, std::string(reason));

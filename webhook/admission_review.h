@@ -54,10 +54,10 @@ struct AdmissionReview {
 // Decodes AdmissionReviews with one parser, whose memory it reuses. Owned by one loop.
 //
 // What is checked, in this order:
-// - The body is one JSON text as RFC 8259 has it, all of it, also where nothing is used: structure, literals, numbers
+// - The body is a JSON object as RFC 8259 has it, all of it, also where nothing is used: structure, literals, numbers
 //   (of any size), escapes with paired surrogates, UTF-8; no BOM, nothing behind it. Exception: below kMaxDepth only
 //   the brackets are counted.
-// - It is an object with kind AdmissionReview, apiVersion admission.k8s.io/v1, an object `request` and in it a
+// - It has kind AdmissionReview, apiVersion admission.k8s.io/v1, an object `request` and in it a
 //   non-empty string `uid`, each of them once. Otherwise it is no AdmissionReview: kInvalid, with the reason.
 // - All that AdmissionReview holds has its type, or is null or absent, and no key that is read stands twice in its
 //   object; there is an object; nothing is nested deeper than kMaxDepth. Otherwise `problem` names the first offence.
