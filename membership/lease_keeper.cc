@@ -1,0 +1,277 @@
+#include "membership/lease_keeper.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "ring/names.h"
+
+namespace sharder::membership {
+
+namespace {
+
+// Somebody may set the wall clock: no Lease is left alone for longer.
+constexpr std::chrono::minutes kLongestLook{1};
+// For how long an answer to a request of ours may be ahead of the watch. Not for ever: an etcd restored from a backup
+// counts on from a lower number.
+constexpr std::chrono::seconds kAheadOfWatch{30};
+// The API server is away: as quick as everything else of ours (design, 6.9).
+constexpr BackoffPolicy kTransient{};
+// We are not allowed to, or the API server says that the request is wrong: it will not change soon.
+constexpr BackoffPolicy kLasting{.initial = std::chrono::seconds(1), .max = std::chrono::minutes(1)};
+
+bool is_lasting(ErrorCode code) {
+  return code == ErrorCode::kForbidden || code == ErrorCode::kInvalid || code == ErrorCode::kUnauthorized ||
+         code == ErrorCode::kTooLarge;
+}
+
+bool is_unanswered(ErrorCode code) {
+  return code == ErrorCode::kUnavailable || code == ErrorCode::kTimeout;
+}
+
+}  // namespace
+
+LeaseKeeper::LeaseKeeper(std::uint64_t seed) : seeds_(static_cast<std::minstd_rand::result_type>(seed)) {}
+
+bool LeaseKeeper::upsert(ShardLease lease, Source source, Now now) {
+  auto found = leases_.find(lease.id);
+  if (source == Source::kAnswer) {
+    // What the watch has not shown yet, or shows no more, is its business.
+    if (found == leases_.end() || found->second.lease.uid != lease.uid || lease.ring.empty() ||
+        !newer_version(lease.resource_version, found->second.lease.resource_version)) {
+      return false;
+    }
+  } else if (found != leases_.end() && now.steady < found->second.ahead_until && found->second.lease.uid == lease.uid &&
+             newer_version(found->second.lease.resource_version, lease.resource_version)) {
+    return false;
+  }
+  const bool is_new = found == leases_.end();
+  if (is_new) {
+    found = leases_.emplace(lease.id, Entry{}).first;
+  }
+  Entry& entry = found->second;
+  if (is_new || !entry.lease.same_tenure(lease)) {
+    entry.renewed = healthy_.mark(now.steady);
+  }
+  entry.name_rejected = entry.name_rejected && entry.lease.uid == lease.uid;
+  const bool is_newer = is_new || entry.lease.resource_version != lease.resource_version;
+  entry.lease = std::move(lease);
+  entry.ahead_until = source == Source::kAnswer ? now.steady + kAheadOfWatch : SteadyTime::min();
+  if (is_newer) {
+    if (std::exchange(entry.until_changed, false)) {
+      entry.not_before = SteadyTime::min();
+    }
+    entry.next.reset();
+    schedule(entry, SteadyTime::min());
+  }
+  return true;
+}
+
+void LeaseKeeper::remove(const LeaseId& id) {
+  if (const auto found = leases_.find(id); found != leases_.end()) {
+    schedule(found->second, SteadyTime::max());
+    suspects_.erase(id);
+    leases_.erase(found);
+  }
+}
+
+const ShardLease* LeaseKeeper::find(const LeaseId& id) const {
+  const auto found = leases_.find(id);
+  return found == leases_.end() ? nullptr : &found->second.lease;
+}
+
+void LeaseKeeper::for_each(const std::function<void(const ShardLease&)>& visit) const {
+  for (const auto& [id, entry] : leases_) {
+    visit(entry.lease);
+  }
+}
+
+void LeaseKeeper::ring_added(const std::string& ring) {
+  if (!rings_.insert(ring).second) {
+    return;
+  }
+  for (auto& [id, entry] : leases_) {
+    if (entry.lease.ring == ring) {
+      schedule(entry, SteadyTime::min());
+    }
+  }
+}
+
+void LeaseKeeper::ring_removed(const std::string& ring) {
+  rings_.erase(ring);
+}
+
+void LeaseKeeper::set_leading(bool leading) {
+  leading_ = leading;
+  for (auto& [id, entry] : leases_) {
+    entry.next.reset();
+    schedule(entry, leading ? SteadyTime::min() : SteadyTime::max());
+  }
+  suspects_.clear();
+}
+
+std::optional<LeaseId> LeaseKeeper::probe_target() const {
+  const Entry* oldest = nullptr;
+  for (const auto& [id, entry] : leases_) {
+    if (entry.lease.held() && (oldest == nullptr || entry.renewed < oldest->renewed)) {
+      oldest = &entry;
+    }
+  }
+  return oldest == nullptr ? std::nullopt : std::optional(oldest->lease.id);
+}
+
+void LeaseKeeper::probe_succeeded(Now now) {
+  healthy_.probe_succeeded(now.steady);
+  for (const LeaseId& id : std::exchange(suspects_, {})) {
+    schedule(leases_.at(id), now.steady);
+  }
+}
+
+void LeaseKeeper::finished(const Action& action, Result<ActionAnswer> answer, Now now) {
+  const auto found = leases_.find(action.lease);
+  if (found == leases_.end()) {
+    return;
+  }
+  Entry& entry = found->second;
+  entry.in_flight = false;
+  schedule(entry, SteadyTime::min());
+  if (!answer) {
+    failed(entry, action, answer.error(), now);
+    return;
+  }
+  if (answer->lease) {
+    upsert(*answer->lease, Source::kAnswer, now);
+  }
+  if (action.kind == ActionKind::kVerify) {
+    verified(entry, action, *answer, now);
+    return;  // with the pauses of a failed take-over still in force: it is what is tried again
+  }
+  entry.backoff.reset();
+  if (entry.lease.resource_version == action.resource_version) {
+    // It has taken effect, but what came of it is not known here yet: the watch will show it.
+    wait_for_watch(entry, now);
+  }
+}
+
+void LeaseKeeper::verified(Entry& entry, const Action& action, const ActionAnswer& answer, Now now) {
+  if (!leading_ || entry.lease.resource_version != action.resource_version ||
+      judge(entry.lease, now.wall).state != LeaseState::kUncertain || !unrenewed(entry)) {
+    return;  // decide anew
+  }
+  auto body = take_over_body(answer.document, effective_duration(entry.lease), now.wall);
+  if (!body || !answer.lease || answer.lease->uid != action.uid ||
+      answer.lease->resource_version != action.resource_version) {
+    // The Lease there is not the one that the watch has shown so far.
+    wait_for_watch(entry, now);
+    return;
+  }
+  entry.next = action;
+  entry.next->kind = ActionKind::kTakeOver;
+  entry.next->body = std::move(*body);
+}
+
+void LeaseKeeper::wait_for_watch(Entry& entry, Now now) {
+  entry.until_changed = true;
+  entry.not_before = now.steady + kTransient.max;
+}
+
+void LeaseKeeper::failed(Entry& entry, const Action& action, const Error& error, Now now) {
+  const bool lasting = is_lasting(error.code);
+  if (!entry.backoff || entry.backoff_lasting != lasting) {
+    entry.backoff.emplace(lasting ? kLasting : kTransient, seeds_());
+    entry.backoff_lasting = lasting;
+  }
+  entry.not_before = now.steady + entry.backoff->next();
+  entry.until_changed = error.code == ErrorCode::kConflict || error.code == ErrorCode::kNotFound;
+  if (entry.until_changed && entry.lease.resource_version != action.resource_version) {
+    entry.not_before = SteadyTime::min();  // the version that was in the way is here already
+  }
+  if (is_unanswered(error.code)) {
+    entry.renewed = healthy_.mark(now.steady);
+  }
+}
+
+std::vector<Action> LeaseKeeper::due(Now now) {
+  std::vector<Action> actions;
+  while (!agenda_.empty() && agenda_.begin()->first <= now.steady) {
+    Entry& entry = leases_.at(agenda_.begin()->second);
+    schedule(entry, SteadyTime::max());
+    consider(entry, now, actions);
+  }
+  return actions;
+}
+
+std::optional<SteadyTime> LeaseKeeper::next_due() const {
+  return agenda_.empty() ? std::nullopt : std::optional(agenda_.begin()->first);
+}
+
+void LeaseKeeper::consider(Entry& entry, Now now, std::vector<Action>& actions) {
+  if (!leading_ || entry.in_flight) {
+    return;  // whatever ends this schedules the Lease again
+  }
+  if (!rings_.contains(entry.lease.ring)) {
+    entry.next.reset();
+    return;  // likewise
+  }
+  if (!ring::is_label_value(entry.lease.id.name) && !std::exchange(entry.name_rejected, true)) {
+    actions.push_back({.kind = ActionKind::kRejectName,
+                       .lease = entry.lease.id,
+                       .uid = entry.lease.uid,
+                       .resource_version = entry.lease.resource_version,
+                       .ring = entry.lease.ring});
+  }
+  if (now.steady < entry.not_before) {
+    schedule(entry, entry.not_before);
+    return;
+  }
+  if (entry.next) {
+    entry.in_flight = true;
+    actions.push_back(*std::exchange(entry.next, std::nullopt));
+    return;
+  }
+  const LeaseVerdict verdict = judge(entry.lease, now.wall);
+  if (entry.lease.state_label != to_string(verdict.state)) {
+    start(entry, ActionKind::kSetLabel, verdict.state, actions);
+  } else if (verdict.state == LeaseState::kUncertain && unrenewed(entry)) {
+    start(entry, ActionKind::kVerify, verdict.state, actions);
+  } else if (verdict.state == LeaseState::kOrphaned) {
+    start(entry, ActionKind::kDelete, verdict.state, actions);
+  } else {
+    if (verdict.state == LeaseState::kUncertain) {
+      suspects_.insert(entry.lease.id);
+    }
+    const std::chrono::nanoseconds look = verdict.look_again_after.value_or(kLongestLook);
+    schedule(entry, now.steady + std::min<std::chrono::nanoseconds>(look, kLongestLook));
+  }
+}
+
+void LeaseKeeper::start(Entry& entry, ActionKind kind, LeaseState state, std::vector<Action>& actions) {
+  entry.in_flight = true;
+  actions.push_back({.kind = kind,
+                     .lease = entry.lease.id,
+                     .uid = entry.lease.uid,
+                     .resource_version = entry.lease.resource_version,
+                     .ring = entry.lease.ring,
+                     .state = state});
+}
+
+void LeaseKeeper::schedule(Entry& entry, SteadyTime at) {
+  if (!leading_) {
+    at = SteadyTime::max();  // a standby has nothing to do, however often Leases change
+  }
+  if (entry.due == at) {
+    return;
+  }
+  if (entry.due != SteadyTime::max()) {
+    agenda_.erase({entry.due, entry.lease.id});
+  }
+  entry.due = at;
+  if (at != SteadyTime::max()) {
+    agenda_.emplace(at, entry.lease.id);
+  }
+}
+
+bool LeaseKeeper::unrenewed(const Entry& entry) const {
+  return healthy_.since(entry.renewed) >= effective_duration(entry.lease);
+}
+
+}  // namespace sharder::membership

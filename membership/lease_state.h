@@ -1,0 +1,40 @@
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string_view>
+
+#include "base/clock.h"
+#include "membership/shard_lease.h"
+
+namespace sharder::membership {
+
+// What a Lease says of its shard by the wall clock (protocol, 3). The first three are available, the others not; see
+// ShardLease::held().
+enum class LeaseState {
+  kReady,      // held, not expired
+  kExpired,    // held, expired less than leaseDuration ago
+  kUncertain,  // held, expired at least leaseDuration ago
+  kDead,       // not held by the shard: released, or taken over
+  kOrphaned,   // not held, and expired at least a minute ago
+};
+
+// As in the state label: "ready".
+std::string_view to_string(LeaseState state);
+
+struct LeaseVerdict {
+  LeaseState state;
+  // When time alone can change the state or, when uncertain, a failed take-over is tried again; never negative. Absent:
+  // never.
+  std::optional<std::chrono::microseconds> look_again_after;
+  bool operator==(const LeaseVerdict&) const = default;
+};
+
+// The duration that counts for a Lease: 15 s when one of acquireTime, renewTime and leaseDurationSeconds is missing.
+std::chrono::seconds effective_duration(const ShardLease& lease);
+
+// The table of protocol.md section 3: a pure function. A Lease without usable times counts as expiring just now:
+// `expired` for ever while it is held, `dead` for ever when it is not, so neither taken over nor deleted.
+LeaseVerdict judge(const ShardLease& lease, WallTime now);
+
+}  // namespace sharder::membership

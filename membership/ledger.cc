@@ -1,0 +1,109 @@
+#include "membership/ledger.h"
+
+#include <utility>
+
+namespace sharder::membership {
+
+void Ledger::list_rings() {
+  const auto names = roster_.ring_names();
+  unseen_rings_.emplace(names.begin(), names.end());
+}
+
+void Ledger::ring_shown(RingObject object) {
+  if (unseen_rings_) {
+    unseen_rings_->erase(object.spec.name);
+  }
+  keeper_.ring_added(object.spec.name);
+  roster_.put_ring(std::move(object));
+}
+
+void Ledger::ring_gone(const std::string& name) {
+  keeper_.ring_removed(name);
+  roster_.remove_ring(name);
+}
+
+void Ledger::rings_listed() {
+  for (const std::string& name : std::exchange(unseen_rings_, std::nullopt).value_or(std::set<std::string>())) {
+    ring_gone(name);
+  }
+  rings_synced_ = true;
+}
+
+void Ledger::list_leases() {
+  unseen_leases_.emplace();
+  keeper_.for_each([this](const ShardLease& lease) { unseen_leases_->insert(lease.id); });
+}
+
+void Ledger::lease_shown(ShardLease lease, Now now) {
+  if (unseen_leases_) {
+    unseen_leases_->erase(lease.id);
+  }
+  const LeaseId id = lease.id;
+  if (keeper_.upsert(std::move(lease), LeaseKeeper::Source::kWatch, now)) {
+    enrol(id);
+  }
+}
+
+void Ledger::lease_gone(const LeaseId& id) {
+  keeper_.remove(id);
+  enrol(id);
+}
+
+void Ledger::leases_listed() {
+  for (const LeaseId& id : std::exchange(unseen_leases_, std::nullopt).value_or(std::set<LeaseId>())) {
+    lease_gone(id);
+  }
+  leases_synced_ = true;
+}
+
+void Ledger::probe_succeeded(std::optional<ShardLease> lease, Now now) {
+  keeper_.probe_succeeded(now);
+  if (lease) {
+    const LeaseId id = lease->id;
+    if (keeper_.upsert(std::move(*lease), LeaseKeeper::Source::kAnswer, now)) {
+      enrol(id);
+    }
+  }
+}
+
+void Ledger::action_finished(const Action& action, Result<ActionAnswer> answer, Now now) {
+  keeper_.finished(action, std::move(answer), now);
+  enrol(action.lease);
+}
+
+LedgerOutput Ledger::take(Now now) {
+  LedgerOutput output;
+  if (!synced()) {
+    return output;
+  }
+  auto news = roster_.publish();
+  output.ring_set = std::move(news.ring_set);
+  output.snapshot = std::move(news.snapshot);
+  output.changes = std::move(news.changes);
+  output.calculated = std::move(news.calculated);
+  output.actions = keeper_.due(now);
+  return output;
+}
+
+std::optional<SteadyTime> Ledger::next_due() const {
+  return synced() ? keeper_.next_due() : std::nullopt;
+}
+
+void Ledger::enrol(const LeaseId& id) {
+  const ShardLease* lease = keeper_.find(id);
+  const auto known = enrolled_.find(id);
+  if (known != enrolled_.end() && (lease == nullptr || lease->ring != known->second)) {
+    roster_.remove_shard(known->second, id);
+    enrolled_.erase(known);
+  }
+  if (lease != nullptr) {
+    enrolled_.insert_or_assign(id, lease->ring);
+    roster_.put_shard(lease->ring, {.lease_namespace = id.lease_namespace,
+                                    .name = id.name,
+                                    .uid = lease->uid,
+                                    .state = lease->state_label,
+                                    .available = lease->held()});
+  }
+}
+
+}  // namespace sharder::membership

@@ -1,0 +1,83 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "membership/lease_keeper.h"
+#include "membership/ring_object.h"
+#include "membership/ring_roster.h"
+#include "ring/ring_set.h"
+#include "ring/snapshot.h"
+
+namespace sharder::membership {
+
+// What has to happen after some inputs, in this order: publish, tell the listeners, carry out the actions.
+struct LedgerOutput {
+  std::shared_ptr<const ring::RingSet> ring_set;   // null: as before
+  std::shared_ptr<const ring::Snapshot> snapshot;  // null: as before
+  std::vector<Change> changes;
+  std::vector<std::string> calculated;  // rings whose tokens were computed
+  std::vector<Action> actions;          // of the leader; report each to action_finished()
+};
+
+// All that membership decides, without I/O, clock and threads: what the watches show goes in, with the time; what is to
+// be published and done comes out of take(). Rings and shards are in RingRoster, the leader's work in LeaseKeeper; here
+// are the two lists, and the rule that nothing comes out before both are complete (design, 6.2).
+class Ledger {
+ public:
+  // `seed`: of the jitter of retries.
+  explicit Ledger(std::uint64_t seed) : keeper_(seed) {}
+
+  // A list of all rings begins; those that are not shown until rings_listed() do not exist (any more).
+  void list_rings();
+  void ring_shown(RingObject object);
+  void ring_gone(const std::string& name);
+  void rings_listed();
+
+  // Likewise for shard Leases.
+  void list_leases();
+  void lease_shown(ShardLease lease, Now now);
+  void lease_gone(const LeaseId& id);
+  void leases_listed();
+
+  bool rings_synced() const { return rings_synced_; }
+  bool leases_synced() const { return leases_synced_; }
+  // Both lists were complete once. Never false again.
+  bool synced() const { return rings_synced_ && leases_synced_; }
+
+  void lease_watch_opened() { keeper_.watch_opened(); }
+  void lease_watch_lost() { keeper_.watch_lost(); }
+
+  // The next probe (HealthyTime) is a quorum read of this Lease; nullopt: none is needed now.
+  std::optional<LeaseId> probe_target() const { return keeper_.probe_target(); }
+  // A probe was answered: with the Lease, or with nothing because it is not there.
+  void probe_succeeded(std::optional<ShardLease> lease, Now now);
+  void probe_failed() { keeper_.probe_failed(); }
+
+  void set_leading(bool leading) { keeper_.set_leading(leading); }
+  bool leading() const { return keeper_.leading(); }
+  void action_finished(const Action& action, Result<ActionAnswer> answer, Now now);
+
+  LedgerOutput take(Now now);
+  // When take() has something to do even if nothing more goes in; nullopt for never.
+  std::optional<SteadyTime> next_due() const;
+
+ private:
+  // Shows the roster what the keeper knows of the Lease, which may be nothing any more.
+  void enrol(const LeaseId& id);
+
+  RingRoster roster_;
+  LeaseKeeper keeper_;
+  std::map<LeaseId, std::string> enrolled_;  // in which ring's roster each Lease stands
+  bool rings_synced_ = false;
+  bool leases_synced_ = false;
+  // During a list: what it has not shown yet.
+  std::optional<std::set<std::string>> unseen_rings_;
+  std::optional<std::set<LeaseId>> unseen_leases_;
+};
+
+}  // namespace sharder::membership

@@ -1,0 +1,574 @@
+#include "membership/membership.h"
+
+#include <prometheus/counter.h>
+#include <prometheus/family.h>
+#include <prometheus/registry.h>
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <iterator>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <random>
+#include <utility>
+#include <vector>
+
+#include "kube/events.h"
+#include "kube/list_watch.h"
+#include "kube/resource.h"
+#include "membership/ledger.h"
+#include "ring/names.h"
+
+namespace sharder::membership {
+
+namespace {
+
+constexpr std::string_view kFieldManager = "sharder";  // protocol, 3
+constexpr std::string_view kEventComponent = kTakeOverIdentity;
+constexpr std::chrono::seconds kActionTimeout{5};
+
+kube::Request request_for(const Action& action) {
+  const auto& [lease_namespace, name] = action.lease;
+  kube::Request request;
+  switch (action.kind) {
+    case ActionKind::kSetLabel: {
+      const nlohmann::json patch = {{"metadata",
+                                     {{"uid", action.uid},
+                                      {"resourceVersion", action.resource_version},
+                                      {"labels", {{ring::kStateLabel, to_string(action.state)}}}}}};
+      request =
+          kube::patch_request(kube::kLeases, lease_namespace, name, kube::kMergePatch, patch.dump(), kFieldManager);
+      break;
+    }
+    case ActionKind::kVerify:
+      request = kube::get_request(kube::kLeases, lease_namespace, name);
+      break;
+    case ActionKind::kTakeOver:
+      request = kube::update_request(kube::kLeases, lease_namespace, name, "", action.body, kFieldManager);
+      break;
+    case ActionKind::kDelete:
+      request = kube::delete_request(kube::kLeases, lease_namespace, name, action.uid, action.resource_version);
+      break;
+    case ActionKind::kRejectName:
+      std::unreachable();  // an Event, not a request
+  }
+  // The labels of living shards can wait, a take-over and what leads to it cannot.
+  const bool urgent = action.state == LeaseState::kUncertain;
+  request.lane = urgent ? kube::Lane::kUrgent : kube::Lane::kGeneral;
+  request.timeout = kActionTimeout;
+  return request;
+}
+
+std::string_view describe(ActionKind kind) {
+  switch (kind) {
+    case ActionKind::kSetLabel:
+      return "set a shard lease's state label";
+    case ActionKind::kVerify:
+      return "read a shard lease before taking it over";
+    case ActionKind::kTakeOver:
+      return "take over a shard lease";
+    case ActionKind::kDelete:
+      return "delete an orphaned shard lease";
+    case ActionKind::kRejectName:
+      break;
+  }
+  return "";
+}
+
+Result<ActionAnswer> read_answer(const Action& action, Result<kube::Response> response) {
+  if (!response) {
+    return std::unexpected(std::move(response.error()));
+  }
+  ActionAnswer answer;
+  if (action.kind != ActionKind::kDelete) {
+    if (auto lease = decode_shard_lease(response->body)) {
+      answer.lease = std::move(*lease);
+    }
+  }
+  if (action.kind == ActionKind::kVerify) {
+    answer.document = std::move(response->body);
+  }
+  return answer;
+}
+
+}  // namespace
+
+// Everything but what is marked otherwise belongs to the control loop.
+struct Membership::Impl : std::enable_shared_from_this<Impl> {
+  Impl(Executor& control_loop, kube::Api& kube_api, const Clock& system_clock, prometheus::Registry* registry,
+       const Logger& logger)
+      : control(control_loop),
+        api(kube_api),
+        clock(system_clock),
+        log(logger.named("membership")),
+        events(kube_api, system_clock, std::string(kEventComponent), logger),
+        ledger(std::random_device{}()) {
+    if (registry != nullptr) {
+      calculations = &prometheus::BuildCounter()
+                          .Name("controller_sharding_ring_calculations_total")
+                          .Help("Total number of times that a ring's tokens were computed.")
+                          .Register(*registry);
+    }
+  }
+
+  // What a watch shows, on the API loop: decoded here, posted to the control loop.
+  class Sink;
+  // How a watch is doing, for readiness. ListWatch itself logs what goes wrong.
+  struct WatchHealth {
+    std::string_view what;
+    std::string error = {};  // of the last failure, until it is open again
+  };
+
+  Now now() const { return {.wall = clock.wall(), .steady = clock.steady()}; }
+
+  // Runs f(*this) on the control loop unless it is over by then. Any thread.
+  template <class F>
+  void post(F f) {
+    control.post([weak = weak_from_this(), f = std::move(f)]() mutable {
+      if (const auto self = weak.lock(); self && !self->stopped) {
+        f(*self);
+      }
+    });
+  }
+
+  void start();
+  void stop();
+
+  void ring_event(kube::WatchEventType type, RingObject object);
+  void lease_event(kube::WatchEventType type, ShardLease lease);
+  void connection(WatchHealth& health, bool watching, const std::optional<Error>& error);
+  void lease_connection(bool watching);
+  void lead(bool leading);
+
+  // Takes out what the ledger has to say after the tasks that wait now: many events, one RingSet.
+  void request_flush();
+  void flush();
+  void arm_timer();
+  void log_members(const LedgerOutput& output, const ring::RingSet* before) const;
+  void tell(const Change& change) const;
+  void update_readiness();
+
+  void perform(Action action);
+  void finished(const Action& action, Result<ActionAnswer> answer);
+  void reject_name(const Action& action);
+
+  void probe_after_pause();
+  void probe();
+  void probed(Result<kube::Response> response);
+
+  // Constant, or with their own synchronisation:
+  Executor& control;
+  kube::Api& api;
+  const Clock& clock;
+  const Logger log;
+  kube::EventRecorder events;
+  prometheus::Family<prometheus::Counter>* calculations = nullptr;
+  std::vector<ring::Listener*> listeners;  // constant from start() on
+  Published<ring::RingSet> ring_sets;
+  Published<ring::Snapshot> snapshots;
+  Guarded<std::optional<std::string>> not_ready{std::string("not started")};
+  std::atomic<std::size_t> in_flight = 0;
+  std::atomic<bool> stopped = false;
+  std::shared_ptr<kube::ListWatch> ring_watch;
+  std::shared_ptr<kube::ListWatch> lease_watch;
+
+  // The control loop's:
+  Ledger ledger;
+  WatchHealth rings{.what = "ControllerRings"};
+  WatchHealth leases{.what = "shard Leases"};
+  bool no_definition_told = false;  // that the CRD is missing
+  std::map<std::string, prometheus::Counter*> calculation_counters;
+  bool flush_posted = false;
+  Executor::TimerId timer = 0;
+  std::optional<SteadyTime> timer_due;
+  Executor::TimerId probe_timer = 0;
+};
+
+class Membership::Impl::Sink final : public kube::WatchSink {
+ public:
+  enum class Of { kRings, kLeases };
+  Sink(std::weak_ptr<Impl> impl, Of of) : impl_(std::move(impl)), of_(of) {}
+
+  void on_event(const kube::WatchEvent& event) override {
+    const auto impl = impl_.lock();
+    if (!impl) {
+      return;
+    }
+    if (of_ == Of::kRings) {
+      deliver<RingObject>(*impl, event, decode_ring, &Impl::ring_event);
+    } else {
+      deliver<ShardLease>(*impl, event, decode_shard_lease, &Impl::lease_event);
+    }
+  }
+
+  void on_connection(bool watching, const std::optional<Error>& error) override {
+    if (const auto impl = impl_.lock()) {
+      impl->post([of = of_, watching, error](Impl& self) {
+        self.connection(of == Of::kRings ? self.rings : self.leases, watching, error);
+        if (of == Of::kLeases) {
+          self.lease_connection(watching);
+        }
+      });
+    }
+  }
+
+ private:
+  template <class T>
+  static void deliver(Impl& impl, const kube::WatchEvent& event, Result<T> (*decode)(std::string_view),
+                      void (Impl::*handle)(kube::WatchEventType, T)) {
+    T object;
+    if (event.type != kube::WatchEventType::kInit && event.type != kube::WatchEventType::kInitDone) {
+      auto decoded = decode(event.object);
+      if (!decoded) {
+        impl.log.warn("ignoring an object that makes no sense", {{"error", decoded.error().message}});
+        return;
+      }
+      object = std::move(*decoded);
+    }
+    impl.post([type = event.type, object = std::move(object), handle](Impl& self) mutable {
+      (self.*handle)(type, std::move(object));
+    });
+  }
+
+  const std::weak_ptr<Impl> impl_;
+  const Of of_;
+};
+
+void Membership::Impl::start() {
+  not_ready.with([](auto& reason) { reason = "waiting for ControllerRings"; });
+  ring_watch = kube::ListWatch::start(api, {.resource = kube::kControllerRings},
+                                      std::make_shared<Sink>(weak_from_this(), Sink::Of::kRings), log);
+  lease_watch =
+      kube::ListWatch::start(api, {.resource = kube::kLeases, .label_selector = std::string(ring::kRingLabel)},
+                             std::make_shared<Sink>(weak_from_this(), Sink::Of::kLeases), log);
+  post([](Impl& self) { self.probe_after_pause(); });
+}
+
+void Membership::Impl::stop() {
+  stopped = true;
+  if (ring_watch) {
+    ring_watch->stop();
+    lease_watch->stop();
+  }
+  control.cancel(timer);
+  control.cancel(probe_timer);
+}
+
+void Membership::Impl::ring_event(kube::WatchEventType type, RingObject object) {
+  switch (type) {
+    case kube::WatchEventType::kInit:
+      ledger.list_rings();
+      break;
+    case kube::WatchEventType::kInitApply:
+    case kube::WatchEventType::kApply:
+      ledger.ring_shown(std::move(object));
+      break;
+    case kube::WatchEventType::kInitDone:
+      ledger.rings_listed();
+      break;
+    case kube::WatchEventType::kDelete:
+      ledger.ring_gone(object.spec.name);
+      break;
+  }
+  request_flush();
+}
+
+void Membership::Impl::lease_event(kube::WatchEventType type, ShardLease lease) {
+  switch (type) {
+    case kube::WatchEventType::kInit:
+      ledger.list_leases();
+      break;
+    case kube::WatchEventType::kInitApply:
+    case kube::WatchEventType::kApply:
+      ledger.lease_shown(std::move(lease), now());
+      break;
+    case kube::WatchEventType::kInitDone:
+      ledger.leases_listed();
+      break;
+    case kube::WatchEventType::kDelete:
+      ledger.lease_gone(lease.id);
+      break;
+  }
+  request_flush();
+}
+
+void Membership::Impl::connection(WatchHealth& health, bool watching, const std::optional<Error>& error) {
+  if (watching) {
+    health.error.clear();
+  } else if (error && error->code != ErrorCode::kCancelled) {
+    health.error = error->message;
+  }
+  const bool no_definition = &health == &rings && error && error->code == ErrorCode::kNotFound;
+  if (no_definition && !std::exchange(no_definition_told, true)) {
+    log.warn("the CustomResourceDefinition of ControllerRing is not installed, waiting for it");
+  }
+  no_definition_told = no_definition_told && !(watching && &health == &rings);
+  update_readiness();
+}
+
+void Membership::Impl::lease_connection(bool watching) {
+  if (watching) {
+    ledger.lease_watch_opened();
+  } else {
+    ledger.lease_watch_lost();
+  }
+}
+
+void Membership::Impl::lead(bool leading) {
+  if (ledger.leading() == leading) {
+    return;
+  }
+  ledger.set_leading(leading);
+  for (ring::Listener* listener : listeners) {
+    listener->on_leading(leading);
+  }
+  request_flush();
+}
+
+void Membership::Impl::request_flush() {
+  if (!std::exchange(flush_posted, true)) {
+    post([](Impl& self) {
+      self.flush_posted = false;
+      self.flush();
+    });
+  }
+}
+
+void Membership::Impl::flush() {
+  LedgerOutput output = ledger.take(now());
+  if (output.ring_set) {
+    const auto before = ring_sets.get();
+    ring_sets.publish(output.ring_set);
+    log_members(output, before.get());
+  }
+  if (output.snapshot) {
+    snapshots.publish(output.snapshot);
+  }
+  if (calculations != nullptr) {
+    for (const std::string& name : output.calculated) {
+      auto& counter = calculation_counters[name];
+      if (counter == nullptr) {
+        counter = &calculations->Add({{"controllerring", name}});
+      }
+      counter->Increment();
+    }
+  }
+  update_readiness();
+  for (const Change& change : output.changes) {
+    tell(change);
+  }
+  for (Action& action : output.actions) {
+    perform(std::move(action));
+  }
+  arm_timer();
+}
+
+void Membership::Impl::arm_timer() {
+  const auto due = ledger.next_due();
+  if (due == timer_due) {
+    return;
+  }
+  if (timer_due) {
+    control.cancel(timer);
+  }
+  timer_due = due;
+  if (due) {
+    const auto delay = std::max(*due, clock.steady()) - clock.steady();
+    timer = control.post_after(delay, [weak = weak_from_this()] {
+      if (const auto self = weak.lock(); self && !self->stopped) {
+        self->timer_due.reset();
+        self->flush();
+      }
+    });
+  }
+}
+
+void Membership::Impl::log_members(const LedgerOutput& output, const ring::RingSet* before) const {
+  for (const std::string& name : output.calculated) {
+    const std::vector<std::string>& members = output.ring_set->find(name)->ring().shards();
+    const ring::RingEntry* old = before == nullptr ? nullptr : before->find(name);
+    if (old != nullptr) {
+      std::vector<std::string> joined;
+      std::vector<std::string> left;
+      std::ranges::set_difference(members, old->ring().shards(), std::back_inserter(joined));
+      std::ranges::set_difference(old->ring().shards(), members, std::back_inserter(left));
+      for (const std::string& shard : joined) {
+        log.info("shard joined the ring", {{"ring", name}, {"shard", shard}});
+      }
+      for (const std::string& shard : left) {
+        log.info("shard left the ring", {{"ring", name}, {"shard", shard}});
+      }
+    }
+    log.info("ring computed", {{"ring", name}, {"shards", members.size()}, {"version", output.ring_set->version}});
+  }
+}
+
+void Membership::Impl::tell(const Change& change) const {
+  for (ring::Listener* listener : listeners) {
+    switch (change.kind) {
+      case ChangeKind::kRingAdded:
+        listener->on_ring_added(change.ring);
+        break;
+      case ChangeKind::kRingChanged:
+        listener->on_ring_changed(change.ring);
+        break;
+      case ChangeKind::kRingRemoved:
+        listener->on_ring_removed(change.ring);
+        break;
+      case ChangeKind::kShardsChanged:
+        listener->on_shards_changed(change.ring);
+        break;
+    }
+  }
+  if (change.kind == ChangeKind::kRingRemoved) {
+    log.info("ring removed", {{"ring", change.ring}});
+  } else if (change.kind == ChangeKind::kRingAdded) {
+    log.info("ring added", {{"ring", change.ring}});
+  }
+}
+
+void Membership::Impl::update_readiness() {
+  if (ring_sets.version() > 0) {
+    not_ready.with([](auto& reason) { reason.reset(); });
+    return;
+  }
+  const WatchHealth& late = ledger.rings_synced() ? leases : rings;
+  std::string reason = "waiting for " + std::string(late.what);
+  if (!late.error.empty()) {
+    reason += ": " + late.error;
+  }
+  not_ready.with([&reason](auto& current) { current = std::move(reason); });
+}
+
+void Membership::Impl::perform(Action action) {
+  if (action.kind == ActionKind::kRejectName) {
+    reject_name(action);
+    return;
+  }
+  kube::Request request = request_for(action);
+  ++in_flight;
+  api.send(std::move(request), [weak = weak_from_this(), action = std::move(action)](Result<kube::Response> response) {
+    if (const auto self = weak.lock()) {
+      --self->in_flight;
+      self->post([action, answer = read_answer(action, std::move(response))](Impl& impl) mutable {
+        impl.finished(action, std::move(answer));
+      });
+    }
+  });
+}
+
+void Membership::Impl::finished(const Action& action, Result<ActionAnswer> answer) {
+  const std::string name = to_string(action.lease);
+  if (answer) {
+    if (action.kind == ActionKind::kSetLabel) {
+      log.info("shard lease is " + std::string(to_string(action.state)), {{"ring", action.ring}, {"object", name}});
+    } else if (action.kind != ActionKind::kVerify) {
+      log.info(
+          action.kind == ActionKind::kTakeOver ? "took over the lease of a dead shard" : "deleted an orphaned lease",
+          {{"ring", action.ring}, {"object", name}});
+    }
+  } else {
+    const ErrorCode code = answer.error().code;
+    const std::string message = "cannot " + std::string(describe(action.kind)) + ", trying again";
+    // An API server that is away is reported by its watches, once; a conflict or a deleted Lease is everyday life.
+    if (code == ErrorCode::kForbidden || code == ErrorCode::kInvalid || code == ErrorCode::kUnauthorized) {
+      log.warn(message, {{"ring", action.ring}, {"object", name}, {"error", answer.error().message}});
+    } else {
+      log.debug(message, {{"ring", action.ring}, {"object", name}, {"error", answer.error().message}});
+    }
+  }
+  ledger.action_finished(action, std::move(answer), now());
+  request_flush();
+}
+
+void Membership::Impl::reject_name(const Action& action) {
+  constexpr std::string_view kMessage =
+      "The name of the shard has more than 63 characters, so it cannot be the value of a label: the shard gets no "
+      "objects";
+  log.warn("shard stays out of the ring, its name is no label value",
+           {{"ring", action.ring}, {"object", to_string(action.lease)}});
+  events.record({.api_version = "coordination.k8s.io/v1",
+                 .kind = "Lease",
+                 .object_namespace = action.lease.lease_namespace,
+                 .name = action.lease.name,
+                 .uid = action.uid,
+                 .resource_version = action.resource_version},
+                kube::EventType::kWarning, "InvalidShardName", kMessage);
+}
+
+void Membership::Impl::probe_after_pause() {
+  probe_timer = control.post_after(HealthyTime::kProbePeriod, [weak = weak_from_this()] {
+    if (const auto self = weak.lock(); self && !self->stopped) {
+      self->probe();
+    }
+  });
+}
+
+void Membership::Impl::probe() {
+  const auto target = ledger.probe_target();
+  if (!target) {
+    probe_after_pause();
+    return;
+  }
+  kube::Request request = kube::get_request(kube::kLeases, target->lease_namespace, target->name);
+  request.lane = kube::Lane::kUrgent;
+  request.timeout = HealthyTime::kProbeTimeout;
+  api.send(std::move(request), [weak = weak_from_this()](Result<kube::Response> response) {
+    if (const auto self = weak.lock()) {
+      self->post([response = std::move(response)](Impl& impl) mutable { impl.probed(std::move(response)); });
+    }
+  });
+}
+
+void Membership::Impl::probed(Result<kube::Response> response) {
+  if (response) {
+    auto lease = decode_shard_lease(response->body);
+    ledger.probe_succeeded(lease ? std::optional(std::move(*lease)) : std::nullopt, now());
+  } else if (response.error().code == ErrorCode::kNotFound) {
+    ledger.probe_succeeded(std::nullopt, now());  // that is an answer too; the watch is about to show it
+  } else {
+    ledger.probe_failed();
+    log.debug("probe failed", {{"error", response.error().message}});
+  }
+  request_flush();
+  probe_after_pause();
+}
+
+Membership::Membership(Executor& control, kube::Api& api, const Clock& clock, prometheus::Registry* registry,
+                       Logger log)
+    : impl_(std::make_shared<Impl>(control, api, clock, registry, log)) {}
+
+Membership::~Membership() {
+  impl_->stop();
+}
+
+void Membership::add_listener(ring::Listener& listener) {
+  impl_->listeners.push_back(&listener);
+}
+
+void Membership::start() {
+  impl_->start();
+}
+
+void Membership::set_leading(bool leading) {
+  impl_->post([leading](Impl& impl) { impl.lead(leading); });
+}
+
+const Published<ring::RingSet>& Membership::ring_sets() const {
+  return impl_->ring_sets;
+}
+
+const Published<ring::Snapshot>& Membership::snapshots() const {
+  return impl_->snapshots;
+}
+
+std::optional<std::string> Membership::not_ready() const {
+  return impl_->not_ready.with([](const auto& reason) { return reason; });
+}
+
+std::size_t Membership::requests_in_flight() const {
+  return impl_->in_flight;
+}
+
+}  // namespace sharder::membership

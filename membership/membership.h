@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/clock.h"
+#include "base/executor.h"
+#include "base/guarded.h"
+#include "base/log.h"
+#include "kube/api.h"
+#include "ring/listener.h"
+#include "ring/ring_set.h"
+#include "ring/snapshot.h"
+
+namespace prometheus {
+class Registry;
+}
+
+namespace sharder::membership {
+
+// Which rings there are and which shards are in them, in every replica; and, in the leader, the care of the shards'
+// Leases (protocol, 3 and 9). The edge around Ledger: it watches ControllerRings and the Leases with the ring label,
+// owns timers and probes, carries out what the Ledger decides, publishes what it makes, and tells the listeners. All
+// of it runs on the control loop; what the API loop brings is decoded there and posted.
+//
+// Destroy it when the control loop has stopped, or on the control loop itself. Everything given to the constructor, and
+// each listener, outlives it.
+class Membership {
+ public:
+  // `registry` (may be null) gets controller_sharding_ring_calculations_total{controllerring}.
+  Membership(Executor& control, kube::Api& api, const Clock& clock, prometheus::Registry* registry, Logger log);
+  ~Membership();
+  Membership(const Membership&) = delete;
+  Membership& operator=(const Membership&) = delete;
+
+  // Before start().
+  void add_listener(ring::Listener& listener);
+  // Begins to watch. Once.
+  void start();
+
+  // Begins or ends to act as the leader, soon: from any thread. What is under way when it ends is not called back; each
+  // write is guarded by a resourceVersion.
+  void set_leading(bool leading);
+
+  // Safe from any thread. Null until rings and Leases have synced.
+  const Published<ring::RingSet>& ring_sets() const;
+  const Published<ring::Snapshot>& snapshots() const;
+  // Why rings and Leases have not synced, for a person; nullopt once they have, from then on for ever. Any thread.
+  std::optional<std::string> not_ready() const;
+  // The leader's requests without an answer yet. Any thread.
+  std::size_t requests_in_flight() const;
+
+ private:
+  struct Impl;
+  std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace sharder::membership

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "base/error.h"
+#include "ring/controller_ring.h"
+
+namespace sharder::membership {
+
+// A ControllerRing object as it stands in the cluster (protocol, 2): a plain value.
+struct RingObject {
+  ring::ControllerRing spec;
+  // Why nothing can be made of the spec, in a sentence for a person; "" when it is fine. `spec` then holds what could
+  // be read, with a namespaceSelector that selects nothing if the selector is the reason.
+  std::string spec_error;
+  bool deleting = false;  // has a deletionTimestamp
+  std::int64_t observed_generation = 0;
+  std::int64_t status_shards = 0;
+  std::int64_t status_available_shards = 0;
+  bool operator==(const RingObject&) const = default;
+};
+
+// From a ControllerRing object's JSON. kInvalid only when it is no object with a name.
+Result<RingObject> decode_ring(std::string_view json);
+
+}  // namespace sharder::membership

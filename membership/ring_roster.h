@@ -1,0 +1,84 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "membership/ring_object.h"
+#include "membership/shard_lease.h"
+#include "ring/ring_set.h"
+#include "ring/snapshot.h"
+
+namespace sharder::membership {
+
+enum class ChangeKind { kRingAdded, kRingChanged, kRingRemoved, kShardsChanged };
+
+// What listeners are told; ring::Listener says what each means.
+struct Change {
+  ChangeKind kind;
+  std::string ring;
+  bool operator==(const Change&) const = default;
+};
+
+// Rings and the shards of each: from them come the RingSet and the Snapshot. A pure value without time. What a call
+// changes is only noted; publish() builds it, and only for the rings concerned.
+class RingRoster {
+ public:
+  void put_ring(RingObject object);
+  void remove_ring(const std::string& name);
+  const RingObject* find_ring(const std::string& name) const;
+  // Names of all rings.
+  std::vector<std::string> ring_names() const;
+
+  // A shard of the ring with this name, whether that exists or not. A Lease that only was renewed changes nothing, at
+  // the cost of a lookup.
+  void put_shard(const std::string& ring, const ring::ShardStatus& shard);
+  void remove_shard(const std::string& ring, const LeaseId& id);
+
+  struct News {
+    std::shared_ptr<const ring::RingSet> ring_set;   // null: as before
+    std::shared_ptr<const ring::Snapshot> snapshot;  // null: as before
+    std::vector<Change> changes;
+    std::vector<std::string> calculated;  // rings whose tokens were computed
+  };
+  // What is new since the last call. The first call always brings a RingSet and a Snapshot, if without rings.
+  News publish();
+
+ private:
+  struct Roster {
+    std::optional<RingObject> object;
+    std::map<LeaseId, ring::ShardStatus> shards;
+    std::map<std::string, int> available;  // name -> how many of its Leases are held; label values only
+
+    // What was published last.
+    std::shared_ptr<const ring::Ring> ring;
+    std::shared_ptr<const ring::RingEntry> entry;
+    std::shared_ptr<const ring::RingStatus> status;
+
+    // Noted since then.
+    bool dirty = false;
+    bool shards_changed = false;
+  };
+
+  struct Draft;
+
+  Roster& touch(const std::string& ring);
+  static void count(Roster& roster, const ring::ShardStatus& shard, bool available);
+  // True when the ring's entry in the RingSet is another one now.
+  static bool renew_entry(Roster& roster, bool& calculated);
+  static void renew_status(Roster& roster);
+  static void renew(const std::string& name, Roster& roster, Draft& draft, News& news);
+  static void tell(const std::string& name, const ring::RingStatus* before, const ring::RingStatus* after,
+                   bool shards_changed, std::vector<Change>& changes);
+
+  std::map<std::string, Roster> rosters_;
+  std::vector<std::string> dirty_;  // names of those with Roster::dirty
+  std::uint64_t version_ = 0;
+  std::shared_ptr<const ring::RingSet> ring_set_;
+  std::shared_ptr<const ring::Snapshot> snapshot_;
+};
+
+}  // namespace sharder::membership
