@@ -35,7 +35,7 @@ struct Request {
 struct Response {
   int status = 200;
   std::string content_type = "text/plain; charset=utf-8";
-  std::string body;
+  std::string body = {};
   std::vector<std::pair<std::string, std::string>> headers = {};  // besides those of the server itself
 };
 
@@ -54,7 +54,11 @@ struct Limits {
   std::size_t max_header_bytes = 64 * 1024;      // else 431
   std::size_t max_body_bytes = 7 * 1024 * 1024;  // else 413
   std::size_t max_connections = 4096;            // past it: those go first that never completed a request, then the
-                                                 // longest idle; a connection with a request in flight never
+                                                 // longest idle; a connection with a request in flight never. With
+                                                 // nobody to go, a few more are taken and answered with 503 and
+                                                 // `Retry-After: 1`; past these, clients wait to be accepted
+  // Of requests over 16 KiB, all connections together; past it the next is answered with 503 and `Retry-After: 1`.
+  std::size_t max_buffered_bytes = 256 * 1024 * 1024;
   std::chrono::milliseconds handshake_timeout{10'000};
   std::chrono::milliseconds header_timeout{10'000};  // from a request's first byte
   std::chrono::milliseconds body_timeout{10'000};
@@ -63,9 +67,9 @@ struct Limits {
 };
 
 struct ServerOptions {
-  std::string name;     // in log lines and thread names: "webhook"
-  std::string address;  // ":9443" (all interfaces, IPv6 and IPv4), "127.0.0.1:0", "[::1]:80", "localhost:8081"
-  unsigned loops = 1;   // threads; each has an io_context and, with TLS, an SSL context of its own
+  std::string name = {};     // in log lines and thread names: "webhook"
+  std::string address = {};  // ":9443" (all interfaces, IPv6 and IPv4), "127.0.0.1:0", "[::1]:80", "localhost:8081"
+  unsigned loops = 1;        // threads; each has an io_context and, with TLS, an SSL context of its own
   Limits limits = {};
   // With it the server speaks TLS >= 1.2 only (no renegotiation, no session tickets); each loop takes a new identity
   // for its next handshake. Must hold one at start(). Null: plain HTTP. Outlives the server.
@@ -77,7 +81,10 @@ struct ServerStats {
   std::uint64_t connections = 0;  // open now
   std::uint64_t accepted = 0;
   std::uint64_t requests = 0;  // answered by a handler
-  std::uint64_t rejected = 0;  // answered with a 4xx by the server itself
+  std::uint64_t rejected = 0;  // answered with a 4xx (501, 505) by the server itself
+  std::uint64_t shed = 0;      // answered with a 503 by the server itself
+  std::uint64_t evicted = 0;   // closed to make room
+  std::uint64_t failed_handshakes = 0;
 };
 
 // Starts in the constructor's order, stops in the destructor. start(), begin_drain() and stop() from one thread.

@@ -1,0 +1,82 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "base/clock.h"
+#include "http/file_descriptor.h"
+
+// The edge to Asio: one thread's readiness events, timers and tasks. No other file of this folder knows Asio.
+namespace sharder::http {
+
+class EventLoop {
+ public:
+  using Task = std::move_only_function<void()>;
+
+  EventLoop();
+  ~EventLoop();
+  EventLoop(const EventLoop&) = delete;
+  EventLoop& operator=(const EventLoop&) = delete;
+
+  // Runs tasks and events until stop(). What they throw goes to the caller, who may call again to go on.
+  void run();
+  // Runs what is ready and returns; for tests and fuzzing, in place of run().
+  void run_ready();
+  // Any thread.
+  void stop();
+  // Any thread: runs `task` on the loop's thread, never inside post().
+  void post(Task task);
+
+  struct Impl;
+  Impl& impl() { return *impl_; }
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
+// What waits for readiness.
+class ReadySink {
+ public:
+  virtual ~ReadySink() = default;
+  virtual void on_ready() = 0;
+};
+
+// A descriptor in an EventLoop. All on the loop's thread; the loop outlives it.
+class Watch {
+ public:
+  enum class Direction { kRead, kWrite };
+
+  Watch(EventLoop& loop, FileDescriptor fd);
+  ~Watch();
+  Watch(const Watch&) = delete;
+  Watch& operator=(const Watch&) = delete;
+
+  int fd() const;  // -1 after close()
+  // Calls sink->on_ready() once, soon: when the descriptor can be read or written, or has failed. What is readable
+  // already counts. `sink`, which owns this Watch, is held until then. Replaces the wait before it.
+  void wait(Direction direction, std::shared_ptr<ReadySink> sink);
+  // Forgets the wait and closes the descriptor.
+  void close();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// One timer of an EventLoop, on the loop's thread.
+class Timer {
+ public:
+  Timer(EventLoop& loop, std::function<void()> on_due);
+  ~Timer();
+  Timer(const Timer&) = delete;
+  Timer& operator=(const Timer&) = delete;
+
+  // Replaces the time that was set before.
+  void set(SteadyTime due);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace sharder::http

@@ -1,0 +1,113 @@
+#include "http/loop.h"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <chrono>
+#include <exception>
+#include <new>
+#include <utility>
+
+#include "http/connection.h"
+
+namespace sharder::http {
+
+Loop::Loop(ServerState& server, std::unique_ptr<Handler> handler) : state_(server, std::move(handler)) {
+  state_.on_deadline = [this] { on_deadline(); };
+  if (server.options.tls != nullptr) {
+    tls_.emplace(*server.options.tls, server.log);
+  }
+}
+
+Loop::~Loop() {
+  join();
+}
+
+Result<void> Loop::load_tls() {
+  return tls_ ? tls_->load() : Result<void>();
+}
+
+void Loop::start_thread(std::string name) {
+  thread_ = std::jthread([this, name = std::move(name)] {
+    pthread_setname_np(pthread_self(), name.substr(0, 15).c_str());
+    run();
+  });
+}
+
+void Loop::run() {
+  state_.inbox->bind_thread();
+  for (bool again = true; std::exchange(again, false);) {
+    try {
+      state_.events.run();
+    } catch (const std::exception& error) {
+      state_.server.log.error("event failed", {{"thread", state_.server.options.name}, {"error", error.what()}});
+      again = true;
+    }
+  }
+  state_.stopping = true;
+  for (const auto& member : state_.roster_.all()) {
+    const Stage stage = member->stage();
+    cut_ += stage == Stage::kIdle || stage == Stage::kHandshake || stage == Stage::kLingering ? 0 : 1;
+    static_cast<Connection&>(*member).close();
+  }
+  state_.inbox->close();
+  state_.events.run_ready();  // what was posted or cancelled lets go of its connections
+}
+
+std::size_t Loop::join() {
+  if (thread_.joinable()) {
+    state_.events.stop();
+    thread_.join();
+  }
+  return cut_;
+}
+
+void Loop::adopt(FileDescriptor socket, Admission admission) {
+  state_.counters.open.fetch_add(1);
+  post([this, socket = std::move(socket), admission]() mutable { open(std::move(socket), admission); });
+}
+
+void Loop::open(FileDescriptor socket, Admission admission) {
+  if (state_.stopping) {
+    return state_.drop_adopted();
+  }
+  if (admission == Admission::kEvict) {
+    if (const auto victim = state_.roster_.victim()) {
+      add_one(state_.counters.evicted);
+      static_cast<Connection&>(*victim).close();
+    } else {
+      admission = Admission::kShed;
+    }
+  }
+  try {
+    SslSession session = tls_ ? tls_->current().new_session(socket.get()) : nullptr;
+    if (tls_ && !session) {
+      throw std::bad_alloc();
+    }
+    std::make_shared<Connection>(state_, std::move(socket), std::move(session), admission == Admission::kShed)->start();
+  } catch (const std::exception& error) {  // no memory, for us or for epoll
+    state_.server.log.error("cannot take a connection", {{"error", error.what()}});
+    state_.drop_adopted();
+  }
+}
+
+void Loop::begin_stop() {
+  post([this] {
+    state_.stopping = true;
+    for (const auto& member : state_.roster_.all()) {
+      static_cast<Connection&>(*member).on_stop();
+    }
+    state_.notify_stop();  // there may have been none
+  });
+}
+
+void Loop::on_deadline() {
+  for (const auto& member : state_.roster_.expired(std::chrono::steady_clock::now())) {
+    if (member->stage() != Stage::kClosed) {
+      static_cast<Connection&>(*member).on_deadline();
+    }
+  }
+  state_.arm(state_.roster_.next_deadline());
+}
+
+}  // namespace sharder::http

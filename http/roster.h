@@ -1,0 +1,80 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <list>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "base/clock.h"
+#include "http/server.h"
+
+namespace sharder::http {
+
+// What a connection does now. Each stage has a deadline of its own, counted from its begin.
+enum class Stage {
+  kHandshake,
+  kIdle,  // no byte of the next request is there
+  kHead,
+  kBody,
+  kHandling,   // the handler has the request; no deadline
+  kWriting,    // an answer that the client does not take fast enough
+  kLingering,  // answered and shut down; what the client still sends is read over, or it might lose the answer
+  kClosed,
+};
+inline constexpr std::size_t kStages = 7;  // kClosed is in no list
+
+// What the roster knows of a connection.
+class Member {
+ public:
+  virtual ~Member() = default;
+  Stage stage() const { return stage_; }
+  // True until it has sent a whole request.
+  bool is_fresh() const { return fresh_; }
+
+ private:
+  friend class Roster;
+  using List = std::list<std::shared_ptr<Member>>;
+  Stage stage_ = Stage::kClosed;
+  bool fresh_ = true;
+  SteadyTime since_;
+  List::iterator place_;
+};
+
+// Owns one loop's connections, in a list for each stage, oldest first. As all of a stage have the same time allowed,
+// the first to expire and the longest idle are at the front: a change of stage costs a splice, no allocation and no
+// timer. Pure; one thread.
+class Roster {
+ public:
+  explicit Roster(const Limits& limits);
+
+  void add(std::shared_ptr<Member> member, Stage stage, SteadyTime now);
+  // kHandling: the request has come in whole, so the member is fresh no more.
+  void move(Member& member, Stage stage, SteadyTime now);
+  // Gives up the ownership; the stage becomes kClosed.
+  std::shared_ptr<Member> remove(Member& member);
+
+  // When the next deadline of any member is; SteadyTime::max() without one.
+  SteadyTime next_deadline() const;
+  SteadyTime deadline(const Member& member) const;
+  std::vector<std::shared_ptr<Member>> expired(SteadyTime now) const;
+  std::vector<std::shared_ptr<Member>> all() const;
+
+  // Who goes when there are too many: those that only linger, then those that never completed a request, oldest stage
+  // first, then the longest idle. Nobody with a request in flight.
+  std::shared_ptr<Member> victim() const;
+  // How many victims there are that never completed a request (or linger), and how many idle ones.
+  std::size_t fresh_victims() const;
+  std::size_t idle_victims() const;
+
+ private:
+  Member::List& list_of(const Member& member) { return lists_[index(member.stage_, member.fresh_)]; }
+  static std::size_t index(Stage stage, bool fresh) { return static_cast<std::size_t>(stage) * 2 + (fresh ? 1 : 0); }
+  const Member::List& list(Stage stage, bool fresh) const { return lists_[index(stage, fresh)]; }
+
+  std::array<std::optional<SteadyTime::duration>, kStages> allowed_;
+  std::array<Member::List, kStages * 2> lists_;
+};
+
+}  // namespace sharder::http

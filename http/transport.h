@@ -1,0 +1,57 @@
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string_view>
+
+struct ssl_st;
+
+namespace sharder::http {
+
+enum class IoStatus {
+  kDone,       // something was read, or all was written
+  kWantRead,   // again when the socket can be read
+  kWantWrite,  // again when it can be written
+  kClosed,     // the other side sends nothing more
+  kNotTls,     // handshake: the client speaks plain HTTP; what is written from now on is plain
+  kFailed,
+};
+
+struct IoResult {
+  IoStatus status = IoStatus::kDone;
+  std::size_t bytes = 0;  // read, or written so far
+};
+
+struct SslDelete {
+  void operator()(ssl_st* session) const;
+};
+using SslSession = std::unique_ptr<ssl_st, SslDelete>;
+
+// Bytes over a non-blocking socket, with TLS or without; the socket is somebody else's. OpenSSL reads and writes the
+// socket itself, so a record costs one system call and an idle connection no buffer. One thread.
+class Transport {
+ public:
+  // `session`: server side, from TlsContext; null for plain.
+  Transport(int fd, SslSession session);
+
+  bool is_tls() const { return session_ != nullptr; }
+  IoResult handshake();
+  IoResult read(std::span<char> into);
+  // Writes all it can. After kWantRead or kWantWrite, go on with the rest (which may have moved).
+  IoResult write(std::string_view data);
+  // True when read() may give something though the socket itself has nothing to read.
+  bool has_buffered_input() const;
+  // Tells the other side that nothing more comes: close_notify, then FIN.
+  void shut_down();
+  // Reads over what still comes, undecrypted, some of it.
+  IoResult discard();
+
+ private:
+  IoResult tls_result(int returned, std::size_t bytes);
+
+  int fd_;
+  SslSession session_;
+};
+
+}  // namespace sharder::http
