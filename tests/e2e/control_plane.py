@@ -11,6 +11,7 @@ kubeconfig on the first line of standard output, and stops it on Ctrl-C or when 
 
 import argparse
 import base64
+import json
 import os
 import shutil
 import subprocess
@@ -34,11 +35,14 @@ SERVICE_ACCOUNT = "sharder"
 CONTROLLERS = ("deployment-controller", "replicaset-controller", "job-controller", "cronjob-controller",
                "garbage-collector-controller", "namespace-controller", "serviceaccount-controller")
 
-AUDIT_POLICY = """
+# What the sharder asks for, and nobody else.
+AUDIT_POLICY = f"""
 apiVersion: audit.k8s.io/v1
 kind: Policy
-omitStages: [RequestReceived]
-rules: [{level: Metadata}]
+omitStages: [RequestReceived, ResponseStarted]
+rules:
+- {{level: Metadata, users: ["system:serviceaccount:{SYSTEM_NAMESPACE}:{SERVICE_ACCOUNT}"]}}
+- {{level: None}}
 """
 
 
@@ -57,6 +61,7 @@ class ControlPlane:
         self.authority = None
         self.admin = None  # a Client that may do everything
         self.kubeconfig = self.folder / "admin.kubeconfig"
+        self._metrics_token = None
 
     def __enter__(self):
         try:
@@ -202,6 +207,35 @@ class ControlPlane:
         self.admin.apply("clusterroles", None, role, "e2e", force=True)
         self.admin.apply("clusterrolebindings", None, binding, "e2e", force=True)
 
+    def metrics_token(self):
+        """The token of somebody who may read /metrics, and nothing else."""
+        if self._metrics_token is None:
+            account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "metrics-reader"}}
+            self.admin.apply("serviceaccounts", "default", account, "e2e", force=True)
+            self.admin.apply("clusterroles", None, {
+                "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+                "metadata": {"name": "metrics-reader"},
+                "rules": [{"nonResourceURLs": ["/metrics"], "verbs": ["get"]}]}, "e2e", force=True)
+            self.admin.apply("clusterrolebindings", None, {
+                "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+                "metadata": {"name": "metrics-reader"},
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "metrics-reader"},
+                "subjects": [{"kind": "ServiceAccount", "name": "metrics-reader", "namespace": "default"}]},
+                "e2e", force=True)
+            self._metrics_token = self.service_account_token("default", "metrics-reader")
+        return self._metrics_token
+
+    def sharder_requests(self):
+        """[(verb, resource, code, name or "")] of all requests of the sharder that the audit log has so far."""
+        found = []
+        for line in self.audit_log.read_text(encoding="utf-8").splitlines():
+            event = json.loads(line)
+            reference = event.get("objectRef", {})
+            resource = "/".join(part for part in (reference.get("resource"), reference.get("subresource")) if part)
+            found.append((event["verb"], resource or event["requestURI"], event["responseStatus"]["code"],
+                          reference.get("name", "")))
+        return found
+
     # -- parts
 
     def _make_pki(self):
@@ -236,14 +270,14 @@ class ControlPlane:
             policy = self.folder / "audit-policy.yaml"
             policy.write_text(AUDIT_POLICY, encoding="ascii")
             command += [f"--audit-policy-file={policy}", f"--audit-log-path={self.audit_log}",
-                        "--audit-log-mode=batch", "--audit-log-batch-max-wait=1s"]
+                        "--audit-log-mode=batch", "--audit-log-batch-max-wait=500ms"]
         self.apiserver = Process("kube-apiserver", command, self.folder / "apiserver.log")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
     parser.add_argument("--controller-manager", action="store_true", help="run kube-controller-manager too")
-    parser.add_argument("--audit-log", action="store_true", help="write audit.log into the folder")
+    parser.add_argument("--audit-log", action="store_true", help="log the requests of the sharder's ServiceAccount in audit.log")
     parser.add_argument("--no-manifests", action="store_true", help="leave out the CRD and the RBAC of manifests/")
     parser.add_argument("--stdin", action="store_true", help="stop when standard input ends")
     options = parser.parse_args()

@@ -1,0 +1,200 @@
+"""What most test cases share: a control plane, replicas of the sharder, rings with namespaces of their own."""
+
+import http.client
+import re
+import threading
+
+import admission
+import oracle
+from control_plane import ControlPlane
+from kubeclient import ApiError
+from processes import wait_until
+from sharder import Sharders
+from shards import Shards
+
+SANITIZER_REPORT = re.compile(r"(ERROR: (Address|Leak|Thread)Sanitizer|WARNING: ThreadSanitizer|runtime error:).*")
+
+# (group, resource, version, kind) of a ring's main resources and of what they own.
+SECRETS = ("", "secrets", "v1", "Secret")
+CONFIG_MAPS = ("", "configmaps", "v1", "ConfigMap")
+
+
+class Environment:
+    """A control plane with the manifests, `replicas` of the sharder (0: none), and what test cases note.
+
+    Leaving it stops everything and fails when a replica ended in disorder, was refused something by the API server, or
+    its sanitizer had something to say.
+    """
+
+    def __init__(self, replicas=2, controller_manager=False, overrides=None, short=False, start=True,
+                 may_be_forbidden=False):
+        self.short = short
+        self.figures = []  # (name, value), for the summary
+        self._may_be_forbidden = may_be_forbidden
+        self._start = start
+        self.plane = ControlPlane(controller_manager=controller_manager, audit_log=True)
+        self._replicas, self._overrides = replicas, overrides
+        self.sharders = None
+        self._lock = threading.Lock()
+
+    def __enter__(self):
+        self.plane.__enter__()
+        try:
+            self.plane.install_manifests()
+            if self._replicas:
+                self.sharders = Sharders(self.plane, self._replicas, overrides=self._overrides)
+                if self._start:
+                    self.sharders.start()
+        except BaseException:
+            self.plane.stop()
+            raise
+        return self
+
+    def __exit__(self, kind, *_):
+        try:
+            if self.sharders is not None:
+                codes = self.sharders.stop()
+                if kind is None:
+                    self._check_end(codes)
+        finally:
+            self.plane.stop()
+
+    @property
+    def admin(self):
+        return self.plane.admin
+
+    def figure(self, name, value):
+        with self._lock:
+            self.figures.append((name, value))
+
+    def _check_end(self, codes):
+        for replica in self.sharders.replicas:
+            report = SANITIZER_REPORT.search(replica.log())
+            assert not report, f"{replica.name}: {report[0]}\n{replica.process.log_end(120)}"
+        # A replica that a test killed (-9) or never started (None) is the test's affair.
+        wrong = {name: code for name, code in codes.items() if code not in (0, -9, None)}
+        assert not wrong, f"exit codes after SIGTERM: {wrong}\n" + "\n".join(
+            replica.process.log_end() for replica in self.sharders.replicas if replica.name in wrong)
+        if not self._may_be_forbidden:
+            forbidden = sorted({(verb, resource) for verb, resource, code, _ in self.plane.sharder_requests()
+                                if code == 403})
+            assert not forbidden, f"the permissions of manifests/ were not enough: {forbidden}"
+
+    # -- objects
+
+    def namespace(self, name, labels=None):
+        """Creates the namespace; its name."""
+        try:
+            self.admin.create("namespaces", None, {"metadata": {"name": name, "labels": labels or {}}})
+        except ApiError as error:
+            if error.status != 409:
+                raise
+        return name
+
+    def ring(self, name, resources=((SECRETS, (CONFIG_MAPS,)),), namespace=None):
+        """Creates a ring over a namespace of its own, called like it, with the permissions that its user grants."""
+        namespace = self.namespace(namespace or name)
+        ring = Ring(self, name, namespace, resources)
+        grants = {}
+        for main, controlled in resources:
+            for group, resource, _, _ in (main, *controlled):
+                grants.setdefault(group, []).append(resource)
+        self.plane.grant_sharding(f"ring-{name}", grants)
+        self.admin.create("controllerrings", None, ring.manifest())
+        return ring
+
+
+class Ring:
+    """A ControllerRing that a test made."""
+
+    def __init__(self, env, name, namespace, resources):
+        self.env, self.name, self.namespace, self.resources = env, name, namespace, resources
+        self.label = oracle.shard_label(name)
+
+    def manifest(self):
+        def reference(resource):
+            return {"group": resource[0], "resource": resource[1]}
+
+        return {"apiVersion": "sharding.timebertt.dev/v1alpha1", "kind": "ControllerRing",
+                "metadata": {"name": self.name}, "spec": {
+                    "resources": [{**reference(main), "controlledResources": [reference(one) for one in controlled]}
+                                  for main, controlled in self.resources],
+                    "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": self.namespace}}}}
+
+    def shards(self, *names, duration=15, renew_every=None):
+        """Simulated shards; they come as soon as the context is entered."""
+        return _Started(Shards(self.env.admin, self.name, self.namespace, duration, renew_every), names)
+
+    def status(self):
+        return self.env.admin.get("controllerrings", None, self.name).get("status", {})
+
+    def condition(self):
+        """The Ready condition, {} without one."""
+        return next((one for one in self.status().get("conditions", []) if one["type"] == "Ready"), {})
+
+    def webhook_configuration(self):
+        return self.env.admin.find("mutatingwebhookconfigurations", None, f"controllerring-{self.name}")
+
+    def agrees(self, replica, shards):
+        """Whether this replica's ring has these shards, by what it answers to admission reviews."""
+        group, resource, version, kind = self.resources[0][0]
+        expected = oracle.Ring(shards)
+        webhook = admission.Webhook(replica.port, replica.ca_file)
+        try:
+            for number in range(24):
+                name = f"probe-{number}"
+                item = {"metadata": {"namespace": self.namespace, "name": name}}
+                given = webhook.shard(self.name, admission.review(item, resource, group, version, kind, dry_run=True))
+                if given != expected.owner(f"{group}/{kind}/{self.namespace}/{name}"):
+                    return False
+            return True
+        finally:
+            webhook.close()
+
+    def wait_members(self, shards, timeout=15):
+        """Until every running replica's ring has exactly these shards."""
+        for replica in self.env.sharders.replicas:
+            if replica.process.alive():
+                wait_until(lambda replica=replica: _quietly(lambda: self.agrees(replica, shards)), timeout,
+                           f"{replica.name} has the ring of {len(list(shards))} shards", alive=replica.process)
+
+    def wait_ready(self, shards, timeout=20):
+        """Until the ring has these shards everywhere, its status says so, and the API server calls the webhook."""
+        self.wait_members(shards, timeout)
+        wait_until(lambda: self.status().get("availableShards") == len(list(shards)) and
+                   self.condition().get("status") == "True", timeout, f"status of {self.name}")
+        self.wait_webhook(timeout)
+
+    def wait_webhook(self, timeout=20):
+        """Until the API server has taken up the webhook configuration: a dry run is assigned a shard."""
+        group, resource, _, _ = self.resources[0][0]
+        if (group, resource) != SECRETS[:2]:
+            # Others may need a valid body; the API server takes up configurations in order of their changes.
+            wait_until(self.webhook_configuration, timeout, "webhook configuration")
+            return
+        wait_until(lambda: oracle.shard_of(self.env.admin.create(
+            "secrets", self.namespace, {"metadata": {"name": "dry-run"}}, dryRun="All"), self.name), timeout,
+            f"the API server calls the webhook of {self.name}")
+
+
+class _Started:
+    """Enters Shards and starts the named ones."""
+
+    def __init__(self, shards, names):
+        self._shards, self._names = shards, names
+
+    def __enter__(self):
+        self._shards.__enter__()
+        self._shards.start(*self._names)
+        return self._shards
+
+    def __exit__(self, *exception):
+        self._shards.__exit__(*exception)
+
+
+def _quietly(condition):
+    """The condition; a refused or broken connection means not yet."""
+    try:
+        return condition()
+    except (OSError, http.client.HTTPException):
+        return False

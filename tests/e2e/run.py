@@ -1,0 +1,130 @@
+#!/usr/bin/python3
+"""Runs the end-to-end tests: the sharder on a real control plane.
+
+    run.py [--short] [NAME...]        run.py membership      runs tests/e2e/test_membership.py
+
+Each file has control planes of its own. Files that measure run first and alone, the others at the same time.
+$SHARDER_BIN names another program than build/bin/sharder.
+"""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import binaries
+
+HERE = Path(__file__).resolve().parent
+ALONE = ("assignment", "footprint")  # they measure, so nothing else may run
+QUICK = ("manifests", "kinds", "adoption", "webhook")  # with --quick
+AT_ONCE = 4
+SECONDS = 420  # a file that takes longer is ended
+
+
+class Run:
+    """One test file, as a process."""
+
+    def __init__(self, name, short, results):
+        self.name, self._results = name, results / f"{name}.json"
+        arguments = ["/usr/bin/python3", HERE / f"test_{name}.py", "--results", self._results]
+        self._began = time.monotonic()
+        self._process = subprocess.Popen(arguments + (["--short"] if short else []), stdin=subprocess.DEVNULL,
+                                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.passed = self.failed = 0
+        self.figures = []
+
+    def follow(self):
+        """Prints its lines until it ends."""
+        timer = threading.Timer(SECONDS, self.stop)
+        timer.start()
+        for line in self._process.stdout:
+            if not line.endswith(" failed\n") or " passed, " not in line:
+                print(f"{self.name:>11} | {line}", end="", flush=True)
+        self._process.wait()
+        timer.cancel()
+        try:
+            results = json.loads(self._results.read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            print(f"{self.name:>11} | ended with {self._process.returncode} before it was finished", flush=True)
+            self.failed = 1
+            return
+        self.passed, self.failed, self.figures = results["passed"], results["failed"], results["figures"]
+        print(f"{self.name:>11} | done in {time.monotonic() - self._began:.0f} s", flush=True)
+
+    def stop(self):
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)  # it stops what it started
+            try:
+                self._process.wait(15)
+            except subprocess.TimeoutExpired:
+                self._process.kill()  # and the kernel ends the rest
+
+
+def run_some(names, short, results, at_once, runs):
+    """Runs files `at_once` at a time, in order."""
+    waiting = list(names)
+    lock = threading.Lock()
+
+    def work():
+        while True:
+            with lock:
+                if not waiting:
+                    return
+                run = Run(waiting.pop(0), short, results)
+                runs.append(run)
+            run.follow()
+
+    threads = [threading.Thread(target=work) for _ in range(min(at_once, len(waiting)))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def main():
+    everything = sorted(path.stem.removeprefix("test_") for path in HERE.glob("test_*.py"))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of: {', '.join(everything)}; none: all")
+    parser.add_argument("--short", action="store_true",
+                        help="fewer objects, and no case that takes minutes; for sanitizer runs")
+    parser.add_argument("--quick", action="store_true", help=f"only {', '.join(QUICK)}")
+    options = parser.parse_args()
+    names = options.names or (list(QUICK) if options.quick else everything)
+    unknown = sorted(set(names) - set(everything))
+    if unknown:
+        parser.error(f"no test called {', '.join(unknown)}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
+    began = time.monotonic()
+    runs = []
+    os.environ["KUBEBUILDER_ASSETS"] = str(binaries.find())  # once, before all ask for them
+    with tempfile.TemporaryDirectory(prefix="sharder-e2e-results-") as folder:
+        try:
+            alone = [name for name in names if name in ALONE and not options.short]
+            run_some(alone, options.short, Path(folder), 1, runs)
+            run_some([name for name in names if name not in alone], options.short, Path(folder), AT_ONCE, runs)
+        finally:
+            for run in runs:
+                run.stop()
+    figures = [(run.name, *figure) for run in runs for figure in run.figures]
+    if figures:
+        print("\nfigures")
+        for name, what, value in figures:
+            print(f"  {name}: {what}: {value}")
+    print(f"\n{len(runs)} files in {time.monotonic() - began:.0f} s")
+    passed, failed = sum(run.passed for run in runs), sum(run.failed for run in runs)
+    print(f"{passed} passed, {failed} failed")
+    sys.exit(1 if failed or not passed else 0)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except binaries.Unavailable as error:
+        sys.exit(f"run.py: {error}")

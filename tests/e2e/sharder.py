@@ -1,0 +1,222 @@
+"""Runs replicas of the sharder against a control plane, each with its own files and ports, behind one balancer."""
+
+import base64
+import http.client
+import os
+import shutil
+import ssl
+from pathlib import Path
+
+import yaml
+
+import pki
+from control_plane import ROOT, SYSTEM_NAMESPACE
+from processes import Failed, Process, free_ports, wait_until
+
+FAKETIME = "/usr/lib/{}/faketime/libfaketimeMT.so.1"
+
+
+def binary():
+    """The program under test."""
+    path = Path(os.environ.get("SHARDER_BIN") or ROOT / "build" / "bin" / "sharder")
+    if not path.is_file():
+        raise Failed(f"no {path}: `make build` makes it, or set SHARDER_BIN")
+    return path
+
+
+class CertificateVolume:
+    """A folder as the kubelet mounts a Secret: tls.crt -> ..data/tls.crt, and ..data is swapped by a rename."""
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True)
+        self._count = 0
+
+    def publish(self, certificate, key):
+        """Puts this pair (bytes) in place of the one before."""
+        old = self.folder / f"..data-{self._count}"
+        self._count += 1
+        new = self.folder / f"..data-{self._count}"
+        new.mkdir()
+        (new / "tls.crt").write_bytes(certificate)
+        (new / "tls.key").write_bytes(key)
+        (self.folder / "..data_tmp").symlink_to(new.name)
+        (self.folder / "..data_tmp").rename(self.folder / "..data")
+        for name in ("tls.crt", "tls.key"):
+            if not (self.folder / name).is_symlink():
+                (self.folder / name).symlink_to(f"..data/{name}")
+        shutil.rmtree(old, ignore_errors=True)
+
+
+class Replica:
+    """One process of the sharder."""
+
+    def __init__(self, name, folder, webhook_port, ca_file, command, config, environment):
+        self.name, self.folder, self.port, self.ca_file = name, folder, webhook_port, str(ca_file)
+        self.config = config
+        self.health_port = int(config["health"]["bindAddress"].rpartition(":")[2])
+        self.metrics_port = int(config["metrics"]["bindAddress"].rpartition(":")[2])
+        self.process = Process(name, command, folder / f"{name}.log", environment)
+
+    def start(self):
+        (self.folder / f"{self.name}.yaml").write_text(yaml.safe_dump(self.config, sort_keys=False), encoding="utf-8")
+        self.process.start()
+        return self
+
+    def health(self, path):
+        """(status, text) of the health port; (0, reason) when nobody answers."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.health_port, timeout=5)
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return response.status, response.read().decode(errors="replace")
+        except (OSError, http.client.HTTPException) as error:
+            return 0, str(error)
+        finally:
+            connection.close()
+
+    def ready(self):
+        return self.health("/readyz")[0] == 200
+
+    def wait_ready(self, timeout=30):
+        wait_until(self.ready, timeout, f"{self.name} is ready", alive=self.process)
+
+    def metrics(self, token, path="/metrics"):
+        """(status, text) of the metrics port, whose certificate is self-signed."""
+        context = ssl._create_unverified_context()  # pylint: disable=protected-access
+        connection = http.client.HTTPSConnection("127.0.0.1", self.metrics_port, timeout=10, context=context)
+        try:
+            connection.request("GET", path, headers={"Authorization": f"Bearer {token}"} if token else {})
+            response = connection.getresponse()
+            return response.status, response.read().decode(errors="replace")
+        finally:
+            connection.close()
+
+    def log(self):
+        try:
+            return self.process.log.read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return ""
+
+
+class Sharders:
+    """All replicas of one installation, and the balancer that their webhook configurations point to."""
+
+    def __init__(self, plane, count=2, folder=None, overrides=None, hosts=("127.0.0.1",)):
+        """`overrides`: fields of SharderConfig, merged over those that a test needs."""
+        self.plane = plane
+        self.folder = Path(folder or plane.folder / "sharder")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.authority = pki.Authority(self.folder / "webhook-pki", "webhook-ca")
+        pair = self.authority.issue("webhook", "/CN=sharder", hosts)
+        self.certificate, self.key = pair.certificate.read_bytes(), pair.key.read_bytes()
+        self.overrides = overrides or {}
+        self.kubeconfig = None
+        ports = free_ports(count + 1)
+        self.balancer_port = ports[0]
+        self.balancer = Process("balancer", ["/usr/bin/python3", ROOT / "tests" / "e2e" / "balancer.py", *ports],
+                                self.folder / "balancer.log")
+        self.replicas = [self._make_replica(f"sharder-{index}", port) for index, port in enumerate(ports[1:])]
+
+    def _make_replica(self, name, port):
+        volume = CertificateVolume(self.folder / f"{name}-certs")
+        volume.publish(self.certificate, self.key)
+        health, metrics = free_ports(2)
+        config = {
+            "apiVersion": "config.sharding.timebertt.dev/v1alpha1", "kind": "SharderConfig",
+            "leaderElection": {"leaderElect": True, "resourceName": "sharder", "resourceNamespace": SYSTEM_NAMESPACE},
+            "health": {"bindAddress": f"127.0.0.1:{health}"},
+            "metrics": {"bindAddress": f"127.0.0.1:{metrics}"},
+            "webhook": {
+                "server": {"bindAddress": f"127.0.0.1:{port}", "certDir": str(volume.folder)},
+                "config": {"clientConfig": {
+                    "url": f"https://127.0.0.1:{self.balancer_port}",
+                    "caBundle": base64.b64encode(self.authority.certificate.read_bytes()).decode()}}},
+            "shutdownDelay": "0s",
+        }
+        merge(config, self.overrides)
+        command = [binary(), "--config", self.folder / f"{name}.yaml", "--kubeconfig",
+                   self.folder / "sharder.kubeconfig", "--log-level", "debug"]
+        environment = {key: value for key, value in os.environ.items()
+                       if key not in ("KUBECONFIG", "LEADER_ELECT") and not key.lower().endswith("_proxy")}
+        replica = Replica(name, self.folder, port, self.authority.certificate, command, config, environment)
+        replica.volume = volume
+        return replica
+
+    def write_kubeconfig(self):
+        self.kubeconfig = self.plane.sharder_kubeconfig(self.folder / "sharder.kubeconfig")
+
+    def start(self, wait=True):
+        if self.kubeconfig is None:
+            self.write_kubeconfig()
+        if not self.balancer.alive():
+            self.balancer.start()
+        for replica in self.replicas:
+            replica.start()
+        if wait:
+            for replica in self.replicas:
+                replica.wait_ready()
+        return self
+
+    def stop(self):
+        """Stops what runs; {name: exit code} of the replicas."""
+        for replica in self.replicas:
+            if replica.process.alive():
+                replica.process.send_signal(15)
+        codes = {replica.name: replica.process.stop() for replica in self.replicas}
+        self.balancer.kill()
+        return codes
+
+    # -- leadership
+
+    def lease(self):
+        """The leader election's Lease, or None."""
+        return self.plane.admin.find("leases", SYSTEM_NAMESPACE, "sharder")
+
+    def holder(self):
+        found = self.lease()
+        return (found or {}).get("spec", {}).get("holderIdentity", "")
+
+    def leader(self):
+        """The replica that leads by its own metric; None when nobody does (yet)."""
+        token = self.plane.metrics_token()
+        for replica in self.replicas:
+            if replica.process.alive():
+                status, text = replica.metrics(token)
+                if status == 200 and metric(text, "leader_election_master_status", name="sharder") == 1:
+                    return replica
+        return None
+
+    def wait_leader(self, timeout=30):
+        return wait_until(self.leader, timeout, "one of the replicas leads")
+
+
+def merge(base, more):
+    """Merges nested dicts of `more` into `base`; None takes a field away."""
+    for key, value in more.items():
+        if value is None:
+            base.pop(key, None)
+        elif isinstance(value, dict) and isinstance(base.get(key), dict):
+            merge(base[key], value)
+        else:
+            base[key] = value
+
+
+def metric(text, name, **labels):
+    """The value of the one sample with this name and at least these labels; None without one."""
+    for line in text.splitlines():
+        if not line.startswith(name) or line[len(name):len(name) + 1] not in ("{", " "):
+            continue
+        head, _, value = line.rpartition(" ")
+        if all(f'{key}="{wanted}"' in head for key, wanted in labels.items()):
+            return float(value)
+    return None
+
+
+def faketime_environment(offset):
+    """Environment that moves the wall clock of a process, and leaves CLOCK_MONOTONIC and CLOCK_BOOTTIME alone."""
+    for machine in ("x86_64-linux-gnu", "aarch64-linux-gnu"):
+        if os.path.exists(FAKETIME.format(machine)):
+            return {"LD_PRELOAD": FAKETIME.format(machine), "FAKETIME": offset, "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+                    "DONT_FAKE_MONOTONIC": "1"}
+    raise Failed("libfaketime is not installed: scripts/deps.sh test")

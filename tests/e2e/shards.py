@@ -1,0 +1,175 @@
+"""Simulated shards: they hold Leases as a sharded controller does (docs/protocol.md, section 3), and nothing more.
+
+One thread renews the Leases of many shards, as client-go's leader election would: PUT with the resourceVersion, a new
+holder only where the old one has released or lost the Lease.
+"""
+
+import datetime
+import http.client
+import threading
+import time
+
+from kubeclient import ApiError, Client
+
+RING_LABEL = "alpha.sharding.timebertt.dev/controllerring"
+STATE_LABEL = "alpha.sharding.timebertt.dev/state"
+SHARDER_IDENTITY = "shardlease-controller"
+
+
+def micro_time(seconds=None):
+    """metav1.MicroTime: six decimals, UTC."""
+    moment = datetime.datetime.fromtimestamp(time.time() if seconds is None else seconds, datetime.timezone.utc)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def parse_time(text):
+    """Seconds since the epoch."""
+    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+
+
+def lease(ring, name, holder=None, duration=15, acquired=None, transitions=0):
+    """A Lease as a shard creates it."""
+    now = micro_time(acquired)
+    return {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+            "metadata": {"name": name, "labels": {RING_LABEL: ring}},
+            "spec": {"holderIdentity": name if holder is None else holder, "leaseDurationSeconds": duration,
+                     "acquireTime": now, "renewTime": now, "leaseTransitions": transitions}}
+
+
+class Shards:
+    """The shards of one ring. Use as a context manager; all methods from any thread.
+
+    `lost` names the shards that found another holder in a Lease that they held: nobody may take it from a living one.
+    """
+
+    def __init__(self, client, ring, namespace, duration=15, renew_every=None):
+        self.ring, self.namespace, self.duration = ring, namespace, duration
+        self.renew_every = renew_every if renew_every is not None else duration / 3
+        # Of its own, and patient: what a paused API server has received it answers when it goes on.
+        self._client = Client(client.port, client.ca_file, client.credentials, timeout=60)
+        self._leases = {}  # name -> the Lease as we wrote it last; None: still to be acquired
+        self._due = {}  # name -> when to act next, monotonic
+        self._lock = threading.RLock()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"shards-{ring}", daemon=True)
+        self.lost = []
+        self.acquired = {}  # name -> when it last became the holder, seconds since the epoch
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stop.set()
+        self._thread.join(10)
+
+    def start(self, *names):
+        """These shards come (back): each acquires its Lease as soon as it may."""
+        with self._lock:
+            for name in names:
+                self._leases[name] = None
+                self._due[name] = 0
+        for name in names:
+            self._act(name)
+
+    def release(self, *names):
+        """Graceful exit, as client-go does it."""
+        for name in names:
+            with self._lock:
+                held = self._leases.pop(name)
+                del self._due[name]
+                now = micro_time()
+                held["spec"].update(holderIdentity="", leaseDurationSeconds=1, renewTime=now, acquireTime=now)
+                self._put(held)
+
+    def crash(self, *names):
+        """They stop without a word."""
+        with self._lock:
+            for name in names:
+                del self._leases[name], self._due[name]
+
+    def names(self):
+        """The shards that hold their Lease, as far as they know."""
+        with self._lock:
+            return sorted(name for name, held in self._leases.items() if held)
+
+    def get(self, name):
+        """The Lease as the API server has it; None when it is gone."""
+        return self._client.find("leases", self.namespace, name)
+
+    # -- the thread
+
+    def _run(self):
+        while not self._stop.wait(0.05):
+            with self._lock:
+                due = [name for name, when in self._due.items() if when <= time.monotonic()]
+            for name in due:
+                if not self._stop.is_set():
+                    self._act(name)
+
+    def _act(self, name):
+        with self._lock:
+            if name not in self._leases:
+                return
+            try:
+                if self._leases[name] is None:
+                    self._try_acquire(name)
+                else:
+                    self._renew(name)
+            except (OSError, http.client.HTTPException, ApiError):
+                self._due[name] = time.monotonic() + 0.2  # as soon as the API server is back
+
+    def _renew(self, name):
+        held = self._leases[name]
+        held["spec"]["renewTime"] = micro_time()
+        try:
+            self._leases[name] = self._put(held)
+        except ApiError as error:
+            if error.status == 404:
+                self._leases[name] = None  # deleted: acquired anew
+                self._due[name] = 0
+                return
+            if error.status != 409:
+                raise
+            current = self._client.get("leases", self.namespace, name)
+            if current["spec"].get("holderIdentity") != name:
+                self.lost.append(name)
+                self._leases[name] = None
+            else:
+                self._leases[name] = current  # only its labels changed; the renewal comes at once
+            self._due[name] = 0
+            return
+        self._due[name] = time.monotonic() + self.renew_every
+
+    def _try_acquire(self, name):
+        current = self._client.find("leases", self.namespace, name)
+        if current is None:
+            self._leases[name] = self._client.create("leases", self.namespace, lease(self.ring, name,
+                                                                                     duration=self.duration))
+        else:
+            spec = current["spec"]
+            if not _may_acquire(spec, name):
+                self._due[name] = time.monotonic() + 0.2
+                return
+            now = micro_time()
+            spec.update(holderIdentity=name, leaseDurationSeconds=self.duration, acquireTime=now, renewTime=now,
+                        leaseTransitions=spec.get("leaseTransitions", 0) + 1)
+            self._leases[name] = self._put(current)
+        self.acquired[name] = time.time()
+        self._due[name] = time.monotonic() + self.renew_every
+
+    def _put(self, body):
+        return self._client.update("leases", self.namespace, body["metadata"]["name"], body, fieldManager="sim")
+
+
+def _may_acquire(spec, name):
+    """client-go's rule: one's own, released, or expired."""
+    holder = spec.get("holderIdentity", "")
+    if holder in ("", name) or "renewTime" not in spec:
+        return True
+    return parse_time(spec["renewTime"]) + spec.get("leaseDurationSeconds", 0) < time.time()
+
+
+def state(item):
+    """The state label of a Lease."""
+    return item["metadata"].get("labels", {}).get(STATE_LABEL)

@@ -1,0 +1,114 @@
+"""The frame of a test file: named cases that share an environment, run at the same time unless they must not.
+
+    suite = Suite("membership", lambda short: Environment(short=short))
+
+    @suite.case("a released Lease leaves the ring at once")
+    def released(env): ...
+
+    if __name__ == "__main__":
+        suite.main()
+
+A case fails by raising. The last line says "N passed, N failed"; the exit code is 1 when one failed.
+"""
+
+import argparse
+import concurrent.futures
+import contextlib
+import json
+import sys
+import threading
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+from processes import install_signal_handlers, kill_all
+
+
+@dataclass(frozen=True)
+class _Case:
+    title: str
+    run: object
+    short: bool  # part of the short mode, which sanitizer runs use
+
+
+class Suite:
+    """The cases of one file. `environment(short)` makes the context manager whose value each case gets."""
+
+    def __init__(self, name, environment=None, parallel=True):
+        self.name, self._environment, self._parallel = name, environment, parallel
+        self._cases = []
+        self._lock = threading.Lock()
+        self._passed = self._failed = 0
+
+    def case(self, title, short=True):
+        def add(function):
+            self._cases.append(_Case(title, function, short))
+            return function
+        return add
+
+    def main(self):
+        parser = argparse.ArgumentParser(description=f"End-to-end tests: {self.name}.")
+        parser.add_argument("--short", action="store_true", help="fewer objects, and no case that takes minutes")
+        parser.add_argument("--only", default="", help="cases whose title has this text")
+        parser.add_argument("--results", type=Path, help="write counts and figures here, as JSON")
+        options = parser.parse_args()
+        install_signal_handlers()
+        cases = [case for case in self._cases if options.only in case.title and (case.short or not options.short)]
+        figures = []
+        if cases:
+            figures = self._run(cases, options.short)
+        for name, value in figures:
+            print(f"  {name}: {value}", flush=True)
+        if options.results:
+            options.results.write_text(json.dumps({"passed": self._passed, "failed": self._failed,
+                                                   "figures": figures}), encoding="utf-8")
+        print(f"{self._passed} passed, {self._failed} failed", flush=True)
+        kill_all()
+        sys.exit(1 if self._failed else 0)
+
+    def _run(self, cases, short):
+        make = self._environment or (lambda short: contextlib.nullcontext(_Bare(short)))
+        env = None
+        began = time.monotonic()
+        entered = False
+        try:
+            with make(short) as env:
+                entered = True
+                workers = len(cases) if self._parallel else 1
+                with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+                    for future in [pool.submit(self._run_case, case, env) for case in cases]:
+                        future.result()
+        except (Exception, KeyboardInterrupt):  # pylint: disable=broad-exception-caught
+            what = "the environment ends in order" if entered else "the environment starts"
+            self._report(what, time.monotonic() - began, traceback.format_exc())
+        return getattr(env, "figures", [])
+
+    def _run_case(self, case, env):
+        began = time.monotonic()
+        try:
+            case.run(env)
+        except Exception:  # pylint: disable=broad-exception-caught
+            self._report(case.title, time.monotonic() - began, traceback.format_exc())
+        else:
+            self._report(case.title, time.monotonic() - began, None)
+
+    def _report(self, title, seconds, failure):
+        with self._lock:
+            if failure is None:
+                self._passed += 1
+                print(f"ok      {title} ({seconds:.1f} s)", flush=True)
+            else:
+                self._failed += 1
+                print(f"FAILED  {title} ({seconds:.1f} s)\n{failure}", flush=True)
+
+
+class _Bare:
+    """For cases that make their own environment."""
+
+    def __init__(self, short):
+        self.short = short
+        self.figures = []
+
+    def figure(self, name, value):
+        self.figures.append((name, value))
