@@ -1,5 +1,6 @@
 """A small Kubernetes client for tests: HTTP/1.1 with keep-alive, one connection a thread, plain dicts."""
 
+import copy
 import http.client
 import json
 import ssl
@@ -66,8 +67,8 @@ class Client:
 
     def __init__(self, port, ca_file, credentials, host="127.0.0.1", timeout=30):
         self.host, self.port, self.timeout = host, port, timeout
-        self.ca_file, self.credentials = str(ca_file), credentials
-        self._tls = ssl.create_default_context(cafile=str(ca_file))
+        self.ca_file, self.credentials = ca_file and str(ca_file), credentials
+        self._tls = ssl.create_default_context(cafile=self.ca_file)
         if credentials.certificate:
             self._tls.load_cert_chain(str(credentials.certificate), str(credentials.key))
         self._headers = {"Accept": "application/json"}
@@ -154,6 +155,12 @@ class Client:
     def text(self, path):
         """The body of a GET, whatever its status."""
         return self.raw("GET", path)[1].decode(errors="replace")
+
+    def with_timeout(self, timeout):
+        """A client of the same server and person with a timeout, and connections, of its own."""
+        other = copy.copy(self)
+        other.timeout, other._local = timeout, threading.local()
+        return other
 
     def close(self):
         """Closes this thread's connection."""

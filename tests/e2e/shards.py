@@ -9,7 +9,7 @@ import http.client
 import threading
 import time
 
-from kubeclient import ApiError, Client
+from kubeclient import ApiError
 
 RING_LABEL = "alpha.sharding.timebertt.dev/controllerring"
 STATE_LABEL = "alpha.sharding.timebertt.dev/state"
@@ -46,7 +46,7 @@ class Shards:
         self.ring, self.namespace, self.duration = ring, namespace, duration
         self.renew_every = renew_every if renew_every is not None else duration / 3
         # Of its own, and patient: what a paused API server has received it answers when it goes on.
-        self._client = Client(client.port, client.ca_file, client.credentials, timeout=60)
+        self._client = client.with_timeout(60)
         self._leases = {}  # name -> the Lease as we wrote it last; None: still to be acquired
         self._due = {}  # name -> when to act next, monotonic
         self._lock = threading.RLock()
