@@ -9,14 +9,14 @@ namespace sharder::testing {
 // A clock that stands still until it is moved. Safe from any thread.
 class FakeClock final : public Clock {
  public:
-  WallTime wall() const override { return read(wall_); }
+  WallTime wall() const override { return std::chrono::floor<std::chrono::microseconds>(read(wall_)); }
   SteadyTime steady() const override { return read(steady_); }
   BootTime boot() const override { return read(boot_); }
 
   // Time passes: all three clocks go on.
   void advance(std::chrono::nanoseconds by) {
     std::lock_guard lock(mutex_);
-    wall_ += std::chrono::duration_cast<std::chrono::microseconds>(by);
+    wall_ += by;
     steady_ += by;
     boot_ += by;
   }
@@ -34,7 +34,8 @@ class FakeClock final : public Clock {
   }
 
   mutable std::mutex mutex_;
-  WallTime wall_{std::chrono::sys_days(std::chrono::year(2026) / 1 / 1)};
+  // In nanoseconds, so that many small steps are as long as one large one.
+  std::chrono::sys_time<std::chrono::nanoseconds> wall_{std::chrono::sys_days(std::chrono::year(2026) / 1 / 1)};
   SteadyTime steady_{std::chrono::hours(1)};
   BootTime boot_{std::chrono::hours(1)};
 };
