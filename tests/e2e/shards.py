@@ -144,8 +144,8 @@ class Shards:
     def _try_acquire(self, name):
         current = self._client.find("leases", self.namespace, name)
         if current is None:
-            self._leases[name] = self._client.create("leases", self.namespace, lease(self.ring, name,
-                                                                                     duration=self.duration))
+            self._leases[name] = self._client.create(
+                "leases", self.namespace, lease(self.ring, name, duration=self.duration), fieldManager="sim")
         else:
             spec = current["spec"]
             if not _may_acquire(spec, name):

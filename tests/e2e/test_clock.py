@@ -1,0 +1,79 @@
+#!/usr/bin/python3
+"""A leader whose wall clock is wrong (docs/protocol.md, section 9: take-overs trust only the monotonic clock).
+
+libfaketime moves CLOCK_REALTIME of all replicas and leaves CLOCK_MONOTONIC and CLOCK_BOOTTIME alone.
+"""
+
+import time
+
+from environment import Environment
+from processes import wait_until
+from sharder import faketime_environment
+from shards import SHARDER_IDENTITY, parse_time, state
+from suite import Suite
+
+suite = Suite("clock")
+
+DURATION = 6
+NAMES = ["shard-a", "shard-b", "shard-c"]
+
+
+class Skewed(Environment):
+    """Replicas whose clocks are ahead (or behind) by `offset`, as libfaketime writes it."""
+
+    def __init__(self, offset, **options):
+        super().__init__(start=False, **options)
+        self._offset = offset
+
+    def __enter__(self):
+        super().__enter__()
+        for replica in self.sharders.replicas:
+            replica.process.environment.update(faketime_environment(self._offset))
+        self.sharders.start()
+        return self
+
+
+@suite.case("a leader 60 s ahead takes no living shard's Lease, and a crashed one's in due time", short=False)
+def ahead(bare):
+    with Skewed("+60s", short=bare.short) as env:
+        ring = env.ring("ahead")
+        with ring.shards(*NAMES, duration=DURATION, renew_every=2) as shards:
+            ring.wait_ready(NAMES)
+            wait_until(lambda: state(shards.get("shard-a")) == "uncertain", 10, "by its clock all are long expired")
+            watched = time.monotonic()
+            while time.monotonic() < watched + 4 * DURATION:
+                assert not shards.lost, f"taken over while it renewed: {shards.lost}"
+                ring.wait_members(NAMES, timeout=2)
+                time.sleep(0.2)
+            assert all(shards.get(name)["spec"]["leaseTransitions"] == 0 for name in NAMES)
+
+            shards.crash("shard-b")
+            last = parse_time(shards.get("shard-b")["spec"]["renewTime"])
+            wait_until(lambda: shards.get("shard-b")["spec"]["holderIdentity"] == SHARDER_IDENTITY, 4 * DURATION,
+                       "the crashed one is taken over")
+            taken = time.time() - last  # by our clock: the Lease has the leader's
+            assert taken >= DURATION, f"taken over {taken:.2f} s after its last renewal"
+            ring.wait_members(["shard-a", "shard-c"], timeout=5)
+            assert not shards.lost, shards.lost
+        bare.figure(f"leader 60 s ahead, Lease of {DURATION} s", f"living shards kept theirs for {4 * DURATION} s; a "
+                    f"crashed one's was taken over {taken:.1f} s after its last renewal (protocol: at least {DURATION})")
+
+
+@suite.case("a leader 60 s behind sees a crash late, and takes nothing from the living", short=False)
+def behind(bare):
+    with Skewed("-60s", short=bare.short) as env:
+        ring = env.ring("behind")
+        with ring.shards(*NAMES, duration=DURATION, renew_every=2) as shards:
+            ring.wait_ready(NAMES)
+            shards.crash("shard-b")
+            end = time.monotonic() + 3 * DURATION
+            while time.monotonic() < end:
+                ring.wait_members(NAMES, timeout=2)  # its Lease is valid for a minute more, by the leader's clock
+                time.sleep(0.2)
+            shards.release("shard-c")
+            ring.wait_members(["shard-a", "shard-b"], timeout=5)
+            assert not shards.lost, shards.lost
+
+
+if __name__ == "__main__":
+    suite.main()
