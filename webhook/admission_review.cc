@@ -382,7 +382,7 @@ class Reader {
         }
         return type == json_type::object ? pass_object(value, level) : pass_array(value, level);
       case json_type::string:
-        return check_escapes(value.raw_json_token().data() + 1) == Escapes::kInvalid ? simdjson::STRING_ERROR : SUCCESS;
+        return pass_string(value);
       case json_type::number:
         return is_number(token_of(value)) ? SUCCESS : simdjson::NUMBER_ERROR;
       case json_type::boolean:
@@ -391,6 +391,15 @@ class Reader {
         return token_of(value) == "null" ? SUCCESS : simdjson::N_ATOM_ERROR;
     }
     return simdjson::TAPE_ERROR;
+  }
+
+  // Takes the string: simdjson would take one that was left, with a colon behind it, for a key.
+  static error_code pass_string(ondemand::value& value) {
+    ondemand::raw_json_string text;
+    if (const auto error = value.get_raw_json_string().get(text)) {
+      return error;
+    }
+    return check_escapes(text.raw()) == Escapes::kInvalid ? simdjson::STRING_ERROR : SUCCESS;
   }
 
   error_code pass_object(ondemand::value& value, int level) {
