@@ -1,0 +1,205 @@
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "certs/x509.h"
+#include "http/listen_address.h"
+#include "ring/names.h"
+#include "sharder/config_sections_internal.h"
+#include "sharder/values.h"
+
+namespace sharder::app {
+namespace {
+
+void read_webhook_server(ObjectReader& object, WebhookServerConfig& config) {
+  object.text("bindAddress", config.bind_address);
+  check_bind_address(object, config.bind_address);
+  object.text("certDir", config.cert_dir);
+  object.text("certName", config.cert_name);
+  object.text("keyName", config.key_name);
+}
+
+void check_url(ObjectReader& object, const std::string& url) {
+  constexpr std::string_view kScheme = "https://";
+  const bool secure = url.starts_with(kScheme);
+  const std::string_view rest = std::string_view(url).substr(secure ? kScheme.size() : 0);
+  const std::string_view authority = rest.substr(0, rest.find('/'));
+  const bool plain = std::ranges::none_of(url, [](char c) { return c == '?' || c == '#' || c <= ' ' || c == '\x7f'; });
+  if (!secure || authority.empty() || authority.starts_with(':') || authority.contains('@') || !plain) {
+    object.mistake("url", "want https://host[:port][/path] without user, query and fragment, got \"" + url + "\"");
+  }
+}
+
+// Empty parts between slashes, and parts that are no DNS names: the API server would refuse the configuration.
+bool is_service_path(std::string_view path) {
+  if (path.empty() || path == "/") {
+    return true;
+  }
+  if (!path.starts_with('/')) {
+    return false;
+  }
+  path.remove_prefix(1);
+  if (path.ends_with('/')) {
+    path.remove_suffix(1);
+  }
+  for (;;) {
+    const auto slash = path.find('/');
+    if (!is_dns_subdomain(path.substr(0, slash))) {
+      return false;
+    }
+    if (slash == std::string_view::npos) {
+      return true;
+    }
+    path.remove_prefix(slash + 1);
+  }
+}
+
+void read_service(ObjectReader& object, controllerring::WebhookService& service) {
+  object.text("namespace", service.service_namespace);
+  object.text("name", service.name);
+  object.field("path", service.path);
+  check_object_name(object, "namespace", service.service_namespace, is_dns_label);
+  check_object_name(object, "name", service.name, is_dns_label);
+  if (!is_service_path(service.path)) {
+    object.mistake("path", "want a path like /prefix, got \"" + service.path + "\"");
+  }
+  if (object.has("port")) {
+    service.port = 0;
+  }
+  if (std::int32_t port = 443; object.field("port", port), service.port) {
+    service.port = port;
+    if (port < 1 || port > 65535) {
+      object.mistake("port", "want a number from 1 to 65535");
+    }
+  }
+}
+
+void read_ca_bundle(ObjectReader& object, std::string& bundle) {
+  std::string given;
+  object.field("caBundle", given);
+  const auto pem = decode_base64(given);
+  if (!pem) {
+    return object.mistake("caBundle", "want PEM certificates in base64");
+  }
+  // "Cg==", a lone line break, is what manifests hold whose bundle somebody else injects.
+  if (pem->find_first_not_of(" \t\r\n") == std::string::npos) {
+    return;
+  }
+  if (const auto checked = certs::check_roots(*pem); !checked) {
+    return object.mistake("caBundle", checked.error().message);
+  }
+  bundle = std::move(given);
+}
+
+void read_client_config(ObjectReader& object, controllerring::WebhookClientConfig& config) {
+  object.text("url", config.url);
+  object.object("service", [&](ObjectReader& service) { read_service(service, config.service); });
+  read_ca_bundle(object, config.ca_bundle);
+  if (!config.url.empty()) {
+    check_url(object, config.url);
+    if (object.has("service")) {
+      object.mistake("service", "excludes url, give one of them");
+    }
+  }
+}
+
+std::optional<ring::SelectorOperator> to_operator(std::string_view text) {
+  if (text == "In") {
+    return ring::SelectorOperator::kIn;
+  }
+  if (text == "NotIn") {
+    return ring::SelectorOperator::kNotIn;
+  }
+  if (text == "Exists") {
+    return ring::SelectorOperator::kExists;
+  }
+  if (text == "DoesNotExist") {
+    return ring::SelectorOperator::kDoesNotExist;
+  }
+  return std::nullopt;
+}
+
+// The API server's rules for a label selector.
+void read_requirement(ObjectReader& object, ring::SelectorRequirement& requirement) {
+  std::string op;
+  object.field("key", requirement.key);
+  object.field("operator", op);
+  object.field("values", requirement.values);
+  if (!is_qualified_name(requirement.key)) {
+    object.mistake("key", "\"" + requirement.key + "\" is no label key");
+  }
+  const auto known = to_operator(op);
+  if (!known) {
+    return object.mistake("operator", "want In, NotIn, Exists or DoesNotExist, got \"" + op + "\"");
+  }
+  requirement.op = *known;
+  const bool wants_values = *known == ring::SelectorOperator::kIn || *known == ring::SelectorOperator::kNotIn;
+  if (wants_values == requirement.values.empty()) {
+    object.mistake("values", op + (wants_values ? " needs at least one value" : " takes no values"));
+  }
+  for (const std::string& value : requirement.values) {
+    if (!ring::is_label_value(value)) {
+      object.mistake("values", "\"" + value + "\" is no label value");
+    }
+  }
+}
+
+void read_selector(ObjectReader& object, ring::LabelSelector& selector) {
+  selector = {};  // a selector that is given replaces the default, even an empty one
+  object.field("matchLabels", selector.match_labels);
+  for (const auto& [key, value] : selector.match_labels) {
+    if (!is_qualified_name(key)) {
+      object.mistake("matchLabels", "\"" + key + "\" is no label key");
+    }
+    if (!ring::is_label_value(value)) {
+      object.mistake("matchLabels", "\"" + value + "\" is no label value");
+    }
+  }
+  object.objects("matchExpressions", [&](ObjectReader& expression) {
+    read_requirement(expression, selector.match_expressions.emplace_back());
+  });
+}
+
+void read_webhook_config(ObjectReader& object, controllerring::WebhookSettings& config) {
+  object.field("annotations", config.annotations);
+  for (const auto& [key, value] : config.annotations) {
+    std::string lower = key;  // as the API server checks it
+    std::ranges::transform(lower, lower.begin(),
+                           [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+    if (!is_qualified_name(lower)) {
+      object.mistake("annotations", "\"" + key + "\" is no annotation key");
+    }
+  }
+  object.object("clientConfig", [&](ObjectReader& client) { read_client_config(client, config.client_config); });
+  object.object("namespaceSelector",
+                [&](ObjectReader& selector) { read_selector(selector, config.namespace_selector); });
+}
+
+}  // namespace
+
+void check_bind_address(ObjectReader& object, const std::string& address) {
+  if (const auto parsed = http::parse_listen_address(address); !parsed) {
+    object.mistake("bindAddress", parsed.error().message);
+  }
+}
+
+void check_object_name(ObjectReader& object, std::string_view name, const std::string& value,
+                       bool (*is_name)(std::string_view)) {
+  if (!is_name(value)) {
+    object.mistake(name, "\"" + value + "\" is no name that Kubernetes allows there");
+  }
+}
+
+void read_webhook(ObjectReader& object, WebhookServerConfig& server, controllerring::WebhookSettings& webhook) {
+  std::string certificates = "files";
+  object.text("certificates", certificates);
+  if (certificates == "selfManaged") {
+    object.mistake("certificates", "selfManaged is not available in this version, use files");
+  } else if (certificates != "files") {
+    object.mistake("certificates", "want files or selfManaged, got \"" + certificates + "\"");
+  }
+  object.object("server", [&](ObjectReader& o) { read_webhook_server(o, server); });
+  object.object("config", [&](ObjectReader& o) { read_webhook_config(o, webhook); });
+}
+
+}  // namespace sharder::app

@@ -1,0 +1,207 @@
+#include "sharder/values.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <limits>
+#include <numeric>
+#include <ranges>
+#include <utility>
+#include <vector>
+
+#include "ring/names.h"
+
+namespace sharder::app {
+namespace {
+
+bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
+bool is_lower(char c) {
+  return c >= 'a' && c <= 'z';
+}
+char to_lower(char c) {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
+
+std::optional<std::int64_t> unit_nanoseconds(std::string_view unit) {
+  static constexpr std::array<std::pair<std::string_view, std::int64_t>, 8> kUnits{{
+      {"ns", 1},
+      {"us", 1'000},
+      {"\u00b5s", 1'000},  // micro sign
+      {"\u03bcs", 1'000},  // Greek letter mu
+      {"ms", 1'000'000},
+      {"s", 1'000'000'000},
+      {"m", 60'000'000'000},
+      {"h", 3'600'000'000'000},
+  }};
+  const auto* const found = std::ranges::find(kUnits, unit, [](const auto& entry) { return entry.first; });
+  return found == kUnits.end() ? std::nullopt : std::optional(found->second);
+}
+
+// Takes the digits off the front of `text`.
+std::string_view take_digits(std::string_view& text) {
+  const auto length = static_cast<std::size_t>(std::ranges::find_if_not(text, is_digit) - text.begin());
+  const std::string_view digits = text.substr(0, length);
+  text.remove_prefix(length);
+  return digits;
+}
+
+// One "1.5h" off the front of `text`, in nanoseconds. 128 bits hold every product of what a 64-bit result can come
+// from.
+std::optional<__int128> take_duration_part(std::string_view& text) {
+  const std::string_view whole = take_digits(text);
+  std::string_view fraction;
+  if (text.starts_with('.')) {
+    text.remove_prefix(1);
+    fraction = take_digits(text);
+  }
+  const auto unit_end = std::ranges::find_if(text, [](char c) { return c == '.' || is_digit(c); });
+  const std::string_view unit = text.substr(0, static_cast<std::size_t>(unit_end - text.begin()));
+  const auto nanoseconds = unit_nanoseconds(unit);
+  if ((whole.empty() && fraction.empty()) || !nanoseconds || whole.size() > 20) {
+    return std::nullopt;
+  }
+  text.remove_prefix(unit.size());
+  __int128 value = 0;
+  for (const char digit : whole) {
+    value = value * 10 + (digit - '0');
+  }
+  value *= *nanoseconds;
+  // Decimals past the 14th are less than a nanosecond, even of an hour.
+  __int128 scaled = 0, scale = 1;
+  for (const char digit : fraction.substr(0, 14)) {
+    scaled = scaled * 10 + (digit - '0');
+    scale *= 10;
+  }
+  return value + scaled * *nanoseconds / scale;
+}
+
+int base64_digit(char c) {
+  static constexpr std::string_view kAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  const auto at = kAlphabet.find(c);
+  return at == std::string_view::npos ? -1 : static_cast<int>(at);
+}
+
+bool is_dns_part(std::string_view part) {
+  const auto alphanumeric = [](char c) { return is_lower(c) || is_digit(c); };
+  return !part.empty() && alphanumeric(part.front()) && alphanumeric(part.back()) &&
+         std::ranges::all_of(part, [&](char c) { return alphanumeric(c) || c == '-'; });
+}
+
+// Levenshtein's distance, letter case aside.
+std::size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), 0);
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    std::size_t diagonal = std::exchange(row[0], i + 1);
+    for (std::size_t j = 0; j < b.size(); ++j) {
+      const std::size_t replaced = diagonal + (to_lower(a[i]) == to_lower(b[j]) ? 0 : 1);
+      diagonal = row[j + 1];
+      row[j + 1] = std::min({replaced, row[j] + 1, row[j + 1] + 1});
+    }
+  }
+  return row.back();
+}
+
+}  // namespace
+
+std::optional<bool> parse_go_bool(std::string_view text) {
+  static constexpr std::array<std::string_view, 6> kTrue{"1", "t", "T", "TRUE", "true", "True"};
+  static constexpr std::array<std::string_view, 6> kFalse{"0", "f", "F", "FALSE", "false", "False"};
+  if (std::ranges::find(kTrue, text) != kTrue.end()) {
+    return true;
+  }
+  if (std::ranges::find(kFalse, text) != kFalse.end()) {
+    return false;
+  }
+  return std::nullopt;
+}
+
+std::optional<std::chrono::nanoseconds> parse_go_duration(std::string_view text) {
+  const bool negative = text.starts_with('-');
+  if (negative || text.starts_with('+')) {
+    text.remove_prefix(1);
+  }
+  if (text == "0") {
+    return std::chrono::nanoseconds(0);
+  }
+  if (text.empty()) {
+    return std::nullopt;
+  }
+  constexpr __int128 kMax = std::numeric_limits<std::int64_t>::max();
+  __int128 sum = 0;
+  while (!text.empty()) {
+    const auto part = take_duration_part(text);
+    if (!part) {
+      return std::nullopt;
+    }
+    sum += *part;
+    if (sum > kMax + (negative ? 1 : 0)) {
+      return std::nullopt;
+    }
+  }
+  return std::chrono::nanoseconds(static_cast<std::int64_t>(negative ? -sum : sum));
+}
+
+std::optional<std::string> decode_base64(std::string_view text) {
+  std::string digits(text);
+  std::erase_if(digits, [](char c) { return c == '\n' || c == '\r'; });
+  if (digits.size() % 4 != 0) {
+    return std::nullopt;
+  }
+  for (int padding = 0; padding < 2 && digits.ends_with('='); ++padding) {
+    digits.pop_back();
+  }
+  std::string out;
+  std::uint32_t bits = 0;
+  int held = 0;  // bits that wait for the rest of their byte
+  for (const char c : digits) {
+    const int digit = base64_digit(c);
+    if (digit < 0) {
+      return std::nullopt;
+    }
+    bits = (bits << 6) | static_cast<std::uint32_t>(digit);
+    held += 6;
+    if (held >= 8) {
+      held -= 8;
+      out += static_cast<char>(bits >> held & 0xff);
+    }
+  }
+  return out;
+}
+
+std::optional<std::string_view> closest(std::string_view name, std::span<const std::string_view> candidates) {
+  std::optional<std::string_view> best;
+  std::size_t best_distance = std::max<std::size_t>(2, name.size() / 3) + 1;
+  for (const std::string_view candidate : candidates) {
+    if (const auto distance = edit_distance(name, candidate); distance < best_distance) {
+      best = candidate;
+      best_distance = distance;
+    }
+  }
+  return best;
+}
+
+bool is_dns_label(std::string_view name) {
+  return name.size() <= 63 && is_dns_part(name);
+}
+
+bool is_dns_subdomain(std::string_view name) {
+  // Only the whole is bounded, not the parts between the dots.
+  return !name.empty() && name.size() <= 253 && std::ranges::all_of(std::views::split(name, '.'), [](const auto& part) {
+    return is_dns_part(std::string_view(part.begin(), part.end()));
+  });
+}
+
+bool is_qualified_name(std::string_view name) {
+  if (const auto slash = name.find('/'); slash != std::string_view::npos) {
+    if (!is_dns_subdomain(name.substr(0, slash))) {
+      return false;
+    }
+    name.remove_prefix(slash + 1);
+  }
+  return !name.empty() && ring::is_label_value(name);
+}
+
+}  // namespace sharder::app

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+// Single values as the Go program and Kubernetes write them. Pure functions.
+namespace sharder::app {
+
+// Go's strconv.ParseBool: 1, t, T, TRUE, true, True and their opposites; nullopt for anything else.
+std::optional<bool> parse_go_bool(std::string_view text);
+
+// Go's time.ParseDuration: "1h2m3.5s", "-1.5h", "300ms", "0"; units ns, us (µs), ms, s, m, h. nullopt for anything
+// else, and for what nanoseconds cannot hold.
+std::optional<std::chrono::nanoseconds> parse_go_duration(std::string_view text);
+
+// Standard base64 with padding; line breaks are skipped, as Go does. nullopt for anything else.
+std::optional<std::string> decode_base64(std::string_view text);
+
+// The candidate that `name` was probably meant to be, nullopt when none is near: few edits apart, letter case aside.
+std::optional<std::string_view> closest(std::string_view name, std::span<const std::string_view> candidates);
+
+// RFC 1123 label: at most 63 of a-z, 0-9 and '-', alphanumeric at both ends: what a namespace or Service may be called.
+bool is_dns_label(std::string_view name);
+// Labels joined by '.', at most 253 characters: what most objects may be called.
+bool is_dns_subdomain(std::string_view name);
+// Key of a label or annotation: "name" or "prefix/name"; the prefix a DNS subdomain, the name at most 63 characters of
+// letters, digits, '-', '_' and '.', alphanumeric at both ends.
+bool is_qualified_name(std::string_view name);
+
+}  // namespace sharder::app
