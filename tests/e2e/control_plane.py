@@ -158,7 +158,7 @@ class ControlPlane:
     def wait_established(self, crd, resource):
         """Until the API server serves a custom resource."""
         def served():
-            conditions = self.admin.get("customresourcedefinitions", None, crd).get("status", {}).get("conditions", [])
+            conditions = self.admin.get("customresourcedefinitions", None, crd).get("status", {}).get("conditions") or []
             established = any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
             return established and self.admin.raw("GET", path_of(resource, limit=1))[0] == 200
 

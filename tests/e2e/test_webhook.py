@@ -105,6 +105,8 @@ def answers(env):
         assert response["status"]["code"] == 200 and response["status"]["message"] == "assigning object", response
         response = send({"namespace": "ns", "name": "a", "labels": {"x": "y"}})
         assert json.loads(base64.b64decode(response["patch"])) == [{"op": "add", "path": key, "value": expected}]
+        response = send({"namespace": "ns", "name": "a", "labels": {ring.label: ""}})  # means unassigned
+        assert json.loads(base64.b64decode(response["patch"])) == [{"op": "add", "path": key, "value": expected}]
         response = send({"namespace": "ns", "name": "a", "labels": {ring.label: "shard-x"}})
         assert response["status"]["message"] == "object is already assigned" and "patch" not in response, response
         response = send({"namespace": "ns", "name": "a"}, "configmaps", "ConfigMap")
