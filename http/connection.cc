@@ -16,16 +16,21 @@ constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
 }  // namespace
 
 Connection::Connection(LoopState& loop, FileDescriptor socket, SslSession session, bool shed)
-    : loop_(loop),
+    : Member(shed ? Standing::kShed : Standing::kFresh),
+      loop_(loop),
       watch_(loop.events, std::move(socket)),
       transport_(watch_.fd(), std::move(session)),
       slot_(std::make_shared<ReplySlot>(ReplySlot{.inbox = loop.inbox, .target = this})),
-      input_(loop.buffers),
-      shed_(shed) {}
+      input_(loop.buffers) {}
 
 void Connection::start() {
-  loop_.add(shared_from_this(), transport_.is_tls() ? Stage::kHandshake : Stage::kIdle);
+  loop_.add(shared_from_this(), transport_.is_tls() ? Stage::kHandshake : first_stage());
   wait(Watch::Direction::kRead);
+}
+
+// One that is to be shed shall not keep its place for as long as an idle one may.
+Stage Connection::first_stage() const {
+  return standing() == Standing::kShed ? Stage::kHead : Stage::kIdle;
 }
 
 void Connection::on_ready() {
@@ -117,7 +122,7 @@ bool Connection::shake_hands() {
   const IoResult result = transport_.handshake();
   switch (result.status) {
     case IoStatus::kDone:
-      enter(Stage::kIdle);
+      enter(first_stage());
       return true;
     case IoStatus::kWantRead:
       wait(Watch::Direction::kRead);
@@ -164,7 +169,7 @@ bool Connection::begin_request(std::size_t head_bytes) {
   head_ = *head;
   head_bytes_ = head_bytes;
   const Limits& limits = loop_.server.options.limits;
-  if (shed_) {
+  if (standing() == Standing::kShed) {
     return reject({503, "too many connections"});
   }
   if (head_.content_length.value_or(0) > limits.max_body_bytes) {

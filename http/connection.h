@@ -41,8 +41,9 @@ class Connection final : public Member,
   void close();
 
  private:
-  // Each returns whether there may be more to do now.
+  Stage first_stage() const;
   void advance();
+  // Each returns whether there may be more to do now.
   bool shake_hands();
   bool read_head();
   bool begin_request(std::size_t head_bytes);
@@ -79,7 +80,6 @@ class Connection final : public Member,
   bool close_after_ = false;  // the answer, that is
   bool linger_after_ = false;
   bool in_handler_ = false;
-  const bool shed_;
 };
 
 }  // namespace sharder::http

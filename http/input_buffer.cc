@@ -65,16 +65,16 @@ bool InputBuffer::grow(std::size_t expected) {
   if (expected > capacity_) {
     capacity = std::min(capacity, expected);
   }
-  if (!pool_.budget().take(capacity)) {
+  if (!pool_.budget().take(capacity - (is_large() ? capacity_ : 0))) {
     return false;
   }
   auto data = allocate(capacity);
   std::memcpy(data.get(), data_.get(), end_);
-  const std::size_t used = end_;
-  release();
-  data_ = std::move(data);
+  data_.swap(data);
+  if (!is_large()) {
+    pool_.put(std::move(data));
+  }
   capacity_ = capacity;
-  end_ = used;
   return true;
 }
 

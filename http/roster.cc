@@ -30,7 +30,9 @@ void Roster::move(Member& member, Stage stage, SteadyTime now) {
   auto& from = list_of(member);
   member.stage_ = stage;
   member.since_ = now;
-  member.fresh_ = member.fresh_ && stage != Stage::kHandling;
+  if (stage == Stage::kHandling && member.standing_ == Standing::kFresh) {
+    member.standing_ = Standing::kSeasoned;
+  }
   auto& to = list_of(member);
   to.splice(to.end(), from, member.place_);
 }
@@ -76,34 +78,35 @@ std::vector<std::shared_ptr<Member>> Roster::all() const {
 }
 
 std::shared_ptr<Member> Roster::victim() const {
-  for (const bool fresh : {true, false}) {
-    if (const auto& lingering = list(Stage::kLingering, fresh); !lingering.empty()) {
+  for (const Standing standing : {Standing::kFresh, Standing::kSeasoned}) {
+    if (const auto& lingering = list(Stage::kLingering, standing); !lingering.empty()) {
       return lingering.front();
     }
   }
   std::shared_ptr<Member> oldest;
   for (const Stage stage : kFreshStages) {
-    if (const auto& members = list(stage, true);
+    if (const auto& members = list(stage, Standing::kFresh);
         !members.empty() && (!oldest || members.front()->since_ < oldest->since_)) {
       oldest = members.front();
     }
   }
-  if (const auto& idle = list(Stage::kIdle, false); !oldest && !idle.empty()) {
+  if (const auto& idle = list(Stage::kIdle, Standing::kSeasoned); !oldest && !idle.empty()) {
     oldest = idle.front();
   }
   return oldest;
 }
 
 std::size_t Roster::fresh_victims() const {
-  std::size_t count = list(Stage::kLingering, true).size() + list(Stage::kLingering, false).size();
+  std::size_t count =
+      list(Stage::kLingering, Standing::kFresh).size() + list(Stage::kLingering, Standing::kSeasoned).size();
   for (const Stage stage : kFreshStages) {
-    count += list(stage, true).size();
+    count += list(stage, Standing::kFresh).size();
   }
   return count;
 }
 
 std::size_t Roster::idle_victims() const {
-  return list(Stage::kIdle, false).size();
+  return list(Stage::kIdle, Standing::kSeasoned).size();
 }
 
 }  // namespace sharder::http

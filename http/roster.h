@@ -25,19 +25,26 @@ enum class Stage {
 };
 inline constexpr std::size_t kStages = 7;  // kClosed is in no list
 
+enum class Standing {
+  kFresh,     // has not sent a whole request yet
+  kSeasoned,  // has
+  kShed,      // one too many, here only to be told so; nobody's victim, else overload would drop connections silently
+};
+inline constexpr std::size_t kStandings = 3;
+
 // What the roster knows of a connection.
 class Member {
  public:
+  explicit Member(Standing standing = Standing::kFresh) : standing_(standing) {}
   virtual ~Member() = default;
   Stage stage() const { return stage_; }
-  // True until it has sent a whole request.
-  bool is_fresh() const { return fresh_; }
+  Standing standing() const { return standing_; }
 
  private:
   friend class Roster;
   using List = std::list<std::shared_ptr<Member>>;
   Stage stage_ = Stage::kClosed;
-  bool fresh_ = true;
+  Standing standing_;
   SteadyTime since_;
   List::iterator place_;
 };
@@ -50,7 +57,7 @@ class Roster {
   explicit Roster(const Limits& limits);
 
   void add(std::shared_ptr<Member> member, Stage stage, SteadyTime now);
-  // kHandling: the request has come in whole, so the member is fresh no more.
+  // kHandling: the request has come in whole, so a fresh member is seasoned.
   void move(Member& member, Stage stage, SteadyTime now);
   // Gives up the ownership; the stage becomes kClosed.
   std::shared_ptr<Member> remove(Member& member);
@@ -69,12 +76,14 @@ class Roster {
   std::size_t idle_victims() const;
 
  private:
-  Member::List& list_of(const Member& member) { return lists_[index(member.stage_, member.fresh_)]; }
-  static std::size_t index(Stage stage, bool fresh) { return static_cast<std::size_t>(stage) * 2 + (fresh ? 1 : 0); }
-  const Member::List& list(Stage stage, bool fresh) const { return lists_[index(stage, fresh)]; }
+  static std::size_t index(Stage stage, Standing standing) {
+    return static_cast<std::size_t>(stage) * kStandings + static_cast<std::size_t>(standing);
+  }
+  Member::List& list_of(const Member& member) { return lists_[index(member.stage_, member.standing_)]; }
+  const Member::List& list(Stage stage, Standing standing) const { return lists_[index(stage, standing)]; }
 
   std::array<std::optional<SteadyTime::duration>, kStages> allowed_;
-  std::array<Member::List, kStages * 2> lists_;
+  std::array<Member::List, kStages * kStandings> lists_;
 };
 
 }  // namespace sharder::http

@@ -178,6 +178,12 @@ bool Client::is_closed() {
   return in_.empty() && !read_more();
 }
 
+void Client::read_to_end() {
+  while (read_more()) {
+    in_.clear();
+  }
+}
+
 void Client::half_close() {
   if (tls_) {
     SSL_shutdown(tls_.get());

@@ -54,6 +54,8 @@ class Client {
   }
   // True when the server closes, without another byte, within the deadline.
   bool is_closed();
+  // Waits for the end and drops what comes before it.
+  void read_to_end();
   void half_close();
   // Closes at once: the server gets a reset.
   void reset();
