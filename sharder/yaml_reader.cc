@@ -141,6 +141,11 @@ std::optional<std::chrono::nanoseconds> read_duration(const YAML::Node& node, st
   // A bare 0 needs no unit, so it need not be quoted either.
   if (node.IsScalar() && (kind_of(node) == Kind::kString || node.Scalar() == "0")) {
     if (const auto value = parse_go_duration(node.Scalar())) {
+      // Far beyond what is of use, and far from where sums of times overflow.
+      if (*value > std::chrono::years(10) || *value < -std::chrono::years(10)) {
+        mistakes.add(path, "is longer than 10 years");
+        return std::nullopt;
+      }
       return value;
     }
   }

@@ -237,6 +237,8 @@ TEST_CASE("a mistake names the field and what is wrong with it") {
       {"shutdownDelay: abc", "shutdownDelay: want a duration like 5m, got \"abc\""},
       {"shutdownDelay: 5", "shutdownDelay: want a duration like 5m, got the number 5"},
       {"shutdownDelay: [5m]", "shutdownDelay: want a duration like 5m, got a list"},
+      {"shutdownDelay: 88000h", "shutdownDelay: is longer than 10 years"},
+      {"gracefulShutDown: -2562047h", "gracefulShutDown: is longer than 10 years"},
       {"shutdownDelay: -1s", "shutdownDelay: want a duration >= 0"},
       {"health: :8081", "health: want a mapping, got \":8081\""},
       {"health: {bindAddress: 0}",

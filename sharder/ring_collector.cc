@@ -1,0 +1,82 @@
+#include "sharder/ring_collector.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace sharder::app {
+namespace {
+
+using Labels = std::vector<prometheus::ClientMetric::Label>;
+
+// The values of the state label; the last one is for everything else.
+constexpr std::array<std::string_view, 6> kStates{"orphaned", "dead", "uncertain", "expired", "ready", "unknown"};
+
+prometheus::MetricFamily gauge(std::string name, std::string help) {
+  return {.name = std::move(name), .help = std::move(help), .type = prometheus::MetricType::Gauge, .metric = {}};
+}
+
+void add(prometheus::MetricFamily& family, Labels labels, std::int64_t value) {
+  prometheus::ClientMetric& metric = family.metric.emplace_back();
+  metric.label = std::move(labels);
+  metric.gauge.value = static_cast<double>(value);
+}
+
+struct Families {
+  prometheus::MetricFamily generation =
+      gauge("controller_sharding_controllerring_metadata_generation", "The generation of a ControllerRing.");
+  prometheus::MetricFamily observed = gauge("controller_sharding_controllerring_observed_generation",
+                                            "The generation of a ControllerRing that its status speaks of.");
+  prometheus::MetricFamily shards =
+      gauge("controller_sharding_controllerring_status_shards", "The number of shards in a ControllerRing's status.");
+  prometheus::MetricFamily available = gauge("controller_sharding_controllerring_status_available_shards",
+                                             "The number of available shards in a ControllerRing's status.");
+  prometheus::MetricFamily info = gauge("controller_sharding_shard_info", "Information about a shard's Lease.");
+  prometheus::MetricFamily state = gauge("controller_sharding_shard_state",
+                                         "The state of a shard as its Lease's label has it: 1 for the one it is in.");
+};
+
+void add_ring(Families& families, const ring::RingStatus& ring) {
+  const Labels labels{{"controllerring", ring.spec.name}, {"uid", ring.spec.uid}};
+  add(families.generation, labels, ring.spec.generation);
+  add(families.observed, labels, ring.observed_generation);
+  add(families.shards, labels, ring.status_shards);
+  add(families.available, labels, ring.status_available_shards);
+}
+
+void add_shard(Families& families, const std::string& ring, const ring::ShardStatus& shard) {
+  Labels labels{
+      {"namespace", shard.lease_namespace}, {"shard", shard.name}, {"controllerring", ring}, {"uid", shard.uid}};
+  add(families.info, labels, 1);
+  const auto* const known = std::ranges::find(kStates, shard.state);
+  const std::string_view current = known == kStates.end() ? kStates.back() : *known;
+  for (const std::string_view state : kStates) {
+    labels.back() = {"state", std::string(state)};
+    add(families.state, labels, state == current ? 1 : 0);
+  }
+}
+
+}  // namespace
+
+std::vector<prometheus::MetricFamily> RingCollector::Collect() const {
+  Families families;
+  if (const auto snapshot = snapshots_.get()) {
+    for (const auto& [name, ring] : snapshot->rings) {
+      add_ring(families, *ring);
+      for (const ring::ShardStatus& shard : ring->shards) {
+        add_shard(families, name, shard);
+      }
+    }
+  }
+  std::vector<prometheus::MetricFamily> all;
+  for (auto* family : {&families.generation, &families.observed, &families.shards, &families.available, &families.info,
+                       &families.state}) {
+    all.push_back(std::move(*family));
+  }
+  return all;
+}
+
+}  // namespace sharder::app

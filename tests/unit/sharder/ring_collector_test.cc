@@ -1,0 +1,87 @@
+#include "sharder/ring_collector.h"
+
+#include <doctest/doctest.h>
+#include <prometheus/text_serializer.h>
+
+#include <algorithm>
+#include <memory>
+#include <string>
+
+// protocol, 8.
+namespace {
+
+using namespace sharder;
+using sharder::app::RingCollector;
+
+std::string text(const RingCollector& collector) {
+  std::string lines = prometheus::TextSerializer().Serialize(collector.Collect());
+  // Without the lines that explain.
+  std::string values;
+  for (std::size_t at = 0; at < lines.size();) {
+    const auto end = lines.find('\n', at);
+    if (lines[at] != '#') {
+      values += lines.substr(at, end - at + 1);
+    }
+    at = end + 1;
+  }
+  return values;
+}
+
+TEST_CASE("rings and shards are shown as the snapshot has them") {
+  Published<ring::Snapshot> snapshots;
+  const RingCollector collector(snapshots);
+  CHECK(text(collector).empty());
+
+  ring::RingStatus status;
+  status.spec.name = "a";
+  status.spec.uid = "u-a";
+  status.spec.generation = 3;
+  status.observed_generation = 2;
+  status.status_shards = 5;
+  status.status_available_shards = 4;
+  status.shards = {{.lease_namespace = "ns", .name = "s-0", .uid = "l-0", .state = "ready", .available = true}};
+  ring::Snapshot snapshot;
+  snapshot.rings.emplace("a", std::make_shared<const ring::RingStatus>(status));
+  snapshots.publish(std::make_shared<const ring::Snapshot>(snapshot));
+  CHECK(text(collector) ==
+        "controller_sharding_controllerring_metadata_generation{controllerring=\"a\",uid=\"u-a\"} 3\n"
+        "controller_sharding_controllerring_observed_generation{controllerring=\"a\",uid=\"u-a\"} 2\n"
+        "controller_sharding_controllerring_status_shards{controllerring=\"a\",uid=\"u-a\"} 5\n"
+        "controller_sharding_controllerring_status_available_shards{controllerring=\"a\",uid=\"u-a\"} 4\n"
+        "controller_sharding_shard_info{namespace=\"ns\",shard=\"s-0\",controllerring=\"a\",uid=\"l-0\"} 1\n"
+        "controller_sharding_shard_state{namespace=\"ns\",shard=\"s-0\",controllerring=\"a\",state=\"orphaned\"} 0\n"
+        "controller_sharding_shard_state{namespace=\"ns\",shard=\"s-0\",controllerring=\"a\",state=\"dead\"} 0\n"
+        "controller_sharding_shard_state{namespace=\"ns\",shard=\"s-0\",controllerring=\"a\",state=\"uncertain\"} 0\n"
+        "controller_sharding_shard_state{namespace=\"ns\",shard=\"s-0\",controllerring=\"a\",state=\"expired\"} 0\n"
+        "controller_sharding_shard_state{namespace=\"ns\",shard=\"s-0\",controllerring=\"a\",state=\"ready\"} 1\n"
+        "controller_sharding_shard_state{namespace=\"ns\",shard=\"s-0\",controllerring=\"a\",state=\"unknown\"} 0\n");
+
+  snapshots.publish(std::make_shared<const ring::Snapshot>());
+  CHECK(text(collector).empty());
+}
+
+TEST_CASE("a shard is in exactly one state, unknown when its label says nothing that is known") {
+  for (const char* state : {"", "ready", "expired", "uncertain", "dead", "orphaned", "unknown", "nonsense"}) {
+    Published<ring::Snapshot> snapshots;
+    ring::RingStatus status;
+    status.spec.name = "a";
+    status.shards = {{.lease_namespace = "ns", .name = "s-0", .uid = "l-0", .state = state, .available = false}};
+    ring::Snapshot snapshot;
+    snapshot.rings.emplace("a", std::make_shared<const ring::RingStatus>(status));
+    snapshots.publish(std::make_shared<const ring::Snapshot>(snapshot));
+    const auto families = RingCollector(snapshots).Collect();
+    const auto family = std::ranges::find(families, "controller_sharding_shard_state", &prometheus::MetricFamily::name);
+    REQUIRE(family != families.end());
+    REQUIRE(family->metric.size() == 6);
+    std::string current;
+    for (const auto& metric : family->metric) {
+      if (metric.gauge.value == 1) {
+        current += metric.label.back().value;
+      }
+    }
+    const std::string given = state;
+    CHECK(current == (given.empty() || given == "nonsense" ? "unknown" : given));
+  }
+}
+
+}  // namespace
