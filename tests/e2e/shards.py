@@ -125,14 +125,12 @@ class Shards:
         try:
             self._leases[name] = self._put(held)
         except ApiError as error:
-            if error.status == 404:
-                self._leases[name] = None  # deleted: acquired anew
-                self._due[name] = 0
-                return
-            if error.status != 409:
+            if error.status not in (404, 409):
                 raise
-            current = self._client.get("leases", self.namespace, name)
-            if current["spec"].get("holderIdentity") != name:
+            current = self._client.find("leases", self.namespace, name)
+            if current is None:
+                self._leases[name] = None  # deleted: acquired anew
+            elif current["spec"].get("holderIdentity") != name:
                 self.lost.append(name)
                 self._leases[name] = None
             else:
