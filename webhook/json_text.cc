@@ -1,8 +1,10 @@
 #include "webhook/json_text.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <string>
 #include <string_view>
 
@@ -54,6 +56,22 @@ bool pass_escape(const char*& text) {
   return second >= 0xdc00 && second <= 0xdfff;
 }
 
+// The first quote or backslash. Eight bytes at a time: most of a review is text in strings.
+const char* find_quote_or_backslash(const char* text) {
+  constexpr std::uint64_t kOnes = 0x0101010101010101;
+  constexpr std::uint64_t kHighs = 0x8080808080808080;
+  static_assert(std::endian::native == std::endian::little);
+  for (;; text += 8) {
+    std::uint64_t bytes = 0;
+    std::memcpy(&bytes, text, sizeof bytes);
+    // The lowest bit that is set marks the first byte that is zero; only bits above it may be wrong.
+    const auto zeros = [](std::uint64_t word) { return (word - kOnes) & ~word & kHighs; };
+    if (const auto found = zeros(bytes ^ (kOnes * '"')) | zeros(bytes ^ (kOnes * '\\')); found != 0) {
+      return text + std::countr_zero(found) / 8;
+    }
+  }
+}
+
 std::size_t count_digits(std::string_view text, std::size_t begin) {
   std::size_t end = begin;
   while (end < text.size() && is_digit(text[end])) {
@@ -66,13 +84,12 @@ std::size_t count_digits(std::string_view text, std::size_t begin) {
 
 Escapes check_escapes(const char* text) {
   Escapes result = Escapes::kNone;
-  while (*text != '"') {
-    if (*text++ == '\\') {
-      if (!pass_escape(text)) {
-        return Escapes::kInvalid;
-      }
-      result = Escapes::kValid;
+  while (*(text = find_quote_or_backslash(text)) != '"') {
+    ++text;
+    if (!pass_escape(text)) {
+      return Escapes::kInvalid;
     }
+    result = Escapes::kValid;
   }
   return result;
 }

@@ -7,7 +7,8 @@
 namespace sharder::webhook {
 
 // Whether the JSON string that begins at `text`, behind its opening quote, has escapes, and whether all of them are
-// valid: known ones, four hexadecimal digits, surrogates in pairs. The string must be closed.
+// valid: known ones, four hexadecimal digits, surrogates in pairs. The string must be closed; eight
+// bytes behind its closing quote may be read.
 enum class Escapes { kNone, kValid, kInvalid };
 Escapes check_escapes(const char* text);
 

@@ -14,7 +14,7 @@ using webhook::Escapes;
 namespace {
 
 Escapes escapes(std::string text) {
-  text += '"';
+  text += "\"\\q345678";  // what follows does not matter
   return webhook::check_escapes(text.c_str());
 }
 
@@ -33,6 +33,20 @@ TEST_CASE("escapes are those of RFC 8259, surrogates in pairs") {
         R"(\ud83d\ud83d)", R"(\ude00\ud83d)", R"(\ud83dx)", R"(\ud83d\u12)", R"(\')", R"(ok\n\q)", R"(\U0041)"}) {
     CAPTURE(invalid);
     CHECK(escapes(invalid) == Escapes::kInvalid);
+  }
+}
+
+TEST_CASE("an escape is found wherever it stands") {
+  for (std::size_t before = 0; before < 20; ++before) {
+    for (const char filler : {'a', '!', '#', '[', ']', '\x01', '\x7f', '\x80', '\xff'}) {
+      const std::string text(before, filler);
+      CAPTURE(before);
+      CAPTURE(filler);
+      CHECK(escapes(text) == Escapes::kNone);
+      CHECK(escapes(text + "\\n" + text) == Escapes::kValid);
+      CHECK(escapes(text + "\\q" + text) == Escapes::kInvalid);
+      CHECK(escapes(text + "\\\\" + text) == Escapes::kValid);
+    }
   }
 }
 
