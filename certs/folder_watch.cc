@@ -85,7 +85,8 @@ FolderWatch::FolderWatch(std::filesystem::path folder, std::string thread_name, 
 FolderWatch::~FolderWatch() {
   thread_.request_stop();
   const std::uint64_t one = 1;
-  static_cast<void>(write(stop_event_, &one, sizeof(one)));  // cannot fail: the counter is far from full
+  // Cannot fail: the counter is far from full.
+  [[maybe_unused]] const ssize_t written = write(stop_event_, &one, sizeof(one));
   thread_.join();
   close(stop_event_);
 }
