@@ -161,7 +161,7 @@ class _Go:
         self.environment = {key: value for key, value in os.environ.items() if not key.startswith("KUBE")}
         # go.sum does not exist yet, so go must be free to write it. What it fetches is still checked against the
         # checksum database where the user's settings say so. -buildvcs=false: the cache may lie inside a checkout.
-        self.environment.update(GOFLAGS="-mod=mod", CGO_ENABLED="0", GO111MODULE="on", GOWORK="off",
+        self.environment.update(GOFLAGS="-mod=mod -buildvcs=false", CGO_ENABLED="0", GO111MODULE="on", GOWORK="off",
                                 GOTOOLCHAIN="local")
         self.version = self._own_version()
 

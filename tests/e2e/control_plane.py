@@ -158,8 +158,9 @@ class ControlPlane:
     def wait_established(self, crd, resource):
         """Until the API server serves a custom resource."""
         def served():
-            conditions = self.admin.get("customresourcedefinitions", None, crd).get("status", {}).get("conditions") or []
-            established = any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
+            status = self.admin.get("customresourcedefinitions", None, crd).get("status", {})
+            established = any(condition["type"] == "Established" and condition["status"] == "True"
+                              for condition in status.get("conditions") or [])
             return established and self.admin.raw("GET", path_of(resource, limit=1))[0] == 200
 
         wait_until(served, 20, f"{crd} is established")
@@ -277,7 +278,8 @@ class ControlPlane:
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
     parser.add_argument("--controller-manager", action="store_true", help="run kube-controller-manager too")
-    parser.add_argument("--audit-log", action="store_true", help="log the requests of the sharder's ServiceAccount in audit.log")
+    parser.add_argument("--audit-log", action="store_true",
+                        help="log the requests of the sharder's ServiceAccount in audit.log")
     parser.add_argument("--no-manifests", action="store_true", help="leave out the CRD and the RBAC of manifests/")
     parser.add_argument("--stdin", action="store_true", help="stop when standard input ends")
     options = parser.parse_args()

@@ -66,7 +66,8 @@ def take_over(env):
         assert configuration["webhooks"] == written["webhooks"], "nothing to change"
         assert configuration["metadata"]["generation"] == written["metadata"]["generation"]
         assert managers(env.admin.get("controllerrings", None, RING)) == managers(status_before)
-        assert {item["metadata"]["name"]: managers(item) for item in env.admin.list("leases", "default")} == leases_before
+        leases = {item["metadata"]["name"]: managers(item) for item in env.admin.list("leases", "default")}
+        assert leases == leases_before
         assert objects(env) == objects_before, "no object moved or changed"
         for moved in (item for item in env.admin.list("secrets", "default")):
             assert oracle.shard_of(moved, RING) == oracle.Ring(shards.names()).owner(

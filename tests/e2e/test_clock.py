@@ -55,8 +55,9 @@ def ahead(bare):
             assert taken >= DURATION, f"taken over {taken:.2f} s after its last renewal"
             ring.wait_members(["shard-a", "shard-c"], timeout=5)
             assert not shards.lost, shards.lost
-        bare.figure(f"leader 60 s ahead, Lease of {DURATION} s", f"living shards kept theirs for {4 * DURATION} s; a "
-                    f"crashed one's was taken over {taken:.1f} s after its last renewal (protocol: at least {DURATION})")
+        bare.figure(f"leader 60 s ahead, Lease of {DURATION} s",
+                    f"living shards kept theirs for {4 * DURATION} s; a crashed one's was taken over {taken:.1f} s after "
+                    f"its last renewal (protocol: at least {DURATION})")
 
 
 @suite.case("a leader 60 s behind sees a crash late, and takes nothing from the living", short=False)

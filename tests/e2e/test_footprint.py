@@ -56,8 +56,8 @@ def hit(env, replica, ring):
 
 
 def wrk(arguments, seconds, body):
-    done = subprocess.run(["wrk", "-d", f"{seconds}s", *map(str, arguments), "--", body], capture_output=True, text=True,
-                          check=False, timeout=seconds + 30)
+    done = subprocess.run(["wrk", "-d", f"{seconds}s", *map(str, arguments), "--", body], capture_output=True,
+                          text=True, check=False, timeout=seconds + 30)
     assert done.returncode == 0, done.stderr
     # The last line is the script's: its figures as JSON.
     return json.loads(done.stdout.strip().splitlines()[-1])

@@ -133,7 +133,7 @@ GENERATED = {"jobs": ("batch", "Job", job), "cronjobs": ("batch", "CronJob", cro
              "services": ("", "Service", service)}
 
 
-@suite.case("objects with generateName: what the API server takes without the webhook, it takes with it, and with a shard")
+@suite.case("generateName: what the API server takes without the webhook, it takes with it, and it gets a shard")
 def generated_names(env):
     ring = env.ring("generated", tuple(((group, resource, "v1", kind), ())
                                        for resource, (group, kind, _) in GENERATED.items()))

@@ -37,7 +37,8 @@ def assert_around(actual, expected, what, late=LATE):
     assert expected - 0.01 <= actual <= expected + late, f"{what} after {actual:.2f} s, protocol.md says {expected} s"
 
 
-@suite.case("a shard that exits gracefully leaves the ring at once; its Lease is deleted a minute after it expired", short=False)
+@suite.case("a shard that exits gracefully leaves the ring at once; its Lease is deleted a minute after it expired",
+            short=False)
 def graceful_exit(env):
     ring = env.ring("graceful")
     with Recorder(env.admin, "leases", ring.namespace) as leases, ring.shards(*NAMES, duration=DURATION) as shards:

@@ -71,7 +71,7 @@ def no_apiserver(env):
         env.figure("API server started later: seconds until ready", f"{time.monotonic() - began:.2f}")
 
 
-@suite.case("a ring that names a missing resource is not Ready, with an Event; others go on; it is Ready when the CRD comes")
+@suite.case("a ring of a missing resource is not Ready, with an Event, until the CRD comes; others go on")
 def missing_resource(bare):
     with Environment(short=bare.short) as env:
         bad = env.ring("bad", ((("example.com", "widgets", "v1", "Widget"), ()),))
@@ -148,7 +148,8 @@ def refused(env):
             copy.update(fields)
             return copy
 
-        check("unknown field", ["sharder.yaml: controller.sharder.syncPeriodd: unknown field, did you mean syncPeriod?"],
+        check("unknown field",
+              ["sharder.yaml: controller.sharder.syncPeriodd: unknown field, did you mean syncPeriod?"],
               changed(controller={"sharder": {"syncPeriodd": "5m"}}))
         check("wrong type", ["controller.sharder.concurrentMoves"],
               changed(controller={"sharder": {"concurrentMoves": "many"}}))

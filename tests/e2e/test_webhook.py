@@ -11,7 +11,7 @@ import ssl
 import admission
 import oracle
 from environment import Environment
-from processes import wait_until
+from processes import Failed, wait_until
 from sharder import metric
 from suite import Suite
 
@@ -48,7 +48,7 @@ def configuration(env):
                                                  "operator": "DoesNotExist"}]}}], made["webhooks"]
 
 
-@suite.case("an absent namespaceSelector becomes the configured default, an empty one stays empty; no resources, no rules")
+@suite.case("an absent namespaceSelector becomes the configured default, an empty one stays; no resources, no rules")
 def selectors(env):
     for name, selector in (("default-selector", None), ("empty-selector", {})):
         spec = {"resources": [], **({"namespaceSelector": selector} if selector is not None else {})}
@@ -79,9 +79,9 @@ def status(env):
         assert (entry["manager"], entry["operation"]) == ("controllerring-controller", "Update"), entry
         version = stored["metadata"]["resourceVersion"]
         try:
-            wait_until(lambda: env.admin.get("controllerrings", None, "status")["metadata"]["resourceVersion"] != version,
-                       4, "no change")  # while Leases are renewed every second
-        except Exception:  # pylint: disable=broad-exception-caught
+            wait_until(lambda: env.admin.get("controllerrings", None, "status")["metadata"]["resourceVersion"] !=
+                       version, 4, "a change")  # while Leases are renewed every second
+        except Failed:
             return
         raise AssertionError("the status was written though nothing had changed")
 
@@ -282,8 +282,8 @@ def metrics(env):
         for name, value in {"metadata_generation": 1, "observed_generation": 1, "status_shards": 3,
                             "status_available_shards": 3}.items():
             sample = f"controller_sharding_controllerring_{name}"
-            wait_until(lambda sample=sample, value=value: metric(replica.metrics(reader)[1], sample,
-                                                                 controllerring="measured", uid=uid) == value, 10, sample)
+            wait_until(lambda sample=sample, value=value: metric(
+                replica.metrics(reader)[1], sample, controllerring="measured", uid=uid) == value, 10, sample)
         text = replica.metrics(reader)[1]
         assert metric(text, "controller_sharding_shard_info", namespace="measured", shard="shard-a",
                       controllerring="measured") == 1
