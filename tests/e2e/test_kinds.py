@@ -256,7 +256,7 @@ def ring_deleted(env):
         ring.wait_ready(SHARDS)
         env.admin.create("secrets", ring.namespace, {"metadata": {"name": "kept"}})
         env.admin.delete("controllerrings", None, "deleted")
-        wait_until(lambda: ring.webhook_configuration() is None, 60, "garbage collection of the webhook configuration")
+        wait_until(lambda: ring.webhook_configuration() is None, 120, "garbage collection of the webhook configuration")
         assert_owners([env.admin.get("secrets", ring.namespace, "kept")], "deleted", "", "Secret")
         made = env.admin.create("secrets", ring.namespace, {"metadata": {"name": "later"}})
         assert oracle.shard_of(made, "deleted") is None

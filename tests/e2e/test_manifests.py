@@ -3,6 +3,7 @@
 
 import yaml
 
+import oracle
 from control_plane import ROOT, SYSTEM_NAMESPACE
 from environment import Environment
 from kubeclient import ApiError
@@ -129,6 +130,11 @@ def rules_of(client, namespace):
     return client.request("POST", "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", {
         "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview",
         "spec": {"namespace": namespace}})["status"]["resourceRules"]
+
+
+@suite.case("the oracle gives the owners of the vectors")
+def vectors(env):
+    assert oracle.check_vectors() == 245 and env.sharders is None
 
 
 if __name__ == "__main__":
