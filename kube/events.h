@@ -23,9 +23,10 @@ struct ObjectReference {
 
 enum class EventType { kNormal, kWarning };
 
-// Writes core/v1 Events. The same Event again (object, type, reason, message) raises the count of the first; each
-// object has a budget of 25 Events, refilled by one in 5 minutes. Fire and forget: a failure is logged at debug level.
-// Safe from any thread.
+// Writes core/v1 Events, as client-go's legacy recorder does. The same Event again (object, type, reason, message)
+// raises the count of the first; of many that differ in the message alone, the tenth and later ones become one Event
+// "(combined from similar events): ...". Each object and type has a budget of 25 Events, refilled by one in 5 minutes.
+// Fire and forget: a failure is logged at debug level. Safe from any thread.
 class EventRecorder {
  public:
   // `component`: source of the Events, "controllerring-controller".
