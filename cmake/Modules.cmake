@@ -24,6 +24,8 @@ function(sharder_unit_test name)
   add_executable(test_${name} ${sources} "${CMAKE_SOURCE_DIR}/tests/unit/main.cc")
   target_link_libraries(test_${name} PRIVATE sharder_${name} sharder_test_support doctest::doctest)
   target_compile_definitions(test_${name} PRIVATE SHARDER_TESTDATA="${CMAKE_SOURCE_DIR}/tests/testdata")
+  # What only this program needs, libraries above all, stands beside its sources.
+  include("${CMAKE_SOURCE_DIR}/tests/unit/${name}/test.cmake" OPTIONAL)
   add_test(NAME ${name} COMMAND test_${name})
   set_tests_properties(${name} PROPERTIES TIMEOUT 300)
 endfunction()

@@ -19,6 +19,7 @@
 #include "base/rfc3339.h"
 #include "kube/json.h"
 #include "kube/pem.h"
+#include "kube/token_file.h"
 
 extern char** environ;  // NOLINT(readability-redundant-declaration): POSIX declares it nowhere
 
@@ -240,6 +241,9 @@ Result<ExecCredentials> parse_exec_credential(std::string_view text, const std::
                          .client_certificate_pem = string_at(*parsed, "/status/clientCertificateData"),
                          .client_key_pem = string_at(*parsed, "/status/clientKeyData"),
                          .expires = std::nullopt};
+  if (!valid_header_value(result.token)) {
+    return fail(ErrorCode::kInvalid, "standard output: control characters in the token");
+  }
   if (result.client_certificate_pem.empty() != result.client_key_pem.empty()) {
     return fail(ErrorCode::kInvalid, "standard output: only one of certificate and key in it");
   }

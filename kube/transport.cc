@@ -128,9 +128,9 @@ class Transport::Exchange {
 
 namespace {
 
-// One HTTP/2 connection of a lane, or where the server speaks HTTP/1.1 some connections. It is given at most
-// kMaxStreams exchanges at a time: past its limit of streams, libcurl would open a connection for each further request
-// instead of sharing the second one.
+// One HTTP/2 connection of a lane; where the server speaks HTTP/1.1, all connections of the lane. With HTTP/2 it is
+// given at most kMaxStreams exchanges at a time: past its limit of streams, libcurl would open a connection for each
+// further request instead of sharing the second one.
 class Pool final : public FdHandler {
  public:
   class Owner {
@@ -327,6 +327,7 @@ struct Transport::Impl final : Pool::Owner {
       : loop(event_loop), options(std::move(transport_options)) {
     settings = std::make_shared<const Settings>(Settings{.tls = std::move(tls), .generation = 1});
     base_url = options.server.text();
+    http1 = options.server.scheme == "http";  // HTTP/2 is agreed upon in the TLS handshake
     if (!options.tls_server_name.empty() && options.tls_server_name != options.server.host) {
       // libcurl takes SNI and the expected name from the URL: say that name there, and connect to the host all the
       // same.
@@ -370,11 +371,17 @@ struct Transport::Impl final : Pool::Owner {
   std::shared_ptr<const Settings> settings;
   std::vector<Handle> idle_handles;
   std::vector<std::unique_ptr<Pool>> pools;  // of all lanes, those retired as well
+  bool http1 = false;                        // what the server, or a proxy in between, spoke last
 };
 
 void Transport::Impl::on_finished(Pool& pool, CURL* easy, CURLcode code) {
   Exchange* exchange = nullptr;
   curl_easy_getinfo(easy, CURLINFO_PRIVATE, &exchange);
+  long version = CURL_HTTP_VERSION_NONE;
+  curl_easy_getinfo(easy, CURLINFO_HTTP_VERSION, &version);
+  if (version != CURL_HTTP_VERSION_NONE) {
+    http1 = version < CURL_HTTP_VERSION_2_0;
+  }
   pool.remove(*exchange);
   std::optional<ExchangeFailure> failure;
   if (code != CURLE_OK) {
@@ -393,7 +400,7 @@ Pool& Transport::Impl::pool_for(Lane lane) {
   std::erase_if(pools, [](const auto& pool) { return pool->spent(); });
   // The first one with room, so that under little load the others fall idle.
   const auto found = std::ranges::find_if(pools, [&](const auto& pool) {
-    return pool->lane == lane && !pool->retired && pool->active.size() < kMaxStreams;
+    return pool->lane == lane && !pool->retired && (http1 || pool->active.size() < kMaxStreams);
   });
   return found != pools.end() ? **found : *pools.emplace_back(std::make_unique<Pool>(loop, *this, lane));
 }

@@ -1,0 +1,68 @@
+#include "kube/pem.h"
+
+#include <doctest/doctest.h>
+
+#include "tests/support/test_certificate.h"
+
+namespace sharder::kube {
+namespace {
+
+using testing::TestCa;
+
+TEST_CASE("certificates are counted and must be readable") {
+  const TestCa a;
+  const TestCa b;
+  CHECK(check_certificates(a.certificate_pem()));
+  CHECK(check_certificates("# comment\n" + a.certificate_pem() + b.certificate_pem()));
+  CHECK(check_certificates("").error().message == "no certificate in it");
+  CHECK(check_certificates("hello").error().message == "no certificate in it");
+  std::string damaged = b.certificate_pem();
+  damaged.replace(100, 8, "AAAAAAAA");
+  damaged.replace(200, 4, "!!!!");
+  CHECK(check_certificates(a.certificate_pem() + damaged).error().message == "certificate 2 is damaged");
+}
+
+TEST_CASE("a certificate and its key belong together") {
+  const TestCa ca;
+  const auto one = ca.issue();
+  const auto two = ca.issue();
+  CHECK(check_key_pair(one.certificate_pem, one.private_key_pem));
+  CHECK(check_key_pair(one.certificate_pem + ca.certificate_pem(), one.private_key_pem));
+  CHECK(check_key_pair(one.certificate_pem, two.private_key_pem).error().message == "certificate and key do not match");
+  CHECK(check_key_pair("", one.private_key_pem).error().message == "no certificate in it");
+  CHECK(check_key_pair(one.certificate_pem, "").error().message == "no private key in it");
+}
+
+TEST_CASE("an encrypted key is refused, and nobody is asked for a passphrase") {
+  const TestCa ca;
+  const auto leaf = ca.issue();
+  const std::unique_ptr<BIO, decltype(&BIO_free_all)> in(BIO_new_mem_buf(leaf.private_key_pem.data(), -1),
+                                                         BIO_free_all);
+  const std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)> key(
+      PEM_read_bio_PrivateKey(in.get(), nullptr, nullptr, nullptr), EVP_PKEY_free);
+  const std::unique_ptr<BIO, decltype(&BIO_free_all)> out(BIO_new(BIO_s_mem()), BIO_free_all);
+  PEM_write_bio_PKCS8PrivateKey(out.get(), key.get(), EVP_aes_128_cbc(), "secret", 6, nullptr, nullptr);
+  char* text = nullptr;
+  const long size = BIO_get_mem_data(out.get(), &text);
+  CHECK(check_key_pair(leaf.certificate_pem, std::string(text, static_cast<std::size_t>(size))).error().message ==
+        "the private key is encrypted");
+}
+
+TEST_CASE("base64 comes back as it went") {
+  CHECK(encode_base64("") == "");
+  CHECK(encode_base64("f") == "Zg==");
+  CHECK(encode_base64("fo") == "Zm8=");
+  CHECK(encode_base64("foo") == "Zm9v");
+  for (const std::string& text :
+       {std::string(), std::string("a"), std::string("ab\0c", 4), std::string(1000, '\xff')}) {
+    CHECK(decode_base64(encode_base64(text)) == text);
+  }
+  CHECK(decode_base64("Zm\n9v ") == "foo");
+  for (const char* wrong : {"Zg", "Zg=", "Z===", "Zg==Zg==", "Zm9*", "====", "=Zm9"}) {
+    CAPTURE(wrong);
+    CHECK(decode_base64(wrong).error().message == "not valid base64");
+  }
+}
+
+}  // namespace
+}  // namespace sharder::kube
