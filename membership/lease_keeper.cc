@@ -60,6 +60,7 @@ bool LeaseKeeper::upsert(ShardLease lease, Source source, Now now) {
     if (std::exchange(entry.until_changed, false)) {
       entry.not_before = SteadyTime::min();
     }
+    entry.outdated = false;
     entry.next.reset();
     schedule(entry, SteadyTime::min());
   }
@@ -141,7 +142,7 @@ void LeaseKeeper::finished(const Action& action, Result<ActionAnswer> answer, No
   if (answer->lease) {
     upsert(*answer->lease, Source::kAnswer, now);
   }
-  if (action.kind == ActionKind::kVerify) {
+  if (action.kind == ActionKind::kRead) {
     verified(entry, action, *answer, now);
     return;  // with the pauses of a failed take-over still in force: it is what is tried again
   }
@@ -153,8 +154,10 @@ void LeaseKeeper::finished(const Action& action, Result<ActionAnswer> answer, No
 }
 
 void LeaseKeeper::verified(Entry& entry, const Action& action, const ActionAnswer& answer, Now now) {
+  entry.outdated = false;
   if (!leading_ || entry.lease.resource_version != action.resource_version ||
-      judge(entry.lease, now.wall).state != LeaseState::kUncertain || !unrenewed(entry)) {
+      judge(entry.lease, now.wall).state != LeaseState::kUncertain ||
+      entry.lease.state_label != to_string(LeaseState::kUncertain) || !unrenewed(entry)) {
     return;  // decide anew
   }
   auto body = take_over_body(answer.document, effective_duration(entry.lease), now.wall);
@@ -184,6 +187,8 @@ void LeaseKeeper::failed(Entry& entry, const Action& action, const Error& error,
   entry.until_changed = error.code == ErrorCode::kConflict || error.code == ErrorCode::kNotFound;
   if (entry.until_changed && entry.lease.resource_version != action.resource_version) {
     entry.not_before = SteadyTime::min();  // the version that was in the way is here already
+  } else {
+    entry.outdated = error.code == ErrorCode::kConflict;
   }
   if (is_unanswered(error.code)) {
     entry.renewed = healthy_.mark(now.steady);
@@ -229,18 +234,21 @@ void LeaseKeeper::consider(Entry& entry, Now now, std::vector<Action>& actions) 
     return;
   }
   const LeaseVerdict verdict = judge(entry.lease, now.wall);
-  if (entry.lease.state_label != to_string(verdict.state)) {
+  if (entry.outdated) {
+    start(entry, ActionKind::kRead, verdict.state, actions);
+  } else if (entry.lease.state_label != to_string(verdict.state)) {
     start(entry, ActionKind::kSetLabel, verdict.state, actions);
   } else if (verdict.state == LeaseState::kUncertain && unrenewed(entry)) {
-    start(entry, ActionKind::kVerify, verdict.state, actions);
+    start(entry, ActionKind::kRead, verdict.state, actions);
   } else if (verdict.state == LeaseState::kOrphaned) {
     start(entry, ActionKind::kDelete, verdict.state, actions);
   } else {
     if (verdict.state == LeaseState::kUncertain) {
       suspects_.insert(entry.lease.id);
     }
-    const std::chrono::nanoseconds look = verdict.look_again_after.value_or(kLongestLook);
-    schedule(entry, now.steady + std::min<std::chrono::nanoseconds>(look, kLongestLook));
+    // The shorter one first: what a Lease of the year 9999 says does not fit into nanoseconds.
+    const std::chrono::microseconds longest = kLongestLook;
+    schedule(entry, now.steady + std::min(verdict.look_again_after.value_or(longest), longest));
   }
 }
 

@@ -29,7 +29,7 @@ struct Now {
 
 enum class ActionKind {
   kSetLabel,    // merge patch of the state label, with resourceVersion
-  kVerify,      // read the Lease with a quorum read: a take-over was decided on `resource_version`
+  kRead,        // a quorum read of the Lease: before a take-over, and after a conflict
   kTakeOver,    // PUT `body`, which carries the resourceVersion
   kDelete,      // with uid and resourceVersion as preconditions
   kRejectName,  // tell with an Event that the shard's name is no label value; nobody reports back
@@ -46,7 +46,7 @@ struct Action {
   std::string body = {};                  // kTakeOver
 };
 
-// What came of an action: the Lease as the API server answered, as a value and as its JSON (kVerify); neither for
+// What came of an action: the Lease as the API server answered, as a value and as its JSON (kRead); neither for
 // kDelete.
 struct ActionAnswer {
   std::optional<ShardLease> lease;
@@ -56,12 +56,13 @@ struct ActionAnswer {
 // What the leader does about shard Leases (protocol, 3 and 9): sets state labels, takes over the Leases of shards that
 // are gone, deletes orphaned ones. A pure state machine: no I/O, no clock, no thread. It runs in every replica, because
 // a standby observes renewals too and so need not begin at zero when it becomes the leader; only the leader gets
-// actions. Per Lease one action is under way at a time; each carries the resourceVersion it was decided on, a conflict
-// is decided anew when the newer version has come, another failure after a pause that grows per Lease.
+// actions. Per Lease one action is under way at a time; each carries the resourceVersion it was decided on. After a
+// conflict it is decided anew when the newer version has come, by the watch or else by a read of that Lease; after
+// another failure when a pause is over, which grows per Lease.
 //
 //   due ──► state label wrong: kSetLabel ──► (answer) ─┐
 //    ▲      uncertain, and no renewal seen for         │
-//    │        leaseDuration of HealthyTime: kVerify ──► same version: kTakeOver
+//    │        leaseDuration of HealthyTime: kRead ──► same version: kTakeOver
 //    │      orphaned: kDelete                          │
 //    └──── a new version, time, a probe's success ◄────┘
 //
@@ -97,7 +98,7 @@ class LeaseKeeper {
   void probe_succeeded(Now now);
   void probe_failed() { healthy_.probe_failed(); }
 
-  // Reports an action. kSetLabel, kVerify and kTakeOver bring the Lease, kDelete nothing.
+  // Reports an action. kSetLabel, kRead and kTakeOver bring the Lease, kDelete nothing.
   void finished(const Action& action, Result<ActionAnswer> answer, Now now);
 
   // What is to be done now.
@@ -113,11 +114,12 @@ class LeaseKeeper {
     SteadyTime due = SteadyTime::max();
     bool in_flight = false;
     bool until_changed = false;  // not_before ends early when a new version comes
+    bool outdated = false;       // a write met a newer version: read it
     SteadyTime not_before = SteadyTime::min();
     std::optional<Backoff> backoff;
     bool backoff_lasting = false;
     bool name_rejected = false;  // kRejectName was given out
-    std::optional<Action> next;  // kTakeOver, when kVerify found nothing new
+    std::optional<Action> next;  // kTakeOver, when kRead found nothing new
   };
 
   void consider(Entry& entry, Now now, std::vector<Action>& actions);

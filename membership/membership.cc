@@ -41,7 +41,7 @@ kube::Request request_for(const Action& action) {
           kube::patch_request(kube::kLeases, lease_namespace, name, kube::kMergePatch, patch.dump(), kFieldManager);
       break;
     }
-    case ActionKind::kVerify:
+    case ActionKind::kRead:
       request = kube::get_request(kube::kLeases, lease_namespace, name);
       break;
     case ActionKind::kTakeOver:
@@ -64,8 +64,8 @@ std::string_view describe(ActionKind kind) {
   switch (kind) {
     case ActionKind::kSetLabel:
       return "set a shard lease's state label";
-    case ActionKind::kVerify:
-      return "read a shard lease before taking it over";
+    case ActionKind::kRead:
+      return "read a shard lease";
     case ActionKind::kTakeOver:
       return "take over a shard lease";
     case ActionKind::kDelete:
@@ -86,7 +86,7 @@ Result<ActionAnswer> read_answer(const Action& action, Result<kube::Response> re
       answer.lease = std::move(*lease);
     }
   }
-  if (action.kind == ActionKind::kVerify) {
+  if (action.kind == ActionKind::kRead) {
     answer.document = std::move(response->body);
   }
   return answer;
@@ -463,7 +463,7 @@ void Membership::Impl::finished(const Action& action, Result<ActionAnswer> answe
   if (answer) {
     if (action.kind == ActionKind::kSetLabel) {
       log.info("shard lease is " + std::string(to_string(action.state)), {{"ring", action.ring}, {"object", name}});
-    } else if (action.kind != ActionKind::kVerify) {
+    } else if (action.kind != ActionKind::kRead) {
       log.info(
           action.kind == ActionKind::kTakeOver ? "took over the lease of a dead shard" : "deleted an orphaned lease",
           {{"ring", action.ring}, {"object", name}});
