@@ -55,14 +55,15 @@ struct AdmissionReview {
 //
 // What is checked, in this order:
 // - The body is a JSON object as RFC 8259 has it, all of it, also where nothing is used: structure, literals, numbers
-//   (of any size), escapes with paired surrogates, UTF-8; no BOM, nothing behind it. Exception: below kMaxDepth only
-//   the brackets are counted.
+//   (of any size), escapes with paired surrogates, UTF-8; no BOM, nothing behind it. Only the
+//   brackets are counted, and UTF-8 and strings checked: in oldObject and managedFields, and below kMaxDepth.
 // - It has kind AdmissionReview, apiVersion admission.k8s.io/v1, an object `request` and in it a
 //   non-empty string `uid`, each of them once. Otherwise it is no AdmissionReview: kInvalid, with the reason.
 // - All that AdmissionReview holds has its type, or is null or absent, and no key that is read stands twice in its
-//   object; there is an object; nothing is nested deeper than kMaxDepth. Otherwise `problem` names the first offence.
-//   Only the label asked for is read of metadata.labels; ownerReferences see ControllerReference::State.
-// Keys are compared after unescaping. Everything else (oldObject, managedFields, spec, ...) is passed over.
+//   object; there is an object; nothing but oldObject and managedFields is nested deeper than kMaxDepth. Otherwise
+//   `problem` names the first offence. Only the label asked for is read of metadata.labels; ownerReferences see
+//   ControllerReference::State.
+// Keys are compared after unescaping.
 class ReviewDecoder {
  public:
   // A longer body is kInvalid.

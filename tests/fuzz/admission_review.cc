@@ -3,9 +3,11 @@
 // Input: one byte that stands in the padding, then the body.
 #include "webhook/admission_review.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <initializer_list>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -61,6 +63,10 @@ class Builder final : public json::json_sax_t {
   bool start_array(std::size_t) override { return open(json::value_t::array); }
   bool key(string_t& value) override {
     key_ = value;
+    if (skipped_from_ == 0 || depth_ < skipped_from_) {
+      skipped_from_ = is_skipped() ? depth_ + 1 : 0;
+      has_skipped = has_skipped || skipped_from_ != 0;
+    }
     return true;
   }
   bool end_object() override { return close(); }
@@ -72,9 +78,19 @@ class Builder final : public json::json_sax_t {
 
   Node root;
   bool too_deep = false;
+  bool has_skipped = false;
   bool out_of_range = false;  // a number that no double holds: nlohmann's limit, not JSON's
 
  private:
+  // Whether what stands behind the key is what the decoder only counts the brackets of.
+  bool is_skipped() const {
+    const auto inside = [&](std::initializer_list<std::string_view> path) {
+      return std::equal(path.begin(), path.end(), open_.begin() + 1, open_.end(),
+                        [](std::string_view name, const Node* node) { return name == node->key; });
+    };
+    return !open_.empty() && ((key_ == "oldObject" && inside({"request"})) ||
+                              (key_ == "managedFields" && inside({"request", "object", "metadata"})));
+  }
   bool add(Node node) {
     if (depth_ <= sharder::webhook::kMaxDepth) {
       place(std::move(node));
@@ -83,7 +99,7 @@ class Builder final : public json::json_sax_t {
   }
   bool open(json::value_t type) {
     if (++depth_ > sharder::webhook::kMaxDepth) {
-      too_deep = true;
+      too_deep = too_deep || skipped_from_ == 0 || depth_ < skipped_from_;
     } else {
       open_.push_back(&place({.type = type}));
     }
@@ -108,6 +124,7 @@ class Builder final : public json::json_sax_t {
   std::vector<Node*> open_;  // children are only added to the last, so the others do not move
   std::string key_;
   int depth_ = 0;
+  int skipped_from_ = 0;  // from this depth on; 0: nothing
 };
 
 // What the contract says a key of an object is: nullptr when it is absent or null.
@@ -204,11 +221,11 @@ void check_against_nlohmann(std::string_view text, const std::optional<Admission
   const bool parsed = json::sax_parse(text, &builder);
   // nlohmann skips a byte order mark and takes NUL for the end.
   if (text.starts_with("\xef\xbb\xbf") || text.find('\0') != std::string_view::npos) {
-    expect(!review, "no byte order mark, no NUL");
+    expect(!review || builder.has_skipped, "no byte order mark, no NUL");
     return;
   }
-  if (builder.out_of_range || (!parsed && builder.too_deep)) {
-    return;  // below the limit we only count brackets
+  if (builder.out_of_range || (!parsed && (builder.too_deep || builder.has_skipped))) {
+    return;  // there we only count brackets
   }
   const Node* root = &builder.root;
   bool wrong = !parsed || root->type != json::value_t::object;

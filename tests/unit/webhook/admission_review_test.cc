@@ -357,6 +357,30 @@ TEST_CASE("a key that is read must not stand twice") {
   CHECK(with("\"app\":\"web\",\"weird", "\"app\":\"x\",") == "");  // not read
 }
 
+TEST_CASE("of oldObject and managedFields only the brackets count") {
+  for (const char* pointer : {"/request/oldObject", "/request/object/metadata/managedFields"}) {
+    auto sent = deployment_review();
+    sent[json::json_pointer(pointer)] = "SKIPPED";
+    const std::string text = sent.dump();
+    const auto with = [&](const char* skipped) {
+      std::string changed = text;
+      return changed.replace(changed.find("\"SKIPPED\""), 9, skipped);
+    };
+    for (const char* skipped : {R"([{"a":[{}]},{"b":"]}"}])", "{}", "null", "\"x\"", R"({"a":tru,"b":01})"}) {
+      CAPTURE(skipped);
+      decode(Body(with(skipped)), [](const AdmissionReview& review) {
+        CHECK(review.problem == "");
+        CHECK(review.object.name == "web");
+        CHECK(review.resource == "deployments");
+      });
+    }
+    for (const char* skipped : {"[", "]", "}", "{", "[[]", "[]]", "", ",", "\"", "{\"\xff\":1}"}) {
+      CAPTURE(skipped);
+      CHECK(is_no_json(with(skipped)));
+    }
+  }
+}
+
 TEST_CASE("numbers beyond 64 bits are numbers") {
   std::string text = deployment_review().dump();
   const std::string replicas = "\"replicas\":3";
@@ -387,6 +411,8 @@ TEST_CASE("what is nested deeper than the limit is a problem, not a refusal") {
     CHECK(problem("/request/object/spec", "DEEP", levels) == "the review is nested deeper than 128 levels");
     CHECK(problem("/request/userInfo", "DEEP", levels + 1) == "the review is nested deeper than 128 levels");
     CHECK(problem("/request/object/metadata/name", "DEEP", levels) == "request.object.metadata.name is not a string");
+    CHECK(problem("/request/oldObject", "DEEP", levels) == "");
+    CHECK(problem("/request/object/metadata/managedFields", "DEEP", levels) == "");
     CHECK(problem("/request/uid2", "DEEP", levels + 1) == "the review is nested deeper than 128 levels");
   }
   std::string deep;
