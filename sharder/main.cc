@@ -1,1 +1,83 @@
-int main() { return 0; }
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/log.h"
+#include "sharder/config.h"
+#include "sharder/flags.h"
+#include "sharder/program.h"
+
+namespace {
+
+// Exit codes: 0, ended in order; 1, something broke; 2, flags, configuration, kubeconfig or certificates are wrong.
+constexpr int kExitBroken = 1;
+constexpr int kExitInvalid = 2;
+
+std::optional<std::string> environment(const char* name) {
+  const char* value = std::getenv(name);  // NOLINT(concurrency-mt-unsafe): before any thread
+  return value == nullptr ? std::nullopt : std::optional<std::string>(value);
+}
+
+int invalid(const std::string& message) {
+  std::fprintf(stderr, "%s\n", message.c_str());
+  return kExitInvalid;
+}
+
+// SIGTERM and SIGINT wait until somebody asks for them, in every thread; SIGPIPE is an error code of write().
+sigset_t block_signals() {
+  std::signal(SIGPIPE, SIG_IGN);
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  return signals;
+}
+
+int run(const std::vector<std::string>& arguments) {
+  const auto command_line = sharder::app::parse_command_line(arguments);
+  if (!command_line) {
+    return invalid(command_line.error().message);
+  }
+  if (command_line->answer) {
+    std::fputs(command_line->answer->c_str(), stdout);
+    return 0;
+  }
+  const auto& flags = command_line->flags;
+  const auto config = sharder::app::load_config(flags.config_file, environment("LEADER_ELECT"));
+  if (!config) {
+    return invalid(config.error().message);
+  }
+
+  const sigset_t signals = block_signals();
+  const auto log = sharder::Logger::to_stderr(flags.log_level, flags.log_format);
+  auto program = sharder::app::Program::create(*config, flags.kubeconfig, log);
+  if (!program) {
+    return invalid(program.error().message);
+  }
+  if (const auto started = (*program)->start(); !started) {
+    return invalid(started.error().message);
+  }
+
+  int signal = 0;
+  sigwait(&signals, &signal);
+  log.info("stopping", {{"signal", signal == SIGTERM ? "SIGTERM" : "SIGINT"}});
+  pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);  // a second one ends the process at once
+  (*program)->stop();
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(std::vector<std::string>(argv + 1, argv + argc));
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "sharder: %s\n", error.what());
+    return kExitBroken;
+  }
+}

@@ -1,0 +1,63 @@
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+
+#include "base/clock.h"
+#include "base/executor.h"
+#include "base/guarded.h"
+#include "base/log.h"
+#include "controllerring/settings.h"
+#include "kube/api.h"
+#include "kube/discovery.h"
+#include "kube/events.h"
+#include "ring/listener.h"
+#include "ring/snapshot.h"
+
+namespace sharder::controllerring {
+
+// The leader's care of the ControllerRings themselves (protocol, 2, 5 and 9): each ring's webhook configuration is
+// applied and its status says how that went, on creation, when its spec or its shards change, when the leadership
+// begins, and every sync period. While it leads it also watches the webhook configurations, where it may, and repairs
+// what somebody changed; where it may not (403), the sync does.
+//
+// Per ring one reconciliation at a time:
+//
+//   wanted ──► resources exist? ──► apply (409: see below) ──► read the ring ──► PUT /status if it changes ──► sync
+//   later
+//     ▲             │ no                  │ failed                                                                │
+//     └── backoff ◄─┴─────────────────────┴──► Ready False, Event                                                 │
+//     └───────────────────────────────────────────────────────────────────────────────────────────────────────────┘
+//
+// An apply that conflicts is sent once more with force, with an Event that names the other manager; but the caBundle
+// is never forced: it is left out then, and the conflict reported. What fails for one ring does not touch the others.
+// When the leadership ends, the queue is dropped; requests in flight end by themselves.
+//
+// Lives on the control loop, which calls the listener's functions. Destroy it when that loop has stopped, or on it.
+// Everything given to the constructor outlives it.
+class Controller final : public ring::Listener {
+ public:
+  // `snapshots`: what membership/ publishes; `events`: a recorder with the component kFieldManager.
+  Controller(Executor& control, kube::Api& api, kube::Discovery& discovery, kube::EventRecorder& events,
+             const Clock& clock, const Published<ring::Snapshot>& snapshots, Settings settings, Logger log);
+  ~Controller() override;
+  Controller(const Controller&) = delete;
+  Controller& operator=(const Controller&) = delete;
+
+  void on_ring_added(const std::string& ring) override;
+  void on_ring_changed(const std::string& ring) override;
+  void on_ring_removed(const std::string& ring) override;
+  void on_shards_changed(const std::string& ring) override;
+  void on_leading(bool leading) override;
+
+  // Requests without an answer yet, and one more for as long as it leads: 0 means that nothing will be written any
+  // more. Any thread.
+  std::size_t requests_in_flight() const;
+
+ private:
+  struct Impl;
+  std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace sharder::controllerring

@@ -1,0 +1,133 @@
+#include "controllerring/webhook_configuration.h"
+
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "kube/resource.h"
+#include "ring/names.h"
+
+namespace sharder::controllerring {
+
+namespace {
+
+using nlohmann::json;
+
+std::string_view name_of(ring::SelectorOperator op) {
+  switch (op) {
+    case ring::SelectorOperator::kIn:
+      return "In";
+    case ring::SelectorOperator::kNotIn:
+      return "NotIn";
+    case ring::SelectorOperator::kExists:
+      return "Exists";
+    case ring::SelectorOperator::kDoesNotExist:
+      return "DoesNotExist";
+  }
+  std::unreachable();
+}
+
+// An empty selector is {}: it selects everything, and is not the same as none.
+json selector_json(const ring::LabelSelector& selector) {
+  json result = json::object();
+  if (!selector.match_labels.empty()) {
+    result["matchLabels"] = selector.match_labels;
+  }
+  for (const ring::SelectorRequirement& requirement : selector.match_expressions) {
+    json expression = {{"key", requirement.key}, {"operator", name_of(requirement.op)}};
+    if (!requirement.values.empty()) {
+      expression["values"] = requirement.values;
+    }
+    result["matchExpressions"].push_back(std::move(expression));
+  }
+  return result;
+}
+
+json rule(const ring::GroupResource& resource) {
+  return {{"apiGroups", {resource.group}},
+          {"apiVersions", {"*"}},
+          {"operations", {"CREATE", "UPDATE"}},
+          {"resources", {resource.resource}},
+          {"scope", "*"}};
+}
+
+// In the order of the spec: a main resource, its controlled ones, the next main.
+json rules(const ring::ControllerRing& ring) {
+  json result = json::array();
+  for (const ring::RingResource& resource : ring.resources) {
+    result.push_back(rule(resource.main));
+    for (const ring::GroupResource& controlled : resource.controlled) {
+      result.push_back(rule(controlled));
+    }
+  }
+  return result;
+}
+
+std::string without_trailing_slashes(std::string text) {
+  text.erase(text.find_last_not_of('/') + 1);
+  return text;
+}
+
+json client_config(const std::string& ring, const WebhookClientConfig& config, CaBundle ca_bundle) {
+  json result = json::object();
+  const std::string path = std::string(ring::kWebhookPathPrefix) + ring;
+  if (!config.url.empty()) {
+    result["url"] = without_trailing_slashes(config.url) + path;
+  } else {
+    result["service"] = {{"namespace", config.service.service_namespace},
+                         {"name", config.service.name},
+                         {"path", without_trailing_slashes(config.service.path) + path}};
+    if (config.service.port) {
+      result["service"]["port"] = *config.service.port;
+    }
+  }
+  if (!config.ca_bundle.empty() && ca_bundle == CaBundle::kAsConfigured) {
+    result["caBundle"] = config.ca_bundle;
+  }
+  return result;
+}
+
+json metadata(const ring::ControllerRing& ring, const WebhookSettings& settings) {
+  json result = {{"name", webhook_configuration_name(ring.name)},
+                 {"labels", {{ring::kRingLabel, ring.name}, {"app.kubernetes.io/name", ring::kAppName}}}};
+  result["ownerReferences"].push_back(
+      {{"apiVersion", kube::kControllerRings.group + "/" + kube::kControllerRings.version},
+       {"kind", kube::kControllerRings.kind},
+       {"name", ring.name},
+       {"uid", ring.uid},
+       {"controller", true},
+       {"blockOwnerDeletion", true}});
+  if (!settings.annotations.empty()) {
+    result["annotations"] = settings.annotations;
+  }
+  return result;
+}
+
+}  // namespace
+
+std::string webhook_configuration_name(std::string_view ring) {
+  return "controllerring-" + std::string(ring);
+}
+
+std::string webhook_configuration(const ring::ControllerRing& ring, const WebhookSettings& settings,
+                                  CaBundle ca_bundle) {
+  const json unassigned = {{"key", ring::shard_label(ring.name)}, {"operator", "DoesNotExist"}};
+  json webhook = {{"name", "sharder.sharding.timebertt.dev"},
+                  {"clientConfig", client_config(ring.name, settings.client_config, ca_bundle)},
+                  {"namespaceSelector", selector_json(ring.namespace_selector.value_or(settings.namespace_selector))},
+                  {"failurePolicy", "Ignore"},
+                  {"timeoutSeconds", 5},
+                  {"sideEffects", "None"}};
+  webhook["objectSelector"]["matchExpressions"].push_back(unassigned);
+  webhook["admissionReviewVersions"].push_back("v1");
+  // No resources, no rules: the field is left out then, as the Go sharder does.
+  if (json list = rules(ring); !list.empty()) {
+    webhook["rules"] = std::move(list);
+  }
+  json result = {{"apiVersion", kube::kMutatingWebhookConfigurations.group + "/v1"},
+                 {"kind", kube::kMutatingWebhookConfigurations.kind},
+                 {"metadata", metadata(ring, settings)}};
+  result["webhooks"].push_back(std::move(webhook));
+  return result.dump();
+}
+
+}  // namespace sharder::controllerring

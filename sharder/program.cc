@@ -1,0 +1,341 @@
+#include "sharder/program.h"
+
+#include <prometheus/gauge.h>
+#include <prometheus/registry.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <optional>
+#include <string_view>
+#include <thread>
+#include <utility>
+
+#include "base/clock.h"
+#include "base/task_loop.h"
+#include "certs/certificate_files.h"
+#include "certs/self_signed.h"
+#include "controllerring/controller.h"
+#include "http/server.h"
+#include "kube/client.h"
+#include "kube/config.h"
+#include "kube/discovery.h"
+#include "kube/events.h"
+#include "kube/leader_election.h"
+#include "membership/membership.h"
+#include "ops/access_reviewer.h"
+#include "ops/health_handler.h"
+#include "ops/metrics_handler.h"
+#include "ops/process_collector.h"
+#include "sharder/cpu_quota.h"
+#include "sharder/identity.h"
+#include "sharder/ring_collector.h"
+#include "webhook/handler.h"
+#include "webhook/metrics.h"
+
+namespace sharder::app {
+namespace {
+
+using std::chrono::duration_cast;
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+constexpr std::string_view kMetricsCertificateFolder = "/tmp/k8s-metrics-server/serving-certs";
+
+kube::LeaderElectionOptions election_options(const LeaderElectionConfig& config, const std::string& identity) {
+  return {
+      .lease_namespace = config.resource_namespace,
+      .lease_name = config.resource_name,
+      .identity = identity,
+      .lease_duration = duration_cast<milliseconds>(config.lease_duration),
+      .renew_deadline = duration_cast<milliseconds>(config.renew_deadline),
+      .retry_period = duration_cast<milliseconds>(config.retry_period),
+  };
+}
+
+certs::CertificateFilesOptions webhook_certificate(const WebhookServerConfig& config) {
+  return {.server = "webhook",
+          .folder = config.cert_dir,
+          .certificate_name = config.cert_name,
+          .key_name = config.key_name};
+}
+
+prometheus::Gauge& master_status_gauge(prometheus::Registry& registry, const std::string& lease_name) {
+  return prometheus::BuildGauge()
+      .Name("leader_election_master_status")
+      .Help("1 while this replica leads, else 0.")
+      .Register(registry)
+      .Add({{"name", lease_name}});
+}
+
+}  // namespace
+
+// The members stand in the order in which they need each other: what a part uses is built before it and gone after it.
+struct Program::Impl {
+  Impl(Config configuration, kube::ClusterConfig cluster, Logger logger);
+  ~Impl();
+
+  // Those that can fail, in this order.
+  Result<void> make_clients();
+  void make_parts();
+  Result<void> load_certificates();
+
+  Result<void> start();
+  Result<void> start_health();
+  Result<void> start_webhook();
+  Result<void> start_metrics();
+  void start_election();
+
+  bool stop();
+  void stop_leading(steady_clock::time_point deadline);
+
+  std::optional<std::string> not_ready() const;
+  void set_leading(bool leading);
+
+  const Config config;
+  const kube::ClusterConfig cluster;
+  const std::string identity = make_identity();
+  Logger log;
+  const SystemClock clock;
+  const std::shared_ptr<prometheus::Registry> registry = std::make_shared<prometheus::Registry>();
+  prometheus::Gauge& master_status;
+  std::atomic<bool> stopping = false;
+
+  // The loops outlive the clients, whose callbacks post to them.
+  TaskLoop worker;   // gathers metrics
+  TaskLoop control;  // membership and the leader's duties
+
+  std::unique_ptr<kube::Client> api;
+  std::unique_ptr<kube::Client> election_api;  // of its own, so that nothing delays a renewal
+
+  std::unique_ptr<kube::EventRecorder> events;
+  std::unique_ptr<kube::EventRecorder> election_events;
+  std::unique_ptr<kube::Discovery> discovery;
+  std::unique_ptr<membership::Membership> membership;
+  std::unique_ptr<controllerring::Controller> controller_rings;
+  std::unique_ptr<ops::AccessReviewer> reviewer;
+
+  webhook::WebhookMetrics webhook_metrics;
+  certs::CertificateFiles webhook_files;
+  std::optional<certs::CertificateFiles> metrics_files;
+  Published<TlsIdentity> metrics_self_signed;
+
+  std::unique_ptr<http::Server> health_server;
+  std::unique_ptr<http::Server> metrics_server;
+  std::unique_ptr<http::Server> webhook_server;
+  std::unique_ptr<kube::LeaderElection> election;
+};
+
+Program::Impl::Impl(Config configuration, kube::ClusterConfig cluster_config, Logger logger)
+    : config(std::move(configuration)),
+      cluster(std::move(cluster_config)),
+      log(std::move(logger)),
+      master_status(master_status_gauge(*registry, config.leader_election.resource_name)),
+      worker("metrics", log),
+      control("control", log),
+      webhook_metrics(*registry),
+      webhook_files(webhook_certificate(config.webhook_server), clock, *registry, log.named("certs")) {}
+
+Program::Impl::~Impl() {
+  election.reset();
+  webhook_server.reset();
+  metrics_server.reset();
+  // membership and the controllers of the rings are destroyed when the loop that they live on stands still.
+  control.stop();
+  worker.stop();
+}
+
+Result<void> Program::Impl::make_clients() {
+  const kube::ClientOptions options{.qps = config.client_connection.qps, .burst = config.client_connection.burst};
+  auto client = kube::Client::create(cluster, options, registry.get(), log.named("kube"));
+  if (!client) {
+    return std::unexpected(std::move(client).error());
+  }
+  api = std::move(*client);
+  if (config.leader_election.enabled) {
+    client = kube::Client::create(cluster, {.thread_name = "api-election"}, registry.get(), log.named("election"));
+    if (!client) {
+      return std::unexpected(std::move(client).error());
+    }
+    election_api = std::move(*client);
+  }
+  return {};
+}
+
+void Program::Impl::make_parts() {
+  events = std::make_unique<kube::EventRecorder>(*api, clock, "controllerring-controller", log.named("events"));
+  discovery = std::make_unique<kube::Discovery>(*api, log.named("discovery"));
+  membership = std::make_unique<membership::Membership>(control, *api, clock, registry.get(), log.named("membership"));
+  controller_rings = std::make_unique<controllerring::Controller>(
+      control, *api, *discovery, *events, clock, membership->snapshots(),
+      controllerring::Settings{.webhook = config.webhook, .sync_period = config.sync_period},
+      log.named("controllerring"));
+  membership->add_listener(*controller_rings);
+  reviewer = std::make_unique<ops::AccessReviewer>(*api, clock, ops::AccessReviewerOptions{}, log.named("ops"));
+}
+
+Result<void> Program::Impl::load_certificates() {
+  if (auto loaded = webhook_files.start(); !loaded) {
+    return fail("webhook certificate", std::move(loaded).error());
+  }
+  if (!config.metrics_bind_address) {
+    return {};
+  }
+  const certs::CertificateFilesOptions files{.server = "metrics", .folder = kMetricsCertificateFolder};
+  if (certs::CertificateFiles::present(files)) {
+    metrics_files.emplace(files, clock, *registry, log.named("certs"));
+    if (auto loaded = metrics_files->start(); !loaded) {
+      return fail("metrics certificate", std::move(loaded).error());
+    }
+    return {};
+  }
+  auto own = certs::self_signed_identity(clock);
+  if (!own) {
+    return fail("metrics certificate", std::move(own).error());
+  }
+  metrics_self_signed.publish(std::make_shared<const TlsIdentity>(std::move(*own)));
+  return {};
+}
+
+Result<void> Program::Impl::start() {
+  for (const auto& step : {&Impl::start_health, &Impl::start_webhook, &Impl::start_metrics}) {
+    if (auto started = (this->*step)(); !started) {
+      return started;
+    }
+  }
+  membership->start();
+  start_election();
+  return {};
+}
+
+Result<void> Program::Impl::start_health() {
+  if (!config.health_bind_address) {
+    return {};
+  }
+  health_server = std::make_unique<http::Server>(
+      http::ServerOptions{.name = "health", .address = *config.health_bind_address},
+      [this](unsigned) { return std::make_unique<ops::HealthHandler>([this] { return not_ready(); }); },
+      log.named("health"));
+  return health_server->start();
+}
+
+Result<void> Program::Impl::start_webhook() {
+  webhook_server = std::make_unique<http::Server>(
+      http::ServerOptions{.name = "webhook",
+                          .address = config.webhook_server.bind_address,
+                          .loops = usable_cpus(),
+                          .tls = &webhook_files.identity()},
+      [this](unsigned) {
+        return std::make_unique<webhook::WebhookHandler>(membership->ring_sets(), webhook_metrics, clock,
+                                                         log.named("webhook"));
+      },
+      log.named("webhook"));
+  return webhook_server->start();
+}
+
+Result<void> Program::Impl::start_metrics() {
+  if (!config.metrics_bind_address) {
+    return {};
+  }
+  const ops::MetricSources sources{registry, std::make_shared<RingCollector>(membership->snapshots()),
+                                   std::make_shared<ops::ProcessCollector>()};
+  metrics_server = std::make_unique<http::Server>(
+      http::ServerOptions{.name = "metrics",
+                          .address = *config.metrics_bind_address,
+                          .tls = metrics_files ? &metrics_files->identity() : &metrics_self_signed},
+      [this, sources](unsigned) { return std::make_unique<ops::MetricsHandler>(*reviewer, sources, worker); },
+      log.named("metrics"));
+  return metrics_server->start();
+}
+
+void Program::Impl::start_election() {
+  if (!config.leader_election.enabled) {
+    set_leading(true);
+    return;
+  }
+  election_events = std::make_unique<kube::EventRecorder>(*election_api, clock, identity, log.named("events"));
+  election = std::make_unique<kube::LeaderElection>(
+      *election_api, clock, election_options(config.leader_election, identity),
+      kube::LeaderElection::Callbacks{.on_elected = [this] { set_leading(true); },
+                                      .on_lost = [this] { set_leading(false); },
+                                      .on_event =
+                                          [this](const kube::ObjectReference& lease, const std::string& message) {
+                                            election_events->record(lease, kube::EventType::kNormal, "LeaderElection",
+                                                                    message);
+                                          }},
+      log.named("election"));
+  election->start();
+}
+
+void Program::Impl::set_leading(bool leading) {
+  master_status.Set(leading ? 1 : 0);
+  membership->set_leading(leading);
+}
+
+std::optional<std::string> Program::Impl::not_ready() const {
+  if (stopping.load(std::memory_order_relaxed)) {
+    return "shutting down";
+  }
+  return membership->not_ready();
+}
+
+bool Program::Impl::stop() {
+  const steady_clock::time_point accept_until = steady_clock::now() + config.shutdown_delay;
+  stopping.store(true, std::memory_order_relaxed);
+  webhook_server->begin_drain();
+  {
+    // Side by side: an API server that is away must not hold up the one, nor endpoints the other.
+    const std::jthread leadership([this, accept_until] { stop_leading(accept_until); });
+    std::this_thread::sleep_until(accept_until);
+  }
+  const auto grace = config.graceful_shutdown;
+  const bool finished =
+      webhook_server->stop(grace ? std::optional(duration_cast<milliseconds>(*grace)) : std::optional<milliseconds>());
+  log.info("stopped", {{"finished", finished}});
+  return finished;
+}
+
+void Program::Impl::stop_leading(steady_clock::time_point deadline) {
+  if (!election) {
+    set_leading(false);
+    return;
+  }
+  // A request that is not answered by then is guarded by its resourceVersion, whoever leads.
+  const auto until = std::max(deadline, steady_clock::now() + std::chrono::seconds(2));
+  election->stop([this, until] {
+    while (membership->requests_in_flight() + controller_rings->requests_in_flight() > 0 &&
+           steady_clock::now() < until) {
+      std::this_thread::sleep_for(milliseconds(5));
+    }
+  });
+}
+
+Program::Program(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Program::~Program() = default;
+
+Result<std::unique_ptr<Program>> Program::create(const Config& config, const std::string& kubeconfig, Logger log) {
+  auto cluster = kube::load_config({.kubeconfig_flag = kubeconfig});
+  if (!cluster) {
+    return std::unexpected(std::move(cluster).error());
+  }
+  log.info("api server", {{"server", cluster->server}, {"source", cluster->source}});
+  auto impl = std::make_unique<Impl>(config, std::move(*cluster), std::move(log));
+  if (auto made = impl->make_clients(); !made) {
+    return std::unexpected(std::move(made).error());
+  }
+  impl->make_parts();
+  if (auto loaded = impl->load_certificates(); !loaded) {
+    return std::unexpected(std::move(loaded).error());
+  }
+  return std::unique_ptr<Program>(new Program(std::move(impl)));
+}
+
+Result<void> Program::start() {
+  return impl_->start();
+}
+
+bool Program::stop() {
+  return impl_->stop();
+}
+
+}  // namespace sharder::app
