@@ -1,0 +1,37 @@
+// Kubeconfigs of any bytes: they are read or refused with a reason, and what is read can be used.
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+
+#include "kube/config.h"
+#include "kube/pem.h"
+#include "kube/server_url.h"
+
+namespace {
+
+void require(bool holds) {
+  if (!holds) {
+    std::abort();
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const std::string_view text(reinterpret_cast<const char*>(data), size);
+  const auto config = sharder::kube::parse_kubeconfig(text, "/nonexistent", "");
+  if (!config) {
+    require(config.error().code == sharder::ErrorCode::kInvalid);
+    require(config.error().message.starts_with("kubeconfig"));
+    return 0;
+  }
+  const auto server = sharder::kube::parse_server_url(config->server);
+  require(server.has_value() && server->text() == config->server);
+  require(config->client_certificate_pem.empty() == config->client_key_pem.empty());
+  require(config->ca_pem.empty() || sharder::kube::check_certificates(config->ca_pem).has_value());
+  require(!config->exec || (!config->exec->command.empty() && config->token.empty()));
+  require(config->token.find('\n') == std::string::npos);
+  return 0;
+}
