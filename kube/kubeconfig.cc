@@ -7,6 +7,8 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <ranges>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -25,6 +27,8 @@ constexpr int kMaxExtensionNodes = 10'000;
 constexpr int kMaxExtensionDepth = 32;
 // yaml-cpp descends with the text: brackets in brackets must not use up the stack.
 constexpr int kMaxDepth = 64;
+// Of the names that an error lists.
+constexpr std::size_t kMaxListed = 20;
 
 // A part of a kubeconfig and where it stands. The readers below throw Error, which resolve_kubeconfig() turns into a
 // Result: a field is read in one expression, and yaml-cpp throws anyhow.
@@ -100,22 +104,25 @@ struct Merged {
   std::string files;  // "kubeconfig /a, /b", for messages
   std::string current_context;
   std::vector<Entry> clusters, users, contexts;
+  std::set<std::string> names;  // "users/a": what is there already
 };
 
 // Brackets and indentation deeper than any kubeconfig's. Generous: text in quotes counts as well.
 bool too_deep(std::string_view text) {
   int open = 0;
   int dashes = 0;  // "- - - -" nests without brackets
-  for (const char c : text) {
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    const bool ends_word = i + 1 == text.size() || text[i + 1] == ' ' || text[i + 1] == '\n';
     if (c == '[' || c == '{') {
       ++open;
     } else if ((c == ']' || c == '}') && open > 0) {
       --open;
     } else if (c == '\n') {
       dashes = 0;
-    } else if (c == '-' || c == '?' || c == ':') {
+    } else if (ends_word && (c == '-' || c == '?' || c == ':')) {
       ++dashes;
-    } else if (c != ' ') {
+    } else if (c != ' ' && c != '-') {
       dashes = 0;
     }
     if (open > kMaxDepth || dashes > kMaxDepth) {
@@ -141,17 +148,17 @@ YAML::Node load(const KubeconfigText& file, const std::string& where) {
 }
 
 void merge_entries(const Field& root, const std::string& list, const std::string& what, const std::string& folder,
-                   std::vector<Entry>& into) {
+                   std::vector<Entry>& into, std::set<std::string>& names) {
   for (const Field& item : root.list(list)) {
     const std::string name = item.text("name");
-    if (std::ranges::find(into, name, &Entry::name) == into.end()) {
+    if (names.insert(list + "/" + name).second) {
       into.push_back({name, item.at(what), folder});
     }
   }
 }
 
 Merged merge(std::span<const KubeconfigText> files) {
-  Merged merged{.files = "kubeconfig", .current_context = {}, .clusters = {}, .users = {}, .contexts = {}};
+  Merged merged{.files = "kubeconfig", .current_context = {}, .clusters = {}, .users = {}, .contexts = {}, .names = {}};
   const char* separator = " ";
   for (const KubeconfigText& file : files) {
     const std::string where = file.file.empty() ? "kubeconfig" : "kubeconfig " + file.file;
@@ -173,9 +180,9 @@ Merged merge(std::span<const KubeconfigText> files) {
     if (merged.current_context.empty()) {
       merged.current_context = root.text("current-context");
     }
-    merge_entries(root, "clusters", "cluster", file.folder, merged.clusters);
-    merge_entries(root, "users", "user", file.folder, merged.users);
-    merge_entries(root, "contexts", "context", file.folder, merged.contexts);
+    merge_entries(root, "clusters", "cluster", file.folder, merged.clusters, merged.names);
+    merge_entries(root, "users", "user", file.folder, merged.users, merged.names);
+    merge_entries(root, "contexts", "context", file.folder, merged.contexts, merged.names);
   }
   return merged;
 }
@@ -187,9 +194,10 @@ const Entry& find(const Merged& merged, const std::vector<Entry>& entries, const
     return *found;
   }
   std::string known;
-  for (const Entry& entry : entries) {
+  for (const Entry& entry : entries | std::views::take(kMaxListed)) {
     known += (known.empty() ? "" : ", ") + entry.name;
   }
+  known += entries.size() > kMaxListed ? ", ..." : "";
   const std::string hint = known.empty() ? "; there are none" : "; known: " + known;
   throw Error{.code = ErrorCode::kInvalid,
               .message = merged.files + ": " + what + " \"" + name + "\" does not exist" + hint};

@@ -260,6 +260,16 @@ TEST_CASE("contexts, clusters and users must exist, the known ones are listed") 
   CHECK(error_of(parse_kubeconfig("", "/", "")) == "kubeconfig: no current-context");
 }
 
+TEST_CASE("of very many contexts only some are listed, and finding one does not take long") {
+  std::string many = "contexts:\n";
+  for (int i = 0; i < 20'000; ++i) {
+    many += "- {name: c" + std::to_string(i) + "}\n";
+  }
+  const std::string message = error_of(parse_kubeconfig(many, "/", "x"));
+  CHECK(message.starts_with("kubeconfig: context \"x\" does not exist; known: c0, c1, "));
+  CHECK(message.ends_with(", c19, ..."));
+}
+
 TEST_CASE("a context without a user is anonymous") {
   const auto config = parse_kubeconfig(
       "current-context: a\ncontexts: [{name: a, context: {cluster: k}}]\n"
@@ -286,6 +296,7 @@ TEST_CASE("hostile YAML is refused without harm") {
     dashes += "- ";
   }
   CHECK(error_of(parse_kubeconfig(dashes, "/", "")) == "kubeconfig: nested too deeply");
+  CHECK(parse_kubeconfig("# " + std::string(200, '-') + "\n" + kubeconfig(kServer, "token: t"), "/", ""));
   std::string steps;  // deep by indentation
   for (int i = 0; i < 2'000; ++i) {
     steps += std::string(static_cast<std::size_t>(i), ' ') + "a:\n";
