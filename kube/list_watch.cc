@@ -69,7 +69,7 @@ class Runner final : public std::enable_shared_from_this<Runner> {
     }
 
    private:
-    bool is_current() const { return runner_ && runner_->stream_sink_.get() == this; }
+    bool is_current() const { return runner_ && runner_->current_sink_ == this; }
 
     std::shared_ptr<Runner> runner_;
     WatchDecoder decoder_;
@@ -121,13 +121,14 @@ class Runner final : public std::enable_shared_from_this<Runner> {
     if (options_.metadata_only) {
       request.accept = kMetadataOnly;
     }
-    stream_sink_ = std::make_shared<Sink>(shared_from_this());
-    stream_ = api_.open_stream(std::move(request), stream_sink_);
+    auto sink = std::make_shared<Sink>(shared_from_this());
+    current_sink_ = sink.get();
+    stream_ = api_.open_stream(std::move(request), std::move(sink));
   }
 
   void act(const watch_action::CloseStream&) {
     forget_stream_timers();
-    stream_sink_.reset();
+    current_sink_ = nullptr;
     if (stream_) {
       stream_->cancel();
       stream_.reset();
@@ -195,7 +196,7 @@ class Runner final : public std::enable_shared_from_this<Runner> {
 
   void stream_closed(std::optional<Error> error) {
     forget_stream_timers();
-    stream_sink_.reset();
+    current_sink_ = nullptr;
     stream_.reset();
     if (error) {
       failed(*std::move(error));
@@ -258,7 +259,7 @@ class Runner final : public std::enable_shared_from_this<Runner> {
   const Logger log_;
 
   WatchState state_;
-  std::shared_ptr<Sink> stream_sink_;  // of the open stream
+  const Sink* current_sink_ = nullptr;  // of the open stream; the Api owns it
   std::unique_ptr<Stream> stream_;
   std::chrono::milliseconds silence_limit_{0};
   int silent_steps_ = 0;                 // since the last byte: the first one may have begun before it

@@ -49,10 +49,10 @@ class FakeApi final : public kube::Api {
  private:
   class FakeStream final : public kube::Stream {
    public:
-    FakeStream(FakeApi& api, std::shared_ptr<OpenStream> stream) : api_(api), stream_(std::move(stream)) {}
+    FakeStream(FakeApi& api, const std::shared_ptr<OpenStream>& stream) : api_(api), stream_(stream) {}
     void cancel() override {
-      if (!std::exchange(stream_->cancelled, true)) {
-        api_.executor_.post([stream = stream_] {
+      if (const auto open = stream_.lock(); open && !std::exchange(open->cancelled, true)) {
+        api_.executor_.post([stream = open] {
           stream->sink->on_close(Error{.code = ErrorCode::kCancelled, .message = "cancelled"});
         });
       }
@@ -60,7 +60,7 @@ class FakeApi final : public kube::Api {
 
    private:
     FakeApi& api_;
-    std::shared_ptr<OpenStream> stream_;
+    std::weak_ptr<OpenStream> stream_;  // not owned: its sink may own this handle
   };
 
   kube::Request finish(Result<kube::Response> result) {
