@@ -77,18 +77,19 @@ class Process:
                 _running.pop(self._child.pid, None)
 
     def stop(self, timeout=10):
-        """SIGTERM, and SIGKILL after `timeout` seconds. The exit code, None if it never ran."""
+        """SIGTERM, and SIGKILL after `timeout` seconds. The exit code; None if it never ran, a text if it would not end."""
         if self._child is None:
             return None
+        code = None
         if self.alive():
             self._child.send_signal(signal.SIGCONT)
             self._child.send_signal(signal.SIGTERM)
             try:
                 self._child.wait(timeout)
             except subprocess.TimeoutExpired:
-                pass
-        self.kill()
-        return self._child.returncode
+                code = f"no end {timeout} s after SIGTERM"
+        self.kill()  # and what it has left behind in its process group
+        return code or self._child.returncode
 
     def cpu_seconds(self):
         """User and system time of all its threads so far; counted in steps of 10 ms."""

@@ -163,7 +163,7 @@ class Sharders:
         for replica in self.replicas:
             if replica.process.alive():
                 replica.process.send_signal(15)
-        codes = {replica.name: replica.process.stop() for replica in self.replicas}
+        codes = {replica.name: replica.process.stop(25) for replica in self.replicas}
         self.balancer.kill()
         return codes
 
