@@ -24,7 +24,7 @@ import yaml
 
 import binaries
 import oracle
-from control_plane import ROOT, ControlPlane
+from control_plane import ROOT, SYSTEM_NAMESPACE, ControlPlane
 from kubeclient import Client, Credentials, path_of
 from processes import Failed, Process, free_ports, install_signal_handlers, wait_until
 from sharder import Sharders
@@ -181,10 +181,10 @@ class Objects:
         say(f"  {total} objects, {self.wrong} without their shard")
 
 
-def show(cluster, name, namespace, webhook_host):
+def show(cluster, name, namespace, webhook_host, election_namespace):
     """Runs the demonstration; the exit code."""
     sharders = Sharders(cluster, count=1, hosts=("127.0.0.1", "localhost") + tuple({webhook_host} - {"127.0.0.1"}),
-                        overrides={"leaderElection": {"resourceNamespace": namespace}, "shutdownDelay": "1s"})
+                        overrides={"leaderElection": {"resourceNamespace": election_namespace}})
     replica = sharders.replicas[0]
     replica.config["webhook"]["server"]["bindAddress"] = f"{webhook_host}:{replica.port}"
     replica.config["webhook"]["config"]["clientConfig"]["url"] = f"https://{webhook_host}:{replica.port}"
@@ -201,7 +201,6 @@ def show(cluster, name, namespace, webhook_host):
             objects = Objects(cluster.admin, name, namespace)
             create_until_told(objects)
             objects.summary()
-            shards.release(*SHARDS)
     finally:
         sharders.stop()
     return 1 if objects.wrong else 0
@@ -236,14 +235,14 @@ def main():
         with ControlPlane(say=say) as plane:
             plane.install_manifests()
             say(f"look at it: kubectl --kubeconfig {plane.kubeconfig} get controllerrings,secrets --show-labels")
-            return show(plane, "demo", "default", "127.0.0.1")
+            return show(plane, "demo", "default", "127.0.0.1", SYSTEM_NAMESPACE)
     name = f"sharder-run-{secrets.token_hex(3)}"
     cluster = UserCluster(arguments.kubeconfig, name)
     if not cluster.ask():
         say("nothing was touched")
         return 0
     with cluster:
-        return show(cluster, name, name, arguments.webhook_host or cluster.webhook_host())
+        return show(cluster, name, name, arguments.webhook_host or cluster.webhook_host(), election_namespace=name)
 
 
 if __name__ == "__main__":

@@ -78,9 +78,12 @@ class Shards:
             with self._lock:
                 held = self._leases.pop(name)
                 del self._due[name]
-                now = micro_time()
-                held["spec"].update(holderIdentity="", leaseDurationSeconds=1, renewTime=now, acquireTime=now)
-                self._put(held)
+                try:
+                    self._put_released(held)
+                except ApiError as error:
+                    if error.status != 409:
+                        raise
+                    self._put_released(self.get(name))  # its labels changed since the last renewal
 
     def crash(self, *names):
         """They stop without a word."""
@@ -155,6 +158,11 @@ class Shards:
             self._leases[name] = self._put(current)
         self.acquired[name] = time.time()
         self._due[name] = time.monotonic() + self.renew_every
+
+    def _put_released(self, held):
+        now = micro_time()
+        held["spec"].update(holderIdentity="", leaseDurationSeconds=1, renewTime=now, acquireTime=now)
+        self._put(held)
 
     def _put(self, body):
         return self._client.update("leases", self.namespace, body["metadata"]["name"], body, fieldManager="sim")
