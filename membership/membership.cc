@@ -139,7 +139,7 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
   void lease_event(kube::WatchEventType type, ShardLease lease);
   void connection(WatchHealth& health, bool watching, const std::optional<Error>& error);
   void lease_connection(bool watching);
-  void lead(bool leading);
+  void lead(bool now_leading);
 
   // Takes out what the ledger has to say after the tasks that wait now: many events, one RingSet.
   void request_flush();
@@ -169,6 +169,7 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
   Published<ring::Snapshot> snapshots;
   Guarded<std::optional<std::string>> not_ready{std::string("not started")};
   std::atomic<std::size_t> in_flight = 0;
+  std::atomic<bool> leading = false;  // written by the control loop
   std::atomic<bool> stopped = false;
   std::shared_ptr<kube::ListWatch> ring_watch;
   std::shared_ptr<kube::ListWatch> lease_watch;
@@ -315,13 +316,14 @@ void Membership::Impl::lease_connection(bool watching) {
   }
 }
 
-void Membership::Impl::lead(bool leading) {
-  if (ledger.leading() == leading) {
+void Membership::Impl::lead(bool now_leading) {
+  if (leading == now_leading) {
     return;
   }
-  ledger.set_leading(leading);
+  leading = now_leading;
+  ledger.set_leading(now_leading);
   for (ring::Listener* listener : listeners) {
-    listener->on_leading(leading);
+    listener->on_leading(now_leading);
   }
   request_flush();
 }
@@ -568,7 +570,7 @@ std::optional<std::string> Membership::not_ready() const {
 }
 
 std::size_t Membership::requests_in_flight() const {
-  return impl_->in_flight;
+  return impl_->in_flight + (impl_->leading ? 1 : 0);
 }
 
 }  // namespace sharder::membership

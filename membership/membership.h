@@ -49,7 +49,8 @@ class Membership {
   const Published<ring::Snapshot>& snapshots() const;
   // Why rings and Leases have not synced, for a person; nullopt once they have, from then on for ever. Any thread.
   std::optional<std::string> not_ready() const;
-  // The leader's requests without an answer yet. Any thread.
+  // The leader's requests without an answer yet, and one more for as long as it leads: 0 means that nothing will be
+  // written any more. Any thread.
   std::size_t requests_in_flight() const;
 
  private:
