@@ -5,7 +5,9 @@
 #include <string_view>
 #include <utility>
 
+#include "ring/controller_ring.h"
 #include "ring/names.h"
+#include "ring/ring.h"
 
 namespace sharder::ring {
 

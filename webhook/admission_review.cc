@@ -9,6 +9,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/error.h"
 #include "http/server.h"
 #include "ring/object_key.h"
 #include "webhook/json_text.h"
@@ -24,7 +25,7 @@ using simdjson::SUCCESS;
 static_assert(http::kBodyPadding >= simdjson::SIMDJSON_PADDING);
 
 // A parser keeps six times the largest body it has seen: past this the memory goes back before the next review.
-constexpr std::size_t kKeptCapacity = 256 * 1024;
+constexpr std::size_t kKeptCapacity = std::size_t{256} * 1024;
 
 // The value's text from its first byte to its last.
 std::string_view token_of(ondemand::value& value) {

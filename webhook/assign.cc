@@ -1,6 +1,5 @@
 #include "webhook/assign.h"
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>

@@ -9,7 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
-#include <functional>
+#include <cstddef>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -17,6 +17,7 @@
 #include <string_view>
 #include <tuple>
 #include <utility>
+#include <vector>
 
 #include "ring/controller_ring.h"
 #include "ring/ring_set.h"
@@ -24,7 +25,10 @@
 namespace sharder::webhook {
 namespace {
 
-const prometheus::Labels kWebhook = {{"webhook", "/webhooks/sharder/"}};
+prometheus::Labels webhook_label() {
+  return {{"webhook", "/webhooks/sharder/"}};
+}
+
 // What the handler answers with.
 constexpr std::array kStatuses = {200, 400, 404, 405, 415, 500};
 
@@ -34,7 +38,7 @@ prometheus::Histogram::BucketBoundaries latency_buckets() {
 }
 
 prometheus::Labels with_code(int status) {
-  prometheus::Labels labels = kWebhook;
+  prometheus::Labels labels = webhook_label();
   labels.emplace("code", std::to_string(status));
   return labels;
 }
@@ -49,12 +53,12 @@ struct WebhookMetrics::Impl {
                       .Name("controller_runtime_webhook_requests_in_flight")
                       .Help("Current number of admission requests being served.")
                       .Register(registry)
-                      .Add(kWebhook)),
+                      .Add(webhook_label())),
         latency(prometheus::BuildHistogram()
                     .Name("controller_runtime_webhook_latency_seconds")
                     .Help("Histogram of the latency of processing admission requests")
                     .Register(registry)
-                    .Add(kWebhook, latency_buckets())),
+                    .Add(webhook_label(), latency_buckets())),
         panics(prometheus::BuildCounter()
                    .Name("controller_runtime_webhook_panics_total")
                    .Help("Total number of exceptions while processing admission requests.")
