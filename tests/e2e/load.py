@@ -158,7 +158,8 @@ class _Loop:
             while True:
                 data = connection.socket.recv(65536)
                 if not data:
-                    self._broken(connection, "closed by the server")
+                    if not (connection.busy and self._finish(connection, closed=True)):
+                        self._broken(connection, "closed by the server")
                     return
                 connection.received += data
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError):
@@ -181,11 +182,11 @@ class _Loop:
         if self._selector.get_key(connection.socket).events != events:
             self._selector.modify(connection.socket, events, connection)
 
-    def _finish(self, connection):
-        """When the whole answer is there: notes it, and the connection is free for the next request."""
+    def _finish(self, connection, closed=False):
+        """When the whole answer is there: notes it, the connection is free for the next request, and true."""
         answer = _split(connection.received)
         if answer is None:
-            return
+            return False
         status, body, closes = answer
         if 200 <= status < 300:
             self._latencies.append(time.monotonic() - connection.began)
@@ -194,10 +195,11 @@ class _Loop:
         else:
             self._failures.append((status, body[:300].decode(errors="replace")))
         connection.busy = False
-        if closes:
+        if closes or closed:
             self._replace(connection)
         else:
             self._idle.append(connection)
+        return True
 
     def _broken(self, connection, why):
         if connection.busy:

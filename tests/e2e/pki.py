@@ -1,13 +1,19 @@
-"""Throw-away certificates, made with the openssl program. Elliptic curve P-256, valid for a few days."""
+"""Throw-away certificates, made with the openssl program. Elliptic curve P-256, valid for a few days.
 
+They begin an hour ago, so that they are good for a process whose clock a test has put back.
+"""
+
+import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from processes import faketime_environment
 
-def _openssl(*arguments, **options):
+
+def _openssl(*arguments):
     subprocess.run(["openssl", *map(str, arguments)], check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                   stderr=subprocess.PIPE, **options)
+                   stderr=subprocess.PIPE, env={**os.environ, **faketime_environment("-1h")})
 
 
 def make_key(path):

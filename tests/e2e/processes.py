@@ -2,6 +2,7 @@
 
 import atexit
 import concurrent.futures
+import glob
 import os
 import signal
 import socket
@@ -29,6 +30,7 @@ class Process:
         self.log = Path(log)
         self.environment = dict(os.environ if environment is None else environment)
         self._child = None
+        self._asked = False
 
     @property
     def pid(self):
@@ -36,6 +38,7 @@ class Process:
 
     def start(self):
         assert not self.alive(), f"{self.name} runs already"
+        self._asked = False
         with open(self.log, "ab") as output:
             # setpriv (util-linux) sets PR_SET_PDEATHSIG and becomes the program, with the same process id.
             self._child = _spawner.submit(
@@ -76,14 +79,20 @@ class Process:
             with _lock:
                 _running.pop(self._child.pid, None)
 
+    def ask_to_stop(self):
+        """SIGTERM, once: programs take a second one as a request to end at once."""
+        if self.alive() and not self._asked:
+            self._asked = True
+            self._child.send_signal(signal.SIGCONT)
+            self._child.send_signal(signal.SIGTERM)
+
     def stop(self, timeout=10):
         """SIGTERM, and SIGKILL after `timeout` seconds. The exit code; None if it never ran, a text if it would not end."""
         if self._child is None:
             return None
         code = None
         if self.alive():
-            self._child.send_signal(signal.SIGCONT)
-            self._child.send_signal(signal.SIGTERM)
+            self.ask_to_stop()
             try:
                 self._child.wait(timeout)
             except subprocess.TimeoutExpired:
@@ -184,3 +193,12 @@ def wait_until(condition, timeout, what, interval=0.02, alive=None):
             ending = f"\n{alive.log_end()}" if alive is not None else ""
             raise Failed(f"not within {timeout} s: {what} (last: {last!r}){ending}")
         time.sleep(interval)
+
+
+def faketime_environment(offset):
+    """Variables that move a process's wall clock, and leave CLOCK_MONOTONIC and CLOCK_BOOTTIME alone."""
+    libraries = glob.glob("/usr/lib/*-linux-gnu/faketime/libfaketimeMT.so.1")
+    if not libraries:
+        raise Failed("libfaketime is not installed: scripts/deps.sh test")
+    return {"LD_PRELOAD": libraries[0], "FAKETIME": offset, "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "DONT_FAKE_MONOTONIC": "1"}

@@ -13,8 +13,6 @@ import pki
 from control_plane import ROOT, SYSTEM_NAMESPACE
 from processes import Failed, Process, free_ports, wait_until
 
-FAKETIME = "/usr/lib/{}/faketime/libfaketimeMT.so.1"
-
 
 def binary():
     """The program under test."""
@@ -136,7 +134,7 @@ class Sharders:
         }
         merge(config, self.overrides)
         command = [binary(), "--config", self.folder / f"{name}.yaml", "--kubeconfig",
-                   self.folder / "sharder.kubeconfig", "--log-level", "debug"]
+                   self.folder / "sharder.kubeconfig", "--log-level", os.environ.get("SHARDER_LOG_LEVEL", "info")]
         environment = {key: value for key, value in os.environ.items()
                        if key not in ("KUBECONFIG", "LEADER_ELECT") and not key.lower().endswith("_proxy")}
         replica = Replica(name, self.folder, port, self.authority.certificate, command, config, environment)
@@ -161,8 +159,7 @@ class Sharders:
     def stop(self):
         """Stops what runs; {name: exit code} of the replicas."""
         for replica in self.replicas:
-            if replica.process.alive():
-                replica.process.send_signal(15)
+            replica.process.ask_to_stop()
         codes = {replica.name: replica.process.stop(25) for replica in self.replicas}
         self.balancer.kill()
         return codes
@@ -202,21 +199,13 @@ def merge(base, more):
             base[key] = value
 
 
-def metric(text, name, **labels):
-    """The value of the one sample with this name and at least these labels; None without one."""
+def metric(text, sample, /, **labels):
+    """The sum of the samples with this name and at least these labels; None without one."""
+    values = []
     for line in text.splitlines():
-        if not line.startswith(name) or line[len(name):len(name) + 1] not in ("{", " "):
+        if not line.startswith(sample) or line[len(sample):len(sample) + 1] not in ("{", " "):
             continue
         head, _, value = line.rpartition(" ")
         if all(f'{key}="{wanted}"' in head for key, wanted in labels.items()):
-            return float(value)
-    return None
-
-
-def faketime_environment(offset):
-    """Environment that moves the wall clock of a process, and leaves CLOCK_MONOTONIC and CLOCK_BOOTTIME alone."""
-    for machine in ("x86_64-linux-gnu", "aarch64-linux-gnu"):
-        if os.path.exists(FAKETIME.format(machine)):
-            return {"LD_PRELOAD": FAKETIME.format(machine), "FAKETIME": offset, "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-                    "DONT_FAKE_MONOTONIC": "1"}
-    raise Failed("libfaketime is not installed: scripts/deps.sh test")
+            values.append(float(value))
+    return sum(values) if values else None

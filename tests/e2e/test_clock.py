@@ -7,8 +7,7 @@ libfaketime moves CLOCK_REALTIME of all replicas and leaves CLOCK_MONOTONIC and 
 import time
 
 from environment import Environment
-from processes import wait_until
-from sharder import faketime_environment
+from processes import faketime_environment, wait_until
 from shards import SHARDER_IDENTITY, parse_time, state
 from suite import Suite
 
