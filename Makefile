@@ -57,7 +57,7 @@ tsan: deps ## Unit tests and a short e2e under ThreadSanitizer
 fuzz: deps ## Each fuzz target for FUZZ_SECONDS
 	@scripts/deps.sh fuzz test
 	@cmake --preset fuzz
-	@cmake --build --preset fuzz -j $(JOBS)
+	@cmake --build --preset fuzz -j $(JOBS) --target fuzzers
 	@scripts/fuzz.sh build/fuzz $(FUZZ_SECONDS)
 
 coverage: ## Line coverage of the unit tests, with the floors that hold
@@ -68,7 +68,7 @@ coverage: ## Line coverage of the unit tests, with the floors that hold
 bench: deps ## Benchmarks
 	@scripts/deps.sh bench test
 	@cmake --preset bench
-	@cmake --build --preset bench -j $(JOBS)
+	@cmake --build --preset bench -j $(JOBS) --target benchmarks
 	@scripts/bench.sh build/bench
 
 lint: deps ## Formatting, includes, rules table, clang-tidy; LINT_BASE=REV: clang-tidy on what changed since
