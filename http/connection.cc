@@ -253,13 +253,13 @@ bool Connection::dispatch(std::size_t body_bytes, std::size_t request_bytes) {
   request_bytes_ = request_bytes;
   decoder_.reset();
   enter(Stage::kHandling);
-  const char* head = input_.view().data();
+  const std::string_view head = input_.view();
   const Request request{.method = head_.method.in(head),
                         .path = head_.path.in(head),
                         .query = head_.query.in(head),
                         .content_type = head_.content_type.in(head),
                         .authorization = head_.authorization.in(head),
-                        .body = {head + head_bytes_, body_bytes}};
+                        .body = head.substr(head_bytes_, body_bytes)};
   in_handler_ = true;
   try {
     loop_.handler->handle(request, make_reply(slot_));
@@ -287,7 +287,7 @@ void Connection::answer(Response response) {
   add_one(loop_.counters.requests);
   close_after_ = !head_.keep_alive || loop_.stopping || loop_.server.draining.load(std::memory_order_relaxed);
   const AnswerOptions options{.close = close_after_, .omit_body = head_.is_head};
-  loop_.out.clear();
+  loop_.clear_out();
   if (!append_answer(loop_.out, response, loop_.date_line(), options)) {
     loop_.server.log.error("handler gave a malformed answer", {{"status", response.status}});
     const Response instead{.status = 500, .body = "malformed answer\n"};
@@ -309,7 +309,7 @@ bool Connection::reject(Rejection rejection) {
   }
   close_after_ = true;
   linger_after_ = true;
-  loop_.out.clear();
+  loop_.clear_out();
   const bool is_head = head_bytes_ > 0 && head_.is_head;
   static_cast<void>(append_answer(loop_.out, response, loop_.date_line(), {.close = true, .omit_body = is_head}));
   send(loop_.out);
@@ -323,7 +323,8 @@ void Connection::send(const std::string& out) {
       return finish_answer();
     case IoStatus::kWantRead:
     case IoStatus::kWantWrite:
-      unsent_.assign(out, result.bytes);
+      unsent_ = out.substr(result.bytes);
+      sent_bytes_ = 0;
       enter(Stage::kWriting);
       return wait(result.status == IoStatus::kWantRead ? Watch::Direction::kRead : Watch::Direction::kWrite);
     default:
@@ -332,7 +333,7 @@ void Connection::send(const std::string& out) {
 }
 
 bool Connection::flush() {
-  const IoResult result = transport_.write(unsent_);
+  const IoResult result = transport_.write(std::string_view(unsent_).substr(sent_bytes_));
   switch (result.status) {
     case IoStatus::kDone:
       unsent_ = {};
@@ -340,7 +341,7 @@ bool Connection::flush() {
       return true;
     case IoStatus::kWantRead:
     case IoStatus::kWantWrite:
-      unsent_.erase(0, result.bytes);
+      sent_bytes_ += result.bytes;
       wait(result.status == IoStatus::kWantRead ? Watch::Direction::kRead : Watch::Direction::kWrite);
       return false;
     default:

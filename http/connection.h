@@ -75,9 +75,10 @@ class Connection final : public Member,
   std::optional<ChunkedDecoder> decoder_;
   std::size_t decoded_end_ = 0;  // in input_: head and decoded body
 
-  std::string unsent_;        // of an answer that did not fit into the socket
-  bool readable_ = false;     // a read is worth trying before waiting
-  bool close_after_ = false;  // the answer, that is
+  std::string unsent_;          // of an answer that did not fit into the socket
+  std::size_t sent_bytes_ = 0;  // of unsent_
+  bool readable_ = false;       // a read is worth trying before waiting
+  bool close_after_ = false;    // the answer, that is
   bool linger_after_ = false;
   bool in_handler_ = false;
 };

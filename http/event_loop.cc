@@ -73,7 +73,7 @@ void Watch::wait(Direction direction, std::shared_ptr<ReadySink> sink) {
 void Watch::close() {
   impl_->waiting = false;
   boost::system::error_code ignored;
-  impl_->descriptor.close(ignored);
+  static_cast<void>(impl_->descriptor.close(ignored));
 }
 
 struct Timer::Impl {

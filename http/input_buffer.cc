@@ -8,7 +8,7 @@ namespace sharder::http {
 namespace {
 
 // The first step past the usual size: an announced body is believed only so far, a client must send to get memory.
-constexpr std::size_t kFirstStep = 256 * 1024;
+constexpr std::size_t kFirstStep = std::size_t{256} * 1024;
 
 std::unique_ptr<char[]> allocate(std::size_t capacity) {
   auto data = std::make_unique_for_overwrite<char[]>(capacity + kBodyPadding);

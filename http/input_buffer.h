@@ -27,7 +27,7 @@ class Budget {
 // there, so that 4,096 idle ones hold none. One loop's thread.
 class BufferPool {
  public:
-  static constexpr std::size_t kBufferBytes = 16 * 1024;  // a TLS record's content
+  static constexpr std::size_t kBufferBytes = std::size_t{16} * 1024;  // a TLS record's content
 
   explicit BufferPool(Budget& budget) : budget_(budget) {}
   std::unique_ptr<char[]> take();

@@ -58,6 +58,14 @@ std::string_view LoopState::date_line() {
   return date_.at(std::time(nullptr));
 }
 
+void LoopState::clear_out() {
+  constexpr std::size_t kKept = std::size_t{256} * 1024;
+  if (out.capacity() > kKept) {
+    out = {};
+  }
+  out.clear();
+}
+
 // The timer is only ever moved forward here; one that comes too early finds nothing expired and is armed again. So a
 // request that is answered at once touches no timer.
 void LoopState::arm(SteadyTime due) {

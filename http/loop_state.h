@@ -67,6 +67,8 @@ struct LoopState {
   // Wakes stop(), which looks whether connections are left.
   void notify_stop();
   std::string_view date_line();
+  // Empties `out`, and gives its memory back after a large answer.
+  void clear_out();
 
   ServerState& server;
   EventLoop events;  // before all that has descriptors in it

@@ -207,7 +207,7 @@ class HeadParser final : public beast::http::basic_parser<true> {
     }
     head_.keep_alive = !is_1_0 && keep_alive();
     head_.expects_continue = head_.expects_continue && !is_1_0;
-    const std::string_view method = head_.method.in(bytes_.data());
+    const std::string_view method = head_.method.in(bytes_);
     head_.is_head = method == "HEAD";
     if (!rejection_ && head_.has_body() && (method == "GET" || head_.is_head)) {
       rejection_ = Rejection{400, "a GET has no body"};

@@ -19,7 +19,7 @@ struct Rejection {
 struct Slice {
   std::uint32_t offset = 0;
   std::uint32_t size = 0;
-  std::string_view in(const char* head) const { return {head + offset, size}; }
+  std::string_view in(std::string_view head) const { return head.substr(offset, size); }
 };
 
 struct RequestHead {

@@ -80,14 +80,14 @@ long socket_control(BIO* bio, int command, long /*number*/, void* /*pointer*/) {
 }
 
 const BIO_METHOD* socket_method() {
-  static const std::unique_ptr<BIO_METHOD, Deleter<BIO_meth_free>> kMethod = [] {
+  static const std::unique_ptr<BIO_METHOD, Deleter<BIO_meth_free>> shared = [] {
     BIO_METHOD* method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "non-blocking socket");
     BIO_meth_set_read_ex(method, socket_read);
     BIO_meth_set_write_ex(method, socket_write);
     BIO_meth_set_ctrl(method, socket_control);
     return std::unique_ptr<BIO_METHOD, Deleter<BIO_meth_free>>(method);
   }();
-  return kMethod.get();
+  return shared.get();
 }
 
 // --- Settings ---
@@ -136,11 +136,10 @@ Result<void> use_chain(SSL_CTX* context, const std::string& chain_pem) {
   if (!leaf || SSL_CTX_use_certificate(context, leaf.get()) != 1) {
     return openssl_failure("certificate");
   }
-  while (CertificatePtr intermediate = next_certificate(pem.get())) {
-    if (SSL_CTX_add0_chain_cert(context, intermediate.get()) != 1) {
+  while (const CertificatePtr intermediate = next_certificate(pem.get())) {
+    if (SSL_CTX_add1_chain_cert(context, intermediate.get()) != 1) {
       return openssl_failure("certificate chain");
     }
-    static_cast<void>(intermediate.release());  // the context owns it now
   }
   ERR_clear_error();  // the end of the file counts as an error
   return {};
@@ -192,7 +191,7 @@ SslSession TlsContext::new_session(int fd) const {
     ERR_clear_error();
     return nullptr;
   }
-  BIO_set_data(bio, reinterpret_cast<void*>(static_cast<std::intptr_t>(fd)));
+  BIO_set_data(bio, reinterpret_cast<void*>(static_cast<std::intptr_t>(fd)));  // NOLINT(performance-no-int-to-ptr)
   BIO_set_init(bio, 1);
   SSL_set_bio(session.get(), bio, bio);  // takes the BIO
   SSL_set_accept_state(session.get());

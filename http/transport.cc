@@ -103,7 +103,7 @@ void Transport::shut_down() {
 }
 
 IoResult Transport::discard() {
-  std::array<char, 16 * 1024> bytes;
+  std::array<char, 16'384> bytes;
   constexpr int kReadsAtOnce = 16;
   for (int i = 0; i < kReadsAtOnce; ++i) {
     const ssize_t received = ::recv(fd_, bytes.data(), bytes.size(), 0);
