@@ -499,7 +499,7 @@ Error Client::Impl::answer_error(const Call& call) const {
   return error_from_answer(call.request.method, call.request.target, call.head.status, call.body, retry_after);
 }
 
-Result<std::unique_ptr<Client>> Client::create(ClusterConfig config, ClientOptions options,
+Result<std::unique_ptr<Client>> Client::create(ClusterConfig config, const ClientOptions& options,
                                                prometheus::Registry* registry, Logger log) {
   log = log.named("kube");
   auto parts = check(config, options, log);

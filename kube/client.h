@@ -29,7 +29,7 @@ class Client final : public Api {
   // kInvalid when the configuration cannot work: names file and reason. Does not connect.
   // `registry` (may be null) gets rest_client_requests_total{code,host,method} and
   // rest_client_request_duration_seconds{host,verb}; two clients may share it.
-  static Result<std::unique_ptr<Client>> create(ClusterConfig config, ClientOptions options,
+  static Result<std::unique_ptr<Client>> create(ClusterConfig config, const ClientOptions& options,
                                                 prometheus::Registry* registry, Logger log);
   ~Client() override;
 

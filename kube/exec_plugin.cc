@@ -76,14 +76,16 @@ std::vector<std::string> environment_of(const ExecPlugin& plugin, const std::str
   }
   merged["KUBERNETES_EXEC_INFO"] = info;
   std::vector<std::string> lines;
+  lines.reserve(merged.size());
   for (const auto& [name, value] : merged) {
-    lines.push_back(name + "=" + value);
+    lines.push_back(std::string(name).append("=").append(value));
   }
   return lines;
 }
 
 std::vector<char*> pointers_to(std::vector<std::string>& lines) {
   std::vector<char*> pointers;
+  pointers.reserve(lines.size() + 1);
   for (std::string& line : lines) {
     pointers.push_back(line.data());
   }
@@ -191,7 +193,7 @@ std::string last_line(std::string_view text) {
   return line;
 }
 
-std::string with_hint(const ExecPlugin& plugin, std::string message) {
+std::string with_hint(const ExecPlugin& plugin, const std::string& message) {
   std::string hint = plugin.install_hint;
   std::ranges::replace_if(hint, [](unsigned char c) { return c < 0x20 || c == 0x7f; }, ' ');
   return hint.empty() ? message : message + " (" + hint + ")";
@@ -289,7 +291,7 @@ Result<ExecCredentials> run_exec_plugin(const ExecPlugin& plugin, const std::str
     if (const std::string line = last_line(result->errors); !line.empty()) {
       message += ": " + line;
     }
-    return fail(ErrorCode::kUnauthorized, with_hint(plugin, std::move(message)));
+    return fail(ErrorCode::kUnauthorized, with_hint(plugin, message));
   }
   auto credentials = parse_exec_credential(result->text, plugin.api_version);
   if (!credentials) {

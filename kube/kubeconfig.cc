@@ -118,8 +118,6 @@ bool too_deep(std::string_view text) {
       ++open;
     } else if ((c == ']' || c == '}') && open > 0) {
       --open;
-    } else if (c == '\n') {
-      dashes = 0;
     } else if (ends_word && (c == '-' || c == '?' || c == ':')) {
       ++dashes;
     } else if (c != ' ' && c != '-') {
@@ -151,7 +149,7 @@ void merge_entries(const Field& root, const std::string& list, const std::string
                    std::vector<Entry>& into, std::set<std::string>& names) {
   for (const Field& item : root.list(list)) {
     const std::string name = item.text("name");
-    if (names.insert(list + "/" + name).second) {
+    if (names.insert(std::string(list).append("/").append(name)).second) {
       into.push_back({name, item.at(what), folder});
     }
   }

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <charconv>
 #include <cstring>
 #include <mutex>
@@ -35,7 +36,7 @@ constexpr int kUserTimeoutMs = 20'000;
 constexpr long kKeepAliveIdleSeconds = 10;
 constexpr long kKeepAliveIntervalSeconds = 5;
 constexpr int kKeepAliveProbes = 3;
-constexpr std::size_t kMaxIdleHandles = 256;
+constexpr std::size_t kMaxIdleHandles = 32;
 constexpr char kSystemRoots[] = "/etc/ssl/certs";
 
 struct EasyFree {
@@ -54,7 +55,7 @@ void init_curl() {
 
 void append(HeaderList& list, const std::string& line) {
   if (curl_slist* const longer = curl_slist_append(list.get(), line.c_str())) {
-    static_cast<void>(list.release());
+    static_cast<void>(list.release());  // NOLINT(bugprone-unused-return-value): `longer` begins with it
     list.reset(longer);
   }
 }
@@ -65,7 +66,7 @@ curl_blob blob_of(const std::string& text) {
 }
 
 bool equals_ignoring_case(std::string_view a, std::string_view b) {
-  return a.size() == b.size() && strncasecmp(a.data(), b.data(), a.size()) == 0;
+  return std::ranges::equal(a, b, [](unsigned char x, unsigned char y) { return std::tolower(x) == std::tolower(y); });
 }
 
 int on_socket_made(void* /*user*/, curl_socket_t fd, curlsocktype /*purpose*/) noexcept {

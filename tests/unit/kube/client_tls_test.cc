@@ -182,9 +182,11 @@ TEST_CASE("watches share connections as well, and go on when one of them ends") 
   std::mutex mutex;
   std::vector<std::pair<H2Server::Connection*, std::uint32_t>> open;
   H2Server server(identity(), [&](H2Server::Connection& connection, std::uint32_t stream) {
+    {
+      std::lock_guard lock(mutex);
+      open.emplace_back(&connection, stream);
+    }
     connection.head(stream);
-    std::lock_guard lock(mutex);
-    open.emplace_back(&connection, stream);
   });
   struct Sink final : StreamSink {
     void on_open() override { ++opened; }
@@ -203,6 +205,7 @@ TEST_CASE("watches share connections as well, and go on when one of them ends") 
   });
   REQUIRE(eventually([&] { return sink->opened == kWatches; }));
   CHECK(server.connections() == 2);
+  const std::lock_guard lock(mutex);              // nobody comes any more
   open[0].first->data(open[0].second, {}, true);  // in order
   open[1].first->reset(open[1].second);           // broken
   REQUIRE(eventually([&] { return sink->ended == 1 && sink->failed == 1; }));
