@@ -33,7 +33,6 @@ std::optional<ApplyConflict> parse_apply_conflict(const Error& error) {
   for (auto at = text.find(kManager); at != std::string::npos; at = text.find(kManager, at)) {
     at += kManager.size();
     const auto end = text.find('"', at);
-    // A subresource stands behind the manager's name: manager "x" with subresource "status".
     conflict.managers.push_back(text.substr(at, end == std::string::npos ? end : end - at));
   }
   std::ranges::sort(conflict.managers);
@@ -41,7 +40,7 @@ std::optional<ApplyConflict> parse_apply_conflict(const Error& error) {
   conflict.ca_bundle = text.contains(".caBundle");
   // One conflict is told in one line, more of them with a line each.
   const std::size_t announced = std::strtoul(text.c_str(), nullptr, 10);
-  conflict.complete = announced == 1 ? text.contains(": .") : count(text, "\n- .") == announced;
+  conflict.complete = announced == 1 ? text.contains(": .") : announced > 0 && count(text, "\n- .") == announced;
   return conflict;
 }
 

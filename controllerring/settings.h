@@ -17,16 +17,18 @@ namespace sharder::controllerring {
 struct WebhookService {
   std::string service_namespace{ring::kSystemNamespace};
   std::string name = "sharder";
-  std::optional<std::int32_t> port;  // absent: left to the API server's default, 443
-  std::string path;                  // "" or a prefix; the ring's webhook path is appended
+  std::optional<std::int32_t> port = {};  // absent: left to the API server's default, 443
+  std::string path = {};                  // "" or a prefix; the ring's webhook path is appended
   bool operator==(const WebhookService&) const = default;
 };
 
 // How the API server reaches the webhook. `url`, when it is not empty, wins over `service`.
 struct WebhookClientConfig {
-  std::string url;  // "https://host:port/prefix", with or without a trailing "/"; the ring's webhook path is appended
-  WebhookService service;
-  std::string ca_bundle;  // base64 of the PEM roots, as in the manifest; "": somebody else's to inject, never touched
+  // "https://host:port/prefix", with or without a trailing "/"; the ring's webhook path is appended.
+  std::string url = {};
+  WebhookService service = {};
+  // base64 of the PEM roots, as in the manifest; "": somebody else's to inject, never touched.
+  std::string ca_bundle = {};
   bool operator==(const WebhookClientConfig&) const = default;
 };
 
@@ -40,14 +42,14 @@ inline ring::LabelSelector default_namespace_selector() {
 
 // webhook.config of the configuration file.
 struct WebhookSettings {
-  std::map<std::string, std::string> annotations;  // of each MutatingWebhookConfiguration
-  WebhookClientConfig client_config;
+  std::map<std::string, std::string> annotations = {};  // of each MutatingWebhookConfiguration
+  WebhookClientConfig client_config = {};
   ring::LabelSelector namespace_selector = default_namespace_selector();
   bool operator==(const WebhookSettings&) const = default;
 };
 
 struct Settings {
-  WebhookSettings webhook;
+  WebhookSettings webhook = {};
   std::chrono::nanoseconds sync_period = std::chrono::minutes(5);  // controller.sharder.syncPeriod
 };
 

@@ -12,9 +12,9 @@ namespace sharder::controllerring {
 
 // How the reconciliation of a ring ended: a plain value.
 struct Outcome {
-  std::int64_t generation = 0;       // of the spec that was reconciled
-  std::optional<std::string> error;  // what went wrong, as a sentence; nullopt: nothing
-  std::int64_t shards = 0;           // of a success: all shard Leases of the ring
+  std::int64_t generation = 0;            // of the spec that was reconciled
+  std::optional<std::string> error = {};  // what went wrong, as a sentence; nullopt: nothing
+  std::int64_t shards = 0;                // of a success: all shard Leases of the ring
   std::int64_t available_shards = 0;
 };
 

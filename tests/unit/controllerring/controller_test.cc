@@ -1,0 +1,503 @@
+#include "controllerring/controller.h"
+
+#include <doctest/doctest.h>
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "controllerring/webhook_configuration.h"
+#include "kube/resource.h"
+#include "tests/support/fake_api.h"
+
+using namespace sharder;
+using namespace sharder::controllerring;
+using namespace std::chrono_literals;
+using nlohmann::json;
+using sharder::kube::Method;
+
+namespace {
+
+constexpr const char* kManyConflicts =
+    "PATCH /x: 409 Conflict: Apply failed with 2 conflicts: conflicts with \"kubectl-edit\" using v1:\n"
+    "- .webhooks[name=\"s\"].timeoutSeconds\n- .webhooks[name=\"s\"].failurePolicy";
+constexpr const char* kCaConflict =
+    "PATCH /x: 409 Conflict: Apply failed with 1 conflict: conflict with \"cainjector\" using v1: "
+    ".webhooks[name=\"s\"].clientConfig.caBundle";
+
+Error error(ErrorCode code, const std::string& message) {
+  return {.code = code, .message = message};
+}
+
+// A controller, the snapshot it works with, and a small API server behind it: rings, webhook configurations, discovery.
+struct Harness {
+  testing::FakeClock clock;
+  testing::FakeExecutor executor{clock};
+  testing::FakeApi api{executor};
+  std::shared_ptr<std::string> lines = std::make_shared<std::string>();
+  kube::Discovery discovery{api, clock, Logger::none()};
+  kube::EventRecorder events{api, clock, std::string(kFieldManager), Logger::none()};
+  Published<ring::Snapshot> snapshots;
+  std::unique_ptr<Controller> controller;
+
+  // The API server's side.
+  std::map<std::string, json> rings;
+  std::vector<kube::Request> applies;
+  std::vector<json> statuses;  // written
+  std::vector<json> told;      // Events
+  std::deque<Error> apply_errors;
+  std::deque<Error> status_errors;
+  std::optional<Error> all_fail;
+  bool has_foos = false;
+
+  explicit Harness(WebhookSettings webhook = {}) {
+    controller = std::make_unique<Controller>(executor, api, discovery, events, clock, snapshots,
+                                              Settings{.webhook = std::move(webhook), .sync_period = 5min},
+                                              Logger::to_string(lines));
+  }
+  ~Harness() {
+    controller.reset();
+    executor.run();
+  }
+
+  ring::RingStatus make_ring(const std::string& name, std::int64_t generation = 1) {
+    ring::RingStatus status;
+    status.spec = {.name = name,
+                   .uid = "uid-" + name,
+                   .generation = generation,
+                   .resources = {{.main = {"", "secrets"}, .controlled = {{"", "configmaps"}}}},
+                   .namespace_selector = {}};
+    return status;
+  }
+  void publish(std::vector<ring::RingStatus> all) {
+    auto snapshot = std::make_shared<ring::Snapshot>();
+    for (ring::RingStatus& each : all) {
+      if (!rings.contains(each.spec.name)) {
+        rings[each.spec.name] = {
+            {"metadata", {{"name", each.spec.name}, {"uid", each.spec.uid}, {"resourceVersion", "1"}}}};
+      }
+      const std::string name = each.spec.name;
+      snapshot->rings[name] = std::make_shared<const ring::RingStatus>(std::move(each));
+    }
+    snapshots.publish(std::move(snapshot));
+  }
+  void lead() {
+    controller->on_leading(true);
+    settle();
+  }
+  // Answers requests until there are none.
+  void settle() {
+    for (executor.run(); !api.pending.empty(); executor.run()) {
+      serve();
+    }
+  }
+  void advance(std::chrono::nanoseconds time) {
+    const SteadyTime end = clock.steady() + time;
+    settle();
+    while (clock.steady() < end) {
+      executor.advance(std::min<std::chrono::nanoseconds>(50ms, end - clock.steady()));
+      settle();
+    }
+  }
+  void serve() {
+    const kube::Request request = api.pending.front().request;
+    if (all_fail) {
+      api.fail(*all_fail);
+    } else if (request.target.starts_with("/api/v1/namespaces/")) {
+      told.push_back(json::parse(request.body));
+      api.answer(request.body);
+    } else if (request.target == "/api/v1") {
+      api.answer(R"({"resources":[{"name":"secrets","kind":"Secret","namespaced":true},
+                                  {"name":"configmaps","kind":"ConfigMap","namespaced":true}]})");
+    } else if (request.target == "/apis/example.com") {
+      if (has_foos) {
+        api.answer(R"({"preferredVersion":{"version":"v1"},"versions":[{"version":"v1"}]})");
+      } else {
+        api.fail(error(ErrorCode::kNotFound, "GET /apis/example.com: 404 Not Found"));
+      }
+    } else if (request.target == "/apis/example.com/v1") {
+      api.answer(R"({"resources":[{"name":"foos","kind":"Foo","namespaced":true}]})");
+    } else if (request.target.contains("/mutatingwebhookconfigurations/")) {
+      serve_apply(request);
+    } else if (request.target.contains("/controllerrings/")) {
+      serve_ring(request);
+    } else {
+      api.fail(error(ErrorCode::kNotFound, "unexpected " + request.target));
+    }
+  }
+  void serve_apply(const kube::Request& request) {
+    applies.push_back(request);
+    if (!apply_errors.empty()) {
+      api.fail(std::exchange(apply_errors.front(), {}));
+      apply_errors.pop_front();
+      return;
+    }
+    json body = json::parse(request.body);
+    body["metadata"]["resourceVersion"] = std::to_string(100 + applies.size());
+    api.answer(body.dump());
+  }
+  void serve_ring(const kube::Request& request) {
+    const std::string name = request.target.substr(request.target.find("/controllerrings/") + 17);
+    const auto found = rings.find(name.substr(0, name.find_first_of("/?")));
+    if (found == rings.end()) {
+      api.fail(error(ErrorCode::kNotFound, "no such ring"));
+    } else if (request.method == Method::kGet) {
+      api.answer(found->second.dump());
+    } else if (!status_errors.empty()) {
+      api.fail(std::exchange(status_errors.front(), {}));
+      status_errors.pop_front();
+    } else {
+      CHECK(request.method == Method::kPut);
+      CHECK(request.target.ends_with("/status?fieldManager=controllerring-controller"));
+      found->second = json::parse(request.body);
+      statuses.push_back(found->second["status"]);
+      api.answer(request.body);
+    }
+  }
+  json ready(std::size_t status) const { return statuses.at(status)["conditions"][0]; }
+  kube::StreamSink& configuration_watch() { return *api.streams.back()->sink; }
+};
+
+bool is_forced(const kube::Request& request) {
+  return request.target.contains("force=true");
+}
+
+}  // namespace
+
+TEST_CASE("the leader applies the webhook configuration and writes the status (protocol, 2 and 5)") {
+  Harness h;
+  ring::RingStatus ring = h.make_ring("r", 3);
+  ring.shards.resize(3);
+  ring.available_shards = 2;
+  h.publish({ring});
+  h.controller->on_ring_added("r");
+  h.settle();
+  CHECK(h.applies.empty());  // not the leader
+  CHECK(h.controller->requests_in_flight() == 0);
+
+  h.lead();
+  REQUIRE(h.applies.size() == 1);
+  CHECK(h.applies[0].method == Method::kPatch);
+  CHECK(h.applies[0].content_type == kube::kApplyPatch);
+  CHECK(h.applies[0].target.starts_with(
+      "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/controllerring-r?"));
+  CHECK(h.applies[0].target.contains("fieldManager=controllerring-controller"));
+  CHECK_FALSE(is_forced(h.applies[0]));
+  CHECK(h.applies[0].body == webhook_configuration(ring.spec, {}));
+  REQUIRE(h.statuses.size() == 1);
+  CHECK(h.statuses[0]["shards"] == 3);
+  CHECK(h.statuses[0]["availableShards"] == 2);
+  CHECK(h.statuses[0]["observedGeneration"] == 3);
+  CHECK(h.ready(0)["status"] == "True");
+  CHECK(h.told.empty());
+  CHECK(h.controller->requests_in_flight() == 1);  // for as long as it leads
+}
+
+TEST_CASE("it applies again on each change of the ring or its shards, and every sync period (protocol, 5)") {
+  Harness h;
+  h.publish({h.make_ring("r")});
+  h.lead();
+  h.controller->on_shards_changed("r");
+  h.advance(1s);
+  CHECK(h.applies.size() == 2);
+  CHECK(h.statuses.size() == 1);  // it says so already
+  h.publish({h.make_ring("r", 2)});
+  h.controller->on_ring_changed("r");
+  h.advance(1s);
+  CHECK(h.applies.size() == 3);
+  CHECK(h.statuses.size() == 2);
+  h.advance(5min - 2s);
+  CHECK(h.applies.size() == 3);
+  h.advance(4s);
+  CHECK(h.applies.size() == 4);
+  h.publish({h.make_ring("r", 2), h.make_ring("s")});
+  h.controller->on_ring_added("s");
+  h.advance(1s);
+  CHECK(h.applies.size() == 5);
+  CHECK(h.applies[4].target.contains("controllerring-s"));
+}
+
+TEST_CASE("many shards that come at once are one or two reconciliations") {
+  Harness h;
+  h.publish({h.make_ring("r")});
+  h.lead();
+  for (int i = 0; i < 100; ++i) {
+    h.controller->on_shards_changed("r");
+  }
+  h.advance(1s);
+  CHECK(h.applies.size() == 2);
+  // Some of them while one is under way: once more behind it.
+  h.controller->on_shards_changed("r");
+  h.executor.run();
+  CHECK_FALSE(h.api.pending.empty());
+  for (int i = 0; i < 100; ++i) {
+    h.controller->on_shards_changed("r");
+  }
+  h.advance(1s);
+  CHECK(h.applies.size() == 4);
+}
+
+TEST_CASE(
+    "a resource that does not exist: Ready False that names it, an Event, retries; other rings go on (protocol, 2)") {
+  Harness h;
+  ring::RingStatus wrong = h.make_ring("wrong");
+  wrong.spec.resources.push_back({.main = {"example.com", "foos"}, .controlled = {}});
+  h.publish({h.make_ring("fine"), wrong});
+  h.lead();
+  h.advance(200ms);
+  REQUIRE(h.applies.size() == 1);
+  CHECK(h.applies[0].target.contains("controllerring-fine"));
+  REQUIRE(h.statuses.size() == 2);
+  const json condition = h.rings["wrong"]["status"]["conditions"][0];
+  CHECK(condition["status"] == "False");
+  CHECK(condition["reason"] == "ReconciliationFailed");
+  CHECK(condition["message"] == "Resource \"foos.example.com\" is not served by the API server");
+  REQUIRE(h.told.size() == 1);
+  CHECK(h.told[0]["type"] == "Warning");
+  CHECK(h.told[0]["reason"] == "ReconciliationFailed");
+  CHECK(h.told[0]["message"] == condition["message"]);
+  CHECK(h.told[0]["metadata"]["namespace"] == "default");
+  CHECK(h.told[0]["source"]["component"] == "controllerring-controller");
+  CHECK(h.told[0]["involvedObject"]["name"] == "wrong");
+
+  // Tried again, but not told again.
+  h.advance(2min);
+  CHECK(h.told.size() == 1);
+  CHECK(h.statuses.size() == 2);
+  CHECK(h.applies.size() == 1);
+  // The CRD is installed.
+  h.has_foos = true;
+  h.advance(1min);
+  CHECK(h.rings["wrong"]["status"]["conditions"][0]["status"] == "True");
+  CHECK(h.applies.size() == 2);
+}
+
+TEST_CASE("a spec that cannot work is told and not applied; a change of it ends the pause") {
+  Harness h;
+  ring::RingStatus wrong = h.make_ring("r");
+  wrong.spec_error = "spec.resources: secrets is listed twice";
+  h.publish({wrong});
+  h.lead();
+  h.advance(20s);
+  CHECK(h.applies.empty());
+  CHECK(h.ready(0)["message"] == "Spec.resources: secrets is listed twice");
+  h.controller->on_shards_changed("r");  // makes nothing right
+  h.publish({h.make_ring("r", 2)});
+  h.controller->on_ring_changed("r");
+  h.advance(100ms);
+  CHECK(h.applies.size() == 1);
+  CHECK(h.ready(1)["status"] == "True");
+}
+
+TEST_CASE("a conflict is forced once, with an Event that names the other manager (protocol, 5)") {
+  Harness h;
+  h.apply_errors = {error(ErrorCode::kConflict, kManyConflicts)};
+  h.publish({h.make_ring("r")});
+  h.lead();
+  h.advance(100ms);
+  REQUIRE(h.applies.size() == 2);
+  CHECK_FALSE(is_forced(h.applies[0]));
+  CHECK(is_forced(h.applies[1]));
+  CHECK(h.applies[0].body == h.applies[1].body);
+  REQUIRE(h.told.size() == 1);
+  CHECK(h.told[0]["message"].get<std::string>().contains("\"kubectl-edit\""));
+  CHECK(h.ready(0)["status"] == "True");
+}
+
+TEST_CASE("a conflict over the caBundle is reported, never forced (protocol, 5)") {
+  WebhookSettings settings;
+  settings.client_config.ca_bundle = "Cg==";
+  Harness h(settings);
+  SUBCASE("alone") {
+    h.apply_errors = {error(ErrorCode::kConflict, kCaConflict)};
+  }
+  SUBCASE("with others, which are forced without it") {
+    h.apply_errors = {error(ErrorCode::kConflict, kCaConflict), error(ErrorCode::kConflict, kManyConflicts)};
+  }
+  SUBCASE("behind others") {
+    std::string message = std::string(kManyConflicts) + "\n- .webhooks[name=\"s\"].clientConfig.caBundle";
+    message.replace(message.find("2 conflicts"), 1, "3");
+    h.apply_errors = {error(ErrorCode::kConflict, message)};
+  }
+  h.publish({h.make_ring("r")});
+  h.lead();
+  h.advance(100ms);
+  REQUIRE(h.applies.size() >= 2);
+  CHECK(json::parse(h.applies[0].body)["webhooks"][0]["clientConfig"].contains("caBundle"));
+  for (std::size_t i = 1; i < h.applies.size(); ++i) {
+    CHECK_FALSE(json::parse(h.applies[i].body)["webhooks"][0]["clientConfig"].contains("caBundle"));
+  }
+  CHECK_FALSE(is_forced(h.applies[0]));
+  CHECK(h.ready(0)["status"] == "False");
+  CHECK(h.ready(0)["message"].get<std::string>().contains("caBundle"));
+  CHECK_FALSE(h.told.empty());
+}
+
+TEST_CASE("a conflict of which not all is known is not forced where a caBundle is configured") {
+  WebhookSettings settings;
+  settings.client_config.ca_bundle = "Cg==";
+  Harness h(settings);
+  h.apply_errors = {error(ErrorCode::kConflict, "Apply failed with 9 conflicts: conflicts with \"x\":\n- .y")};
+  h.publish({h.make_ring("r")});
+  h.lead();
+  REQUIRE(h.applies.size() == 1);
+  CHECK(h.ready(0)["status"] == "False");
+}
+
+TEST_CASE("an API server that refuses is told, and tried again less and less often") {
+  Harness h;
+  h.publish({h.make_ring("r")});
+  for (int i = 0; i < 100; ++i) {
+    h.apply_errors.push_back(error(ErrorCode::kForbidden, "PATCH /x: 403 Forbidden"));
+  }
+  h.lead();
+  h.advance(100ms);
+  CHECK(h.ready(0)["message"] == "Apply webhook configuration: PATCH /x: 403 Forbidden");
+  CHECK(h.told.size() == 1);
+  h.advance(5min);
+  CHECK(h.applies.size() > 5);
+  CHECK(h.applies.size() < 20);
+  CHECK(h.told.size() == 1);
+  CHECK(h.lines->contains("403 Forbidden"));
+}
+
+TEST_CASE("an API server that is away is tried again every 2 s at the latest, without Events (design, 6.9)") {
+  Harness h;
+  h.publish({h.make_ring("r")});
+  h.all_fail = error(ErrorCode::kUnavailable, "connection refused");
+  h.lead();
+  h.advance(1min);
+  CHECK(h.statuses.empty());
+  h.all_fail.reset();
+  h.advance(2100ms);
+  CHECK(h.ready(0)["status"] == "True");
+  CHECK(h.told.empty());
+  CHECK(h.lines->contains("ring reconciled"));
+}
+
+TEST_CASE("a status that was changed by somebody is read again (design, 6.5)") {
+  Harness h;
+  h.publish({h.make_ring("r")});
+  h.status_errors = {error(ErrorCode::kConflict, "changed"), error(ErrorCode::kConflict, "changed")};
+  h.lead();
+  CHECK(h.statuses.size() == 1);
+  CHECK(h.applies.size() == 1);
+}
+
+TEST_CASE("a status that cannot be written is tried again") {
+  Harness h;
+  h.publish({h.make_ring("r")});
+  SUBCASE("conflicts without end") {
+    for (int i = 0; i < 6; ++i) {
+      h.status_errors.push_back(error(ErrorCode::kConflict, "changed"));
+    }
+  }
+  SUBCASE("another error") {
+    h.status_errors = {error(ErrorCode::kTimeout, "no answer")};
+  }
+  h.lead();
+  CHECK(h.statuses.empty());
+  h.advance(5s);
+  CHECK(h.statuses.size() == 1);
+  CHECK(h.lines->contains("update status"));
+}
+
+TEST_CASE("a ring that went or was made anew meanwhile gets no status") {
+  Harness h;
+  h.publish({h.make_ring("r")});
+  SUBCASE("went") {
+    h.rings.clear();
+  }
+  SUBCASE("was made anew") {
+    h.rings["r"]["metadata"]["uid"] = "another";
+  }
+  h.lead();
+  h.advance(10s);
+  CHECK(h.statuses.empty());
+  CHECK(h.told.empty());
+}
+
+TEST_CASE("a ring that is being deleted keeps nothing alive") {
+  Harness h;
+  ring::RingStatus deleting = h.make_ring("r");
+  deleting.deleting = true;
+  h.publish({deleting});
+  h.lead();
+  h.controller->on_shards_changed("r");
+  h.advance(10min);
+  CHECK(h.applies.empty());
+  h.publish({});
+  h.controller->on_ring_removed("r");
+  h.advance(10min);
+  CHECK(h.applies.empty());
+}
+
+TEST_CASE("when the leadership ends nothing is sent any more (design, 1)") {
+  Harness h;
+  h.publish({h.make_ring("r")});
+  h.controller->on_leading(true);
+  h.executor.run();
+  while (!h.api.pending.empty() && !h.api.pending.front().request.target.contains("mutating")) {
+    h.serve();
+    h.executor.run();
+  }
+  REQUIRE(h.api.pending.size() == 1);
+  CHECK(h.controller->requests_in_flight() == 2);
+  h.controller->on_leading(false);
+  CHECK(h.controller->requests_in_flight() == 1);
+  h.settle();
+  CHECK(h.controller->requests_in_flight() == 0);
+  CHECK(h.statuses.empty());
+  h.controller->on_shards_changed("r");
+  h.advance(10min);
+  CHECK(h.applies.size() == 1);
+  // And it leads again.
+  h.lead();
+  CHECK(h.applies.size() == 2);
+  CHECK(h.statuses.size() == 1);
+}
+
+TEST_CASE("a webhook configuration that somebody changed or deleted is repaired at once (protocol, 9)") {
+  Harness h;
+  h.publish({h.make_ring("r")});
+  h.lead();
+  REQUIRE(h.api.streams.size() == 1);
+  CHECK(h.api.streams[0]->request.target.contains("mutatingwebhookconfigurations"));
+  kube::StreamSink& watch = h.configuration_watch();
+  watch.on_open();
+  const auto show = [&](const std::string& type, const std::string& name, const std::string& version) {
+    watch.on_data(
+        json({{"type", type}, {"object", {{"metadata", {{"name", name}, {"resourceVersion", version}}}}}}).dump() +
+        "\n");
+    h.advance(1500ms);
+  };
+  show("ADDED", "controllerring-r", "101");  // our own apply
+  CHECK(h.applies.size() == 1);
+  show("MODIFIED", "controllerring-r", "150");
+  CHECK(h.applies.size() == 2);
+  show("DELETED", "controllerring-r", "160");
+  CHECK(h.applies.size() == 3);
+  show("MODIFIED", "controllerring-unknown", "170");
+  show("MODIFIED", "foreign", "171");
+  CHECK(h.applies.size() == 3);
+  h.controller->on_leading(false);
+  h.executor.run();
+  CHECK(h.api.streams[0]->cancelled);
+}
+
+TEST_CASE("not being allowed to watch webhook configurations is said once and tolerated (protocol, 9)") {
+  Harness h;
+  h.publish({h.make_ring("r")});
+  for (int i = 0; i < 3; ++i) {
+    h.lead();
+    h.configuration_watch().on_close(error(ErrorCode::kForbidden, "403"));
+    h.advance(1min);
+    h.controller->on_leading(false);
+    h.settle();
+  }
+  CHECK(h.api.streams.size() == 3);  // one try each time that it leads
+  const auto said = h.lines->find("not allowed to watch webhook configurations");
+  REQUIRE(said != std::string::npos);
+  CHECK(h.lines->find("not allowed to watch webhook configurations", said + 1) == std::string::npos);
+}

@@ -1,0 +1,122 @@
+#include "controllerring/status.h"
+
+#include <doctest/doctest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/rfc3339.h"
+#include "tests/unit/controllerring/fixture.h"
+
+using namespace sharder;
+using namespace sharder::controllerring;
+using nlohmann::json;
+
+namespace {
+
+const WallTime kNow = *parse_rfc3339("2026-11-23T08:00:00.5Z");
+
+json ring_without_status() {
+  return json::parse(R"({"metadata": {"name": "r", "resourceVersion": "7", "generation": 2}, "spec": {"x": 1}})");
+}
+
+json next(const json& document, const Outcome& outcome, WallTime now = kNow) {
+  auto body = status_body(document.dump(), outcome, now);
+  REQUIRE(body);
+  REQUIRE(*body);
+  return json::parse(**body);
+}
+
+bool unchanged(const json& document, const Outcome& outcome) {
+  auto body = status_body(document.dump(), outcome, kNow);
+  REQUIRE(body);
+  return !*body;
+}
+
+}  // namespace
+
+TEST_CASE("the first success (protocol, 2)") {
+  const json body = next(ring_without_status(), {.generation = 2, .error = {}, .shards = 3, .available_shards = 1});
+  json expected = ring_without_status();  // everything else stays, the resourceVersion above all
+  expected["status"] = json::parse(R"({"observedGeneration": 2, "shards": 3, "availableShards": 1, "conditions": [
+    {"type": "Ready", "status": "True", "reason": "ReconciliationSucceeded", "observedGeneration": 2,
+     "message": "ControllerRing was successfully reconciled", "lastTransitionTime": "2026-11-23T08:00:00Z"}]})");
+  CHECK(body == expected);
+}
+
+TEST_CASE("no shards are told as 0: the counts are required (protocol, 2)") {
+  const json body = next(ring_without_status(), {.generation = 2});
+  CHECK(body["status"]["shards"] == 0);
+  CHECK(body["status"]["availableShards"] == 0);
+  const json failed = next(ring_without_status(), {.generation = 2, .error = "x"});
+  CHECK(failed["status"]["shards"] == 0);
+  CHECK(failed["status"]["availableShards"] == 0);
+}
+
+TEST_CASE("a failure is capitalised and leaves the old counts (protocol, 2)") {
+  json before = next(ring_without_status(), {.generation = 2, .error = {}, .shards = 3, .available_shards = 1});
+  const json body =
+      next(before, {.generation = 3, .error = "resource \"foos\" is missing", .shards = 9, .available_shards = 9},
+           kNow + std::chrono::minutes(1));
+  CHECK(body["status"] == json::parse(R"({"observedGeneration": 3, "shards": 3, "availableShards": 1, "conditions": [
+    {"type": "Ready", "status": "False", "reason": "ReconciliationFailed", "observedGeneration": 3,
+     "message": "Resource \"foos\" is missing", "lastTransitionTime": "2026-11-23T08:01:00Z"}]})"));
+}
+
+TEST_CASE("lastTransitionTime moves only with the condition's status (protocol, 2)") {
+  const json before = next(ring_without_status(), {.generation = 2, .error = "one"});
+  const auto later = kNow + std::chrono::hours(1);
+  const json other_error = next(before, {.generation = 2, .error = "two"}, later);
+  CHECK(other_error["status"]["conditions"][0]["lastTransitionTime"] == "2026-11-23T08:00:00Z");
+  CHECK(other_error["status"]["conditions"][0]["message"] == "Two");
+  const json success = next(other_error, {.generation = 2}, later);
+  CHECK(success["status"]["conditions"][0]["lastTransitionTime"] == "2026-11-23T09:00:00Z");
+  const json counted = next(success, {.generation = 4, .error = {}, .shards = 1, .available_shards = 1}, later);
+  CHECK(counted["status"]["conditions"][0]["lastTransitionTime"] == "2026-11-23T09:00:00Z");
+  CHECK(counted["status"]["conditions"][0]["observedGeneration"] == 4);
+}
+
+TEST_CASE("what the ring says already is not written again (protocol, 2)") {
+  const Outcome success{.generation = 2, .error = {}, .shards = 3, .available_shards = 1};
+  CHECK(unchanged(next(ring_without_status(), success), success));
+  const Outcome failure{.generation = 2, .error = "broken"};
+  CHECK(unchanged(next(ring_without_status(), failure), failure));
+}
+
+TEST_CASE("the Go sharder's status stays as it is") {
+  const json fixture = testing::read_fixture("controllerring.yaml");
+  CHECK(unchanged(fixture, {.generation = 1, .error = {}, .shards = 4, .available_shards = 4}));
+  const json body = next(fixture, {.generation = 1, .error = {}, .shards = 4, .available_shards = 3});
+  json expected = fixture;
+  expected["status"]["availableShards"] = 3;
+  CHECK(body == expected);
+}
+
+TEST_CASE("others' conditions and fields stay") {
+  json document = ring_without_status();
+  document["status"] = json::parse(R"({"foreign": 7, "conditions": [
+    {"type": "Other", "status": "Unknown"}, 17, {"type": "Ready", "status": "True", "extra": 1}]})");
+  const json body = next(document, {.generation = 2});
+  CHECK(body["status"]["foreign"] == 7);
+  CHECK(body["status"]["conditions"][0] == document["status"]["conditions"][0]);
+  CHECK(body["status"]["conditions"][1] == 17);
+  CHECK(body["status"]["conditions"][2]["extra"] == 1);
+  CHECK(body["status"]["conditions"][2]["lastTransitionTime"] == "2026-11-23T08:00:00Z");
+  CHECK(body["status"]["conditions"].size() == 3);
+}
+
+TEST_CASE("nonsense where the status should be is replaced, and what is no object is an error") {
+  json document = ring_without_status();
+  for (const json& nonsense : {json(7), json::array(), json(nullptr), json({{"conditions", "x"}})}) {
+    document["status"] = nonsense;
+    CHECK(next(document, {.generation = 2})["status"]["conditions"].size() == 1);
+  }
+  CHECK(status_body("[]", {}, kNow).error().code == ErrorCode::kInvalid);
+  CHECK(status_body("{", {}, kNow).error().code == ErrorCode::kInvalid);
+}
+
+TEST_CASE("errors begin with a capital letter") {
+  CHECK(capitalised("resource") == "Resource");
+  CHECK(capitalised("Resource") == "Resource");
+  CHECK(capitalised("\"x\"") == "\"x\"");
+  CHECK(capitalised("") == "");
+}
