@@ -27,18 +27,19 @@ std::atomic<std::size_t> allocations = 0;
 
 }  // namespace
 
-// Every allocation of this program is counted, so that a test can show that a lookup makes none.
-void* operator new(std::size_t size) {
+// Every allocation of this program is counted, so that a test can show that a lookup makes none. Not inlined: GCC would
+// see free() get what it knows to be new's.
+[[gnu::noinline]] void* operator new(std::size_t size) {
   allocations.fetch_add(1, std::memory_order_relaxed);
   if (void* memory = std::malloc(size)) {
     return memory;
   }
   throw std::bad_alloc();
 }
-void operator delete(void* memory) noexcept {
+[[gnu::noinline]] void operator delete(void* memory) noexcept {
   std::free(memory);
 }
-void operator delete(void* memory, std::size_t) noexcept {
+[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept {
   std::free(memory);
 }
 
