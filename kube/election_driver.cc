@@ -18,8 +18,8 @@ constexpr std::chrono::nanoseconds kReleaseRetry = 200ms;
 }  // namespace
 
 ElectionDriver::ElectionDriver(Api& api, const Clock& clock, LeaderElectionOptions options,
-                               LeaderElection::Callbacks callbacks, Logger log, std::shared_ptr<Executor> executor,
-                               std::uint64_t seed)
+                               LeaderElection::Callbacks callbacks, const Logger& log,
+                               std::shared_ptr<Executor> executor, std::uint64_t seed)
     : api_(api),
       clock_(clock),
       options_(std::move(options)),

@@ -20,7 +20,7 @@ class ElectionDriver final : public std::enable_shared_from_this<ElectionDriver>
  public:
   // Shared, because an answer of the Api may come when everything else is gone.
   ElectionDriver(Api& api, const Clock& clock, LeaderElectionOptions options, LeaderElection::Callbacks callbacks,
-                 Logger log, std::shared_ptr<Executor> executor, std::uint64_t seed = std::random_device{}());
+                 const Logger& log, std::shared_ptr<Executor> executor, std::uint64_t seed = std::random_device{}());
 
   // From any thread.
   bool leading() const;

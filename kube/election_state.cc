@@ -266,7 +266,7 @@ Result<void> ElectionState::observe(std::string_view body, const ElectionTime& n
 std::chrono::nanoseconds ElectionState::observed_duration() const {
   const std::int64_t seconds = int_in(observed_spec_, "leaseDurationSeconds");
   // Nonsense does not make a lease free at once, and cannot overflow.
-  constexpr std::int64_t kMost = 365 * 24 * 3600;
+  constexpr std::int64_t kMost = std::int64_t{365} * 24 * 3600;
   return seconds > 0 ? std::chrono::seconds(std::min(seconds, kMost))
                      : std::chrono::nanoseconds(options_.lease_duration);
 }

@@ -1,11 +1,12 @@
 #include "kube/events.h"
 
 #include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
 #include <utility>
 
 #include "base/rfc3339.h"
 #include "kube/event_correlator.h"
-#include "kube/json.h"
 #include "kube/resource.h"
 
 namespace sharder::kube {

@@ -19,7 +19,7 @@ constexpr int kSilenceSteps = 4;
 // Does what a WatchState says. Everything but stop() happens on the API loop.
 class Runner final : public std::enable_shared_from_this<Runner> {
  public:
-  Runner(Api& api, ListWatchOptions options, std::shared_ptr<WatchSink> sink, Logger log)
+  Runner(Api& api, ListWatchOptions options, std::shared_ptr<WatchSink> sink, const Logger& log)
       : api_(api),
         options_(std::move(options)),
         sink_(std::move(sink)),
@@ -293,8 +293,8 @@ class Handle final : public ListWatch {
 }  // namespace
 
 std::shared_ptr<ListWatch> ListWatch::start(Api& api, ListWatchOptions options, std::shared_ptr<WatchSink> sink,
-                                            Logger log) {
-  auto runner = std::make_shared<Runner>(api, std::move(options), std::move(sink), std::move(log));
+                                            const Logger& log) {
+  auto runner = std::make_shared<Runner>(api, std::move(options), std::move(sink), log);
   runner->start();
   return std::make_shared<Handle>(std::move(runner));
 }

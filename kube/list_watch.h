@@ -66,7 +66,7 @@ class ListWatch {
  public:
   // Begins at once. `api` outlives it; the sink is kept alive until the last call. Dropping the last pointer is stop().
   static std::shared_ptr<ListWatch> start(Api& api, ListWatchOptions options, std::shared_ptr<WatchSink> sink,
-                                          Logger log);
+                                          const Logger& log);
   virtual ~ListWatch() = default;
 
   // From any thread, also from within the sink. Nothing is delivered once the API loop has come to it.
