@@ -116,11 +116,11 @@ TEST_CASE("each verb goes out with its headers and its body") {
   }
 }
 
-TEST_CASE("bodies of a megabyte go and come whole") {
+TEST_CASE("bodies of two megabytes go and come whole") {
   const HttpServer server(
       [](const auto& request, auto& response) { response.set_content(request.body, "text/plain"); });
   const auto client = connect(server.url());
-  const std::string body(1U << 20U, 'x');
+  const std::string body(2U << 20U, 'x');
   const auto answer = call(*client, {.method = Method::kPost, .target = "/", .body = body});
   REQUIRE(answer);
   CHECK(answer->body == body);

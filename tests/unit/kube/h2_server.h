@@ -3,6 +3,7 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <list>
@@ -99,8 +100,8 @@ class H2Server {
   int connections() const { return loopback_.connections(); }
   void cut() { loopback_.cut(); }
 
- private:
-  static SSL_CTX* make_context(const TestCertificate& identity) {
+  // For a server that shows `identity` and speaks `protocol` only. The caller frees it.
+  static SSL_CTX* make_context(const TestCertificate& identity, const char* protocol = "h2") {
     SSL_CTX* const context = SSL_CTX_new(TLS_server_method());
     const std::unique_ptr<BIO, decltype(&BIO_free_all)> certificate(
         BIO_new_mem_buf(identity.certificate_pem.data(), -1), BIO_free_all);
@@ -115,17 +116,22 @@ class H2Server {
     }
     SSL_CTX_set_alpn_select_cb(
         context,
-        [](SSL*, const unsigned char** out, unsigned char* length, const unsigned char* in, unsigned int size, void*) {
-          static const unsigned char kH2[] = {2, 'h', '2'};
+        [](SSL*, const unsigned char** out, unsigned char* length, const unsigned char* in, unsigned int size,
+           void* user) {
+          std::string own(static_cast<const char*>(user));
+          own.insert(own.begin(), static_cast<char>(own.size()));
           unsigned char* chosen = nullptr;
-          const int found = SSL_select_next_proto(&chosen, length, kH2, sizeof kH2, in, size);
-          *out = chosen;
+          const int found =
+              SSL_select_next_proto(&chosen, length, in, size, reinterpret_cast<const unsigned char*>(own.data()),
+                                    static_cast<unsigned>(own.size()));
+          *out = chosen;  // in the client's list: that lives on
           return found == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
         },
-        nullptr);
+        const_cast<char*>(protocol));
     return context;
   }
 
+ private:
   void serve(int fd, int number) {
     Connection* connection = nullptr;
     {
@@ -175,5 +181,30 @@ class H2Server {
   std::list<std::unique_ptr<Connection>> open_;  // guarded by mutex_
   Loopback loopback_;
 };
+
+// Carries bytes both ways between a TLS connection and a plain one until one side ends.
+inline void relay_tls(SSL* ssl, int plain) {
+  std::array<char, 16'384> buffer;
+  for (;;) {
+    std::array<pollfd, 2> ends{pollfd{.fd = SSL_get_fd(ssl), .events = POLLIN, .revents = 0},
+                               pollfd{.fd = plain, .events = POLLIN, .revents = 0}};
+    if (SSL_pending(ssl) == 0 && poll(ends.data(), ends.size(), -1) <= 0) {
+      return;
+    }
+    if (SSL_pending(ssl) > 0 || ends[0].revents != 0) {
+      const int size = SSL_read(ssl, buffer.data(), static_cast<int>(buffer.size()));
+      if (size <= 0) {
+        return;
+      }
+      write_all(plain, {buffer.data(), static_cast<std::size_t>(size)});
+    }
+    if (ends[1].revents != 0) {
+      const ssize_t size = read(plain, buffer.data(), buffer.size());
+      if (size <= 0 || SSL_write(ssl, buffer.data(), static_cast<int>(size)) <= 0) {
+        return;
+      }
+    }
+  }
+}
 
 }  // namespace sharder::testing
