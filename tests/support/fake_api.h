@@ -52,9 +52,8 @@ class FakeApi final : public kube::Api {
     FakeStream(FakeApi& api, const std::shared_ptr<OpenStream>& stream) : api_(api), stream_(stream) {}
     void cancel() override {
       if (const auto open = stream_.lock(); open && !std::exchange(open->cancelled, true)) {
-        api_.executor_.post([stream = open] {
-          stream->sink->on_close(Error{.code = ErrorCode::kCancelled, .message = "cancelled"});
-        });
+        api_.executor_.post(
+            [stream = open] { stream->sink->on_close(Error{.code = ErrorCode::kCancelled, .message = "cancelled"}); });
       }
     }
 
