@@ -6,7 +6,7 @@ preset=$1 jobs=$2
 
 export ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1
 export UBSAN_OPTIONS=print_stacktrace=1
-export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:suppressions=$PWD/scripts/tsan.supp
+export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
 
 cmake --preset "$preset"
 cmake --build --preset "$preset" -j "$jobs"
