@@ -23,7 +23,7 @@ Result<std::string> read_file(const std::filesystem::path& path, std::size_t max
     return system_failure(path);
   }
   std::string text;
-  std::array<char, 16 * 1024> chunk;
+  std::array<char, 16'384> chunk;
   Result<std::string> result;
   for (;;) {
     const ssize_t count = read(file, chunk.data(), chunk.size());

@@ -58,7 +58,7 @@ struct CertificateFiles::Metrics {
 };
 
 CertificateFiles::CertificateFiles(CertificateFilesOptions options, const Clock& clock, prometheus::Registry& registry,
-                                   Logger log)
+                                   const Logger& log)
     : options_(std::move(options)),
       clock_(clock),
       log_(log.named("certs").with({{"server", options_.server}})),

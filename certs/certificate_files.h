@@ -45,7 +45,8 @@ struct CertificateFilesOptions {
 class CertificateFiles {
  public:
   // `clock` and `registry` outlive it.
-  CertificateFiles(CertificateFilesOptions options, const Clock& clock, prometheus::Registry& registry, Logger log);
+  CertificateFiles(CertificateFilesOptions options, const Clock& clock, prometheus::Registry& registry,
+                   const Logger& log);
   ~CertificateFiles();
   CertificateFiles(const CertificateFiles&) = delete;
   CertificateFiles& operator=(const CertificateFiles&) = delete;

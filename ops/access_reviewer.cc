@@ -181,7 +181,7 @@ struct AccessReviewer::Review {
   }
 };
 
-AccessReviewer::AccessReviewer(kube::Api& api, const Clock& clock, AccessReviewerOptions options, Logger log)
+AccessReviewer::AccessReviewer(kube::Api& api, const Clock& clock, AccessReviewerOptions options, const Logger& log)
     : state_(std::make_shared<State>(api, clock, options, log.named("ops"))) {}
 
 void AccessReviewer::review(std::string_view authorization, std::string_view path, Callback callback) {

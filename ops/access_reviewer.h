@@ -41,7 +41,7 @@ class AccessReviewer {
  public:
   using Callback = std::move_only_function<void(Access)>;
 
-  AccessReviewer(kube::Api& api, const Clock& clock, AccessReviewerOptions options, Logger log);
+  AccessReviewer(kube::Api& api, const Clock& clock, AccessReviewerOptions options, const Logger& log);
 
   // `authorization` is the request's header, "" when there is none. The callback runs exactly once: within this call
   // when no review is needed, else on the API loop.

@@ -179,7 +179,8 @@ Result<Config> parse_config(std::string_view text, const std::string& source,
   Config config = read_config(*document, *elect, mistakes);
   std::string lines;
   for (const std::string& line : mistakes.lines()) {
-    lines += (lines.empty() ? "" : "\n") + source + ": " + line;
+    lines += lines.empty() ? "" : "\n";
+    lines.append(source).append(": ").append(line);
   }
   if (!lines.empty()) {
     return fail(ErrorCode::kInvalid, std::move(lines));
