@@ -27,13 +27,14 @@ class Environment:
     """
 
     def __init__(self, replicas=2, controller_manager=False, overrides=None, short=False, start=True,
-                 may_be_forbidden=False):
+                 may_be_forbidden=False, variables=None):
+        """`overrides`: of SharderConfig; `variables`: of the replicas' environment; `start`: run them at once."""
         self.short = short
         self.figures = []  # (name, value), for the summary
         self._may_be_forbidden = may_be_forbidden
         self._start = start
         self.plane = ControlPlane(controller_manager=controller_manager, audit_log=True)
-        self._replicas, self._overrides = replicas, overrides
+        self._replicas, self._overrides, self._variables = replicas, overrides, variables or {}
         self.sharders = None
         self._lock = threading.Lock()
 
@@ -43,9 +44,13 @@ class Environment:
             self.plane.install_manifests()
             if self._replicas:
                 self.sharders = Sharders(self.plane, self._replicas, overrides=self._overrides)
+                for replica in self.sharders.replicas:
+                    replica.process.environment.update(self._variables)
                 if self._start:
                     self.sharders.start()
         except BaseException:
+            if self.sharders is not None:
+                self.sharders.stop()
             self.plane.stop()
             raise
         return self

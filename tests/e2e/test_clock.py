@@ -17,24 +17,9 @@ DURATION = 6
 NAMES = ["shard-a", "shard-b", "shard-c"]
 
 
-class Skewed(Environment):
-    """Replicas whose clocks are ahead (or behind) by `offset`, as libfaketime writes it."""
-
-    def __init__(self, offset, **options):
-        super().__init__(start=False, **options)
-        self._offset = offset
-
-    def __enter__(self):
-        super().__enter__()
-        for replica in self.sharders.replicas:
-            replica.process.environment.update(faketime_environment(self._offset))
-        self.sharders.start()
-        return self
-
-
 @suite.case("a leader 60 s ahead takes no living shard's Lease, and a crashed one's in due time", short=False)
 def ahead(bare):
-    with Skewed("+60s", short=bare.short) as env:
+    with Environment(short=bare.short, variables=faketime_environment("+60s")) as env:
         ring = env.ring("ahead")
         with ring.shards(*NAMES, duration=DURATION, renew_every=2) as shards:
             ring.wait_ready(NAMES)
@@ -61,7 +46,7 @@ def ahead(bare):
 
 @suite.case("a leader 60 s behind sees a crash late, and takes nothing from the living", short=False)
 def behind(bare):
-    with Skewed("-60s", short=bare.short) as env:
+    with Environment(short=bare.short, variables=faketime_environment("-60s")) as env:
         ring = env.ring("behind")
         with ring.shards(*NAMES, duration=DURATION, renew_every=2) as shards:
             ring.wait_ready(NAMES)
