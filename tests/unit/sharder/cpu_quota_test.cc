@@ -60,4 +60,6 @@ TEST_CASE("a cgroup v1 quota counts, -1 means none") {
   CHECK(cgroup_cpu_quota(cgroup.path()) == std::nullopt);
 }
 
-TEST_CASE("no cgroup, no quota") { CHECK(cgroup_cpu_quota("/nonexistent") == std::nullopt); }
+TEST_CASE("no cgroup, no quota") {
+  CHECK(cgroup_cpu_quota("/nonexistent") == std::nullopt);
+}
