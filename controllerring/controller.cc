@@ -4,13 +4,11 @@
 #include <chrono>
 #include <map>
 #include <optional>
-#include <set>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 #include "base/backoff.h"
-#include "controllerring/apply_conflict.h"
+#include "controllerring/reconciliation.h"
 #include "controllerring/status.h"
 #include "controllerring/webhook_configuration.h"
 #include "kube/json.h"
@@ -23,12 +21,11 @@ namespace sharder::controllerring {
 namespace {
 
 // Between two reconciliations of a ring: shards often come in numbers.
-constexpr std::chrono::milliseconds kPause{250};
+constexpr std::chrono::nanoseconds kPause = std::chrono::milliseconds(250);
 // Before what somebody changed is repaired: he may be a controller that insists.
-constexpr std::chrono::seconds kRepairPause{1};
+constexpr std::chrono::nanoseconds kRepairPause = std::chrono::seconds(1);
 constexpr BackoffPolicy kTransient{};  // the API server is away, a conflict
 constexpr BackoffPolicy kLasting{.initial = std::chrono::seconds(1), .max = std::chrono::minutes(1)};
-constexpr int kMaxStatusConflicts = 3;
 constexpr std::string_view kFailed = "ReconciliationFailed";
 
 // Whether trying again soon is of no use: somebody has to change something first.
@@ -50,66 +47,25 @@ bool is_unanswered(ErrorCode code) {
   return code == ErrorCode::kUnavailable || code == ErrorCode::kTimeout || code == ErrorCode::kCancelled;
 }
 
-kube::ObjectReference reference(const ring::ControllerRing& ring) {
-  return {.api_version = kube::kControllerRings.group + "/" + kube::kControllerRings.version,
-          .kind = kube::kControllerRings.kind,
-          .object_namespace = "",
-          .name = ring.name,
-          .uid = ring.uid};
-}
-
-std::vector<ring::GroupResource> all_resources(const ring::ControllerRing& ring) {
-  std::vector<ring::GroupResource> found;
-  for (const ring::RingResource& resource : ring.resources) {
-    found.push_back(resource.main);
-    found.insert(found.end(), resource.controlled.begin(), resource.controlled.end());
-  }
-  return found;
-}
-
-std::string join(const std::vector<std::string>& names) {
-  std::string text;
-  for (const std::string& name : names) {
-    text += (text.empty() ? "\"" : ", \"") + name + "\"";
-  }
-  return text;
-}
-
 }  // namespace
 
 // Everything but what is marked otherwise belongs to the control loop.
 struct Controller::Impl : std::enable_shared_from_this<Impl> {
-  Impl(Executor& control_loop, kube::Api& kube_api, kube::Discovery& kube_discovery, kube::EventRecorder& recorder,
-       const Clock& system_clock, const Published<ring::Snapshot>& published, Settings configuration, Logger logger)
+  Impl(Executor& control_loop, kube::Api& kube_api, kube::Discovery& discovery, kube::EventRecorder& events,
+       const Clock& clock, const Published<ring::Snapshot>& published, Settings configuration, const Logger& logger)
       : control(control_loop),
         api(kube_api),
-        discovery(kube_discovery),
-        events(recorder),
-        clock(system_clock),
         snapshots(published),
-        settings(std::move(configuration)),
-        log(logger.named("controllerring")) {}
-
-  // One reconciliation. It is abandoned by no longer being the one of its ring.
-  struct Run {
-    std::string ring;
-    std::shared_ptr<const ring::Snapshot> snapshot;  // keeps `status`
-    const ring::RingStatus* status = nullptr;
-    std::map<std::size_t, Error> missing;  // by place in the spec
-    std::size_t unresolved = 0;
-    CaBundle ca_bundle = CaBundle::kAsConfigured;
-    bool force = false;
-    std::optional<Error> error;
-    int status_conflicts = 0;
-  };
-  using RunPtr = std::shared_ptr<Run>;
+        log(logger.named("controllerring")),
+        tools(new Tools{control, api, discovery, events, clock, std::move(configuration), log}) {}
 
   struct Work {
-    RunPtr run;            // under way
-    bool wanted = false;   // something changed since it began
-    bool changed = false;  // the spec did
+    std::shared_ptr<Reconciliation> run;  // under way
+    bool wanted = false;                  // something changed since it began
+    bool changed = false;                 // the spec did
     Executor::TimerId timer = 0;
-    std::optional<Backoff> backoff;  // while it fails
+    SteadyTime due = SteadyTime::max();  // of the timer
+    std::optional<Backoff> backoff;      // while it fails
     bool backoff_lasting = false;
     std::string told;             // the error that was logged and made an Event of, "" after a success
     bool succeeded = false;       // once
@@ -128,9 +84,6 @@ struct Controller::Impl : std::enable_shared_from_this<Impl> {
       }
     });
   }
-  // Sends the request; `handle` gets the answer on the control loop if the run still counts then.
-  void send(const RunPtr& run, kube::Request request, void (Impl::*handle)(const RunPtr&, Result<kube::Response>));
-  bool is_current(const RunPtr& run) const;
 
   void lead(bool now_leading);
   void stop();
@@ -140,16 +93,9 @@ struct Controller::Impl : std::enable_shared_from_this<Impl> {
   void schedule(const std::string& ring, std::chrono::nanoseconds delay);
 
   void begin(const std::string& ring);
-  void resolve_resources(const RunPtr& run);
-  void resolved(const RunPtr& run, std::size_t place, const std::optional<Error>& error);
-  void apply(const RunPtr& run);
-  void applied(const RunPtr& run, Result<kube::Response> answer);
-  void apply_failed(const RunPtr& run, Error error);
-  void read_ring(const RunPtr& run);
-  void write_status(const RunPtr& run, Result<kube::Response> ring);
-  void status_written(const RunPtr& run, Result<kube::Response> answer);
-  void finish(const RunPtr& run);
-  void report(Work& work, const Run& run);
+  void finish(const std::string& ring, const Reconciliation::Report& report);
+  // Logs how it went and makes an Event of a failure, once for each new one.
+  void tell(Work& work, const std::string& ring, const std::optional<Error>& error);
 
   void watch_configurations();
   void configuration_seen(const std::string& ring, const std::string& version, bool deleted);
@@ -158,13 +104,9 @@ struct Controller::Impl : std::enable_shared_from_this<Impl> {
   // Constant, or with their own synchronisation:
   Executor& control;
   kube::Api& api;
-  kube::Discovery& discovery;
-  kube::EventRecorder& events;
-  const Clock& clock;
   const Published<ring::Snapshot>& snapshots;
-  const Settings settings;
   const Logger log;
-  std::atomic<std::size_t> in_flight = 0;
+  const std::shared_ptr<Tools> tools;
   std::atomic<bool> leading = false;  // written by the control loop
   std::atomic<bool> stopped = false;
 
@@ -208,26 +150,6 @@ class Controller::Impl::Sink final : public kube::WatchSink {
   const std::weak_ptr<Impl> impl_;
 };
 
-void Controller::Impl::send(const RunPtr& run, kube::Request request,
-                            void (Impl::*handle)(const RunPtr&, Result<kube::Response>)) {
-  ++in_flight;
-  api.send(std::move(request), [weak = weak_from_this(), run, handle](Result<kube::Response> answer) {
-    if (const auto self = weak.lock()) {
-      --self->in_flight;
-      self->post([run, handle, answer = std::move(answer)](Impl& impl) mutable {
-        if (impl.is_current(run)) {
-          (impl.*handle)(run, std::move(answer));
-        }
-      });
-    }
-  });
-}
-
-bool Controller::Impl::is_current(const RunPtr& run) const {
-  const auto work = works.find(run->ring);
-  return work != works.end() && work->second.run == run;
-}
-
 void Controller::Impl::lead(bool now_leading) {
   if (leading == now_leading) {
     return;
@@ -242,10 +164,9 @@ void Controller::Impl::lead(bool now_leading) {
     }
     return;
   }
-  for (const auto& [name, work] : works) {
-    control.cancel(work.timer);
+  while (!works.empty()) {
+    forget(std::string(works.begin()->first));
   }
-  works.clear();
   if (auto watch = std::exchange(configuration_watch, nullptr)) {
     watch->stop();
   }
@@ -256,8 +177,8 @@ void Controller::Impl::stop() {
   if (configuration_watch) {
     configuration_watch->stop();
   }
-  for (const auto& [name, work] : works) {
-    control.cancel(work.timer);
+  while (!works.empty()) {
+    forget(std::string(works.begin()->first));
   }
 }
 
@@ -278,6 +199,9 @@ void Controller::Impl::want(const std::string& ring, bool changed) {
 void Controller::Impl::forget(const std::string& ring) {
   if (const auto work = works.find(ring); work != works.end()) {
     control.cancel(work->second.timer);
+    if (work->second.run) {
+      work->second.run->drop();
+    }
     works.erase(work);
   }
 }
@@ -285,6 +209,7 @@ void Controller::Impl::forget(const std::string& ring) {
 void Controller::Impl::schedule(const std::string& ring, std::chrono::nanoseconds delay) {
   Work& work = works.at(ring);
   control.cancel(work.timer);
+  work.due = tools->clock.steady() + delay;
   work.timer = control.post_after(delay, [weak = weak_from_this(), ring] {
     if (const auto self = weak.lock(); self && !self->stopped) {
       self->begin(ring);
@@ -293,202 +218,62 @@ void Controller::Impl::schedule(const std::string& ring, std::chrono::nanosecond
 }
 
 void Controller::Impl::begin(const std::string& ring) {
-  auto snapshot = snapshots.get();
-  const ring::RingStatus* status = snapshot ? snapshot->find(ring) : nullptr;
-  if (status == nullptr || status->deleting) {
+  const auto snapshot = snapshots.get();
+  const auto found = snapshot ? snapshot->rings.find(ring) : decltype(snapshot->rings.end())();
+  if (!snapshot || found == snapshot->rings.end() || found->second->deleting) {
     return;  // the garbage collection removes its webhook configuration; do not put it back
   }
   Work& work = works.at(ring);
   work.wanted = work.changed = false;
   work.seen_version.clear();
-  work.run = std::make_shared<Run>();
-  work.run->ring = ring;
-  work.run->snapshot = std::move(snapshot);
-  work.run->status = status;
-  if (!status->spec_error.empty()) {
-    work.run->error = Error{.code = ErrorCode::kInvalid, .message = status->spec_error};
-    read_ring(work.run);
-    return;
-  }
-  resolve_resources(work.run);
+  work.run = std::make_shared<Reconciliation>(tools, found->second,
+                                              [weak = weak_from_this(), ring](const Reconciliation::Report& report) {
+                                                if (const auto self = weak.lock(); self && !self->stopped) {
+                                                  self->finish(ring, report);
+                                                }
+                                              });
+  work.run->start();
 }
 
-void Controller::Impl::resolve_resources(const RunPtr& run) {
-  const auto resources = all_resources(run->status->spec);
-  run->unresolved = resources.size();
-  if (resources.empty()) {
-    apply(run);
-    return;
-  }
-  for (std::size_t place = 0; place < resources.size(); ++place) {
-    const ring::GroupResource& resource = resources[place];
-    discovery.resolve(resource.group, resource.resource,
-                      [weak = weak_from_this(), run, place, name = to_string(resource)](Result<kube::Resource> found) {
-                        const auto self = weak.lock();
-                        if (!self) {
-                          return;
-                        }
-                        std::optional<Error> error;
-                        if (!found) {
-                          error = std::move(found.error());
-                          const bool absent = error->code == ErrorCode::kNotFound;
-                          error->message = "resource \"" + name + "\"" +
-                                           (absent ? " is not served by the API server" : ": " + error->message);
-                        }
-                        self->post([run, place, error = std::move(error)](Impl& impl) {
-                          if (impl.is_current(run)) {
-                            impl.resolved(run, place, error);
-                          }
-                        });
-                      });
-  }
-}
-
-void Controller::Impl::resolved(const RunPtr& run, std::size_t place, const std::optional<Error>& error) {
-  if (error) {
-    run->missing.emplace(place, *error);
-  }
-  if (--run->unresolved > 0) {
-    return;
-  }
-  if (run->missing.empty()) {
-    apply(run);
-  } else {
-    run->error = run->missing.begin()->second;
-    read_ring(run);
-  }
-}
-
-void Controller::Impl::apply(const RunPtr& run) {
-  const ring::ControllerRing& spec = run->status->spec;
-  send(run,
-       kube::apply_request(kube::kMutatingWebhookConfigurations, "", webhook_configuration_name(spec.name),
-                           webhook_configuration(spec, settings.webhook, run->ca_bundle), kFieldManager, run->force),
-       &Impl::applied);
-}
-
-void Controller::Impl::applied(const RunPtr& run, Result<kube::Response> answer) {
-  if (!answer) {
-    apply_failed(run, std::move(answer.error()));
-    return;
-  }
-  if (const auto object = kube::parse_json(answer->body)) {
-    works.at(run->ring).applied_version = kube::string_at(*object, "/metadata/resourceVersion");
-  }
-  read_ring(run);
-}
-
-// Each retry leads to less that can conflict, so there are at most two: without the caBundle, with force.
-void Controller::Impl::apply_failed(const RunPtr& run, Error error) {
-  const auto conflict = parse_apply_conflict(error);
-  const bool with_ca_bundle =
-      !settings.webhook.client_config.ca_bundle.empty() && run->ca_bundle == CaBundle::kAsConfigured;
-  if (conflict && with_ca_bundle && conflict->ca_bundle) {
-    run->error = Error{.code = ErrorCode::kForbidden,
-                       .message = "the caBundle of webhook configuration " + webhook_configuration_name(run->ring) +
-                                  " is managed by " + join(conflict->managers) + " and stays as it is"};
-    run->ca_bundle = CaBundle::kLeaveOut;
-    apply(run);
-    return;
-  }
-  // With an incomplete message the caBundle may be one of the fields.
-  if (conflict && !run->force && (!with_ca_bundle || conflict->complete)) {
-    const std::string configuration = webhook_configuration_name(run->ring);
-    events.record(
-        reference(run->status->spec), kube::EventType::kWarning, "FieldConflict",
-        "Took over fields of webhook configuration " + configuration + " that were set by " + join(conflict->managers));
-    log.warn("taking over fields of a webhook configuration", {{"ring", run->ring}, {"error", error.message}});
-    run->force = true;
-    apply(run);
-    return;
-  }
-  error.message.insert(0, "apply webhook configuration: ");
-  run->error = std::move(error);
-  read_ring(run);
-}
-
-void Controller::Impl::read_ring(const RunPtr& run) {
-  send(run, kube::get_request(kube::kControllerRings, "", run->ring), &Impl::write_status);
-}
-
-void Controller::Impl::write_status(const RunPtr& run, Result<kube::Response> ring) {
-  Outcome outcome{.generation = run->status->spec.generation,
-                  .error = std::nullopt,
-                  .shards = static_cast<std::int64_t>(run->status->shards.size()),
-                  .available_shards = run->status->available_shards};
-  if (run->error) {
-    outcome.error = run->error->message;
-  }
-  if (!ring) {
-    status_written(run, std::unexpected(std::move(ring.error())));
-    return;
-  }
-  if (const auto object = kube::parse_json(ring->body);
-      object && kube::string_at(*object, "/metadata/uid") != run->status->spec.uid) {
-    finish(run);  // another ring of the same name: the watch is about to show it
-    return;
-  }
-  auto body = status_body(ring->body, outcome, clock.wall());
-  if (!body) {
-    status_written(run, std::unexpected(std::move(body.error())));
-  } else if (!*body) {
-    finish(run);
-  } else {
-    send(run, kube::update_request(kube::kControllerRings, "", run->ring, "status", std::move(**body), kFieldManager),
-         &Impl::status_written);
-  }
-}
-
-void Controller::Impl::status_written(const RunPtr& run, Result<kube::Response> answer) {
-  if (!answer && answer.error().code == ErrorCode::kConflict && ++run->status_conflicts <= kMaxStatusConflicts) {
-    read_ring(run);
-    return;
-  }
-  // A ring that is gone needs no status; the watch is about to show it.
-  if (!answer && answer.error().code != ErrorCode::kNotFound && !run->error) {
-    run->error = std::move(answer.error());
-    run->error->message.insert(0, "update status: ");
-  }
-  finish(run);
-}
-
-void Controller::Impl::finish(const RunPtr& run) {
-  Work& work = works.at(run->ring);
-  report(work, *run);
+void Controller::Impl::finish(const std::string& ring, const Reconciliation::Report& report) {
+  Work& work = works.at(ring);
+  tell(work, ring, report.error);
   work.run.reset();
-  if (!run->error) {
+  if (!report.applied_version.empty()) {
+    work.applied_version = report.applied_version;
+  }
+  if (!report.error) {
     work.backoff.reset();
     const bool touched = !work.seen_version.empty() && work.seen_version != work.applied_version;
-    schedule(run->ring, work.wanted ? kPause : touched ? std::chrono::nanoseconds(kRepairPause) : settings.sync_period);
+    schedule(ring, work.wanted ? kPause : touched ? kRepairPause : tools->settings.sync_period);
     return;
   }
-  const bool lasting = is_lasting(run->error->code);
+  const bool lasting = is_lasting(report.error->code);
   if (!work.backoff || work.backoff_lasting != lasting) {
     work.backoff.emplace(lasting ? kLasting : kTransient);
     work.backoff_lasting = lasting;
   }
   const std::chrono::nanoseconds delay = work.backoff->next();
-  schedule(run->ring, work.changed ? kPause : delay);
+  schedule(ring, work.changed ? kPause : delay);
 }
 
-// A failure is told once, until it is another one or over.
-void Controller::Impl::report(Work& work, const Run& run) {
-  if (!run.error) {
+void Controller::Impl::tell(Work& work, const std::string& ring, const std::optional<Error>& error) {
+  if (!error) {
     if (!work.succeeded || !work.told.empty()) {
-      log.info("ring reconciled", {{"ring", run.ring}});
+      log.info("ring reconciled", {{"ring", ring}});
     }
     work.succeeded = true;
     work.told.clear();
     return;
   }
-  if (work.told == run.error->message) {
-    log.debug("cannot reconcile ring, trying again", {{"ring", run.ring}, {"error", run.error->message}});
+  if (work.told == error->message) {
+    log.debug("cannot reconcile ring, trying again", {{"ring", ring}, {"error", error->message}});
     return;
   }
-  work.told = run.error->message;
-  log.warn("cannot reconcile ring, trying again", {{"ring", run.ring}, {"error", run.error->message}});
-  if (!is_unanswered(run.error->code)) {
-    events.record(reference(run.status->spec), kube::EventType::kWarning, kFailed, capitalised(run.error->message));
+  work.told = error->message;
+  log.warn("cannot reconcile ring, trying again", {{"ring", ring}, {"error", error->message}});
+  if (!is_unanswered(error->code)) {
+    tools->events.record(reference(work.run->spec()), kube::EventType::kWarning, kFailed, capitalised(error->message));
   }
 }
 
@@ -508,7 +293,8 @@ void Controller::Impl::configuration_seen(const std::string& ring, const std::st
   Work& work = found->second;
   if (work.run) {
     work.seen_version = deleted ? "deleted" : version;
-  } else if (!work.backoff && (deleted || version != work.applied_version)) {
+  } else if (!work.backoff && (deleted || version != work.applied_version) &&
+             work.due > tools->clock.steady() + kRepairPause) {
     log.debug("webhook configuration changed, applying it again", {{"ring", ring}});
     schedule(ring, kRepairPause);
   }
@@ -553,7 +339,7 @@ void Controller::on_leading(bool leading) {
 }
 
 std::size_t Controller::requests_in_flight() const {
-  return impl_->in_flight + (impl_->leading ? 1 : 0);
+  return impl_->tools->requests_in_flight + (impl_->leading ? 1 : 0);
 }
 
 }  // namespace sharder::controllerring

@@ -9,7 +9,6 @@
 #include <cstdint>
 #include <iterator>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <random>
 #include <utility>
 #include <vector>
@@ -17,6 +16,7 @@
 #include "kube/events.h"
 #include "kube/list_watch.h"
 #include "kube/resource.h"
+#include "membership/lease_requests.h"
 #include "membership/ledger.h"
 #include "ring/names.h"
 
@@ -24,73 +24,7 @@ namespace sharder::membership {
 
 namespace {
 
-constexpr std::string_view kFieldManager = "sharder";  // protocol, 3
 constexpr std::string_view kEventComponent = kTakeOverIdentity;
-constexpr std::chrono::seconds kActionTimeout{5};
-
-kube::Request request_for(const Action& action) {
-  const auto& [lease_namespace, name] = action.lease;
-  kube::Request request;
-  switch (action.kind) {
-    case ActionKind::kSetLabel: {
-      const nlohmann::json patch = {{"metadata",
-                                     {{"uid", action.uid},
-                                      {"resourceVersion", action.resource_version},
-                                      {"labels", {{ring::kStateLabel, to_string(action.state)}}}}}};
-      request =
-          kube::patch_request(kube::kLeases, lease_namespace, name, kube::kMergePatch, patch.dump(), kFieldManager);
-      break;
-    }
-    case ActionKind::kRead:
-      request = kube::get_request(kube::kLeases, lease_namespace, name);
-      break;
-    case ActionKind::kTakeOver:
-      request = kube::update_request(kube::kLeases, lease_namespace, name, "", action.body, kFieldManager);
-      break;
-    case ActionKind::kDelete:
-      request = kube::delete_request(kube::kLeases, lease_namespace, name, action.uid, action.resource_version);
-      break;
-    case ActionKind::kRejectName:
-      std::unreachable();  // an Event, not a request
-  }
-  // The labels of living shards can wait, a take-over and what leads to it cannot.
-  const bool urgent = action.state == LeaseState::kUncertain;
-  request.lane = urgent ? kube::Lane::kUrgent : kube::Lane::kGeneral;
-  request.timeout = kActionTimeout;
-  return request;
-}
-
-std::string_view describe(ActionKind kind) {
-  switch (kind) {
-    case ActionKind::kSetLabel:
-      return "set a shard lease's state label";
-    case ActionKind::kRead:
-      return "read a shard lease";
-    case ActionKind::kTakeOver:
-      return "take over a shard lease";
-    case ActionKind::kDelete:
-      return "delete an orphaned shard lease";
-    case ActionKind::kRejectName:
-      break;
-  }
-  return "";
-}
-
-Result<ActionAnswer> read_answer(const Action& action, Result<kube::Response> response) {
-  if (!response) {
-    return std::unexpected(std::move(response.error()));
-  }
-  ActionAnswer answer;
-  if (action.kind != ActionKind::kDelete) {
-    if (auto lease = decode_shard_lease(response->body)) {
-      answer.lease = std::move(*lease);
-    }
-  }
-  if (action.kind == ActionKind::kRead) {
-    answer.document = std::move(response->body);
-  }
-  return answer;
-}
 
 }  // namespace
 

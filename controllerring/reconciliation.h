@@ -1,0 +1,91 @@
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/executor.h"
+#include "base/log.h"
+#include "controllerring/settings.h"
+#include "controllerring/webhook_configuration.h"
+#include "kube/api.h"
+#include "kube/discovery.h"
+#include "kube/events.h"
+#include "ring/snapshot.h"
+
+namespace sharder::controllerring {
+
+// What reconciliations work with, the same for all. Shared, because the last answer may come when all else is gone;
+// what it refers to outlives every answer.
+struct Tools {
+  Executor& control;
+  kube::Api& api;
+  kube::Discovery& discovery;
+  kube::EventRecorder& events;
+  const Clock& clock;
+  const Settings settings;
+  const Logger log;
+  std::atomic<std::size_t> requests_in_flight = 0;
+};
+
+// One reconciliation of one ring: looks its resources up, applies its webhook configuration, writes its status (see
+// Controller). Lives on the control loop, where each answer is posted to; keeps itself alive until the last one.
+class Reconciliation : public std::enable_shared_from_this<Reconciliation> {
+ public:
+  struct Report {
+    std::optional<Error> error;   // nullopt: the ring is as it should be
+    std::string applied_version;  // resourceVersion of the webhook configuration, "" when it was not applied
+  };
+  using Done = std::move_only_function<void(const Report&)>;
+
+  Reconciliation(std::shared_ptr<Tools> tools, std::shared_ptr<const ring::RingStatus> ring, Done done);
+
+  // `done` runs once, later, unless this is dropped before.
+  void start();
+  // Nothing more is sent: the leadership ended, or the ring went. A write under way is harmless, whoever leads: it is
+  // guarded by a resourceVersion, or applies what the next leader applies too.
+  void drop() { dropped_ = true; }
+
+  const ring::ControllerRing& spec() const { return ring_->spec; }
+
+ private:
+  using Step = void (Reconciliation::*)(Result<kube::Response>);
+
+  void resolve_resources();
+  void resolved(std::size_t place, std::optional<Error> error);
+  void apply();
+  void applied(Result<kube::Response> answer);
+  void apply_failed(Error error);
+  void read_ring();
+  void write_status(Result<kube::Response> ring);
+  void status_written(Result<kube::Response> answer);
+  void finish();
+
+  void send(kube::Request request, Step then);
+  // Runs f(*this) on the control loop unless this was dropped meanwhile. Any thread.
+  template <class F>
+  void post(F f);
+
+  const std::shared_ptr<Tools> tools_;
+  const std::shared_ptr<const ring::RingStatus> ring_;
+  Done done_;
+  bool dropped_ = false;
+
+  std::size_t unresolved_ = 0;
+  std::map<std::size_t, Error> missing_;  // by place in the spec
+  CaBundle ca_bundle_ = CaBundle::kAsConfigured;
+  bool force_ = false;
+  int status_conflicts_ = 0;
+  Report report_;
+};
+
+// Of which ring an Event tells.
+kube::ObjectReference reference(const ring::ControllerRing& ring);
+
+}  // namespace sharder::controllerring
