@@ -311,7 +311,8 @@ void Controller::Impl::configuration_watch_forbidden(const Error& error) {
 }
 
 Controller::Controller(Executor& control, kube::Api& api, kube::Discovery& discovery, kube::EventRecorder& events,
-                       const Clock& clock, const Published<ring::Snapshot>& snapshots, Settings settings, Logger log)
+                       const Clock& clock, const Published<ring::Snapshot>& snapshots, Settings settings,
+                       const Logger& log)
     : impl_(std::make_shared<Impl>(control, api, discovery, events, clock, snapshots, std::move(settings), log)) {}
 
 Controller::~Controller() {

@@ -40,7 +40,7 @@ class Controller final : public ring::Listener {
  public:
   // `snapshots`: what membership/ publishes; `events`: a recorder with the component kFieldManager.
   Controller(Executor& control, kube::Api& api, kube::Discovery& discovery, kube::EventRecorder& events,
-             const Clock& clock, const Published<ring::Snapshot>& snapshots, Settings settings, Logger log);
+             const Clock& clock, const Published<ring::Snapshot>& snapshots, Settings settings, const Logger& log);
   ~Controller() override;
   Controller(const Controller&) = delete;
   Controller& operator=(const Controller&) = delete;
