@@ -73,7 +73,7 @@ void Watch::wait(Direction direction, std::shared_ptr<ReadySink> sink) {
 void Watch::close() {
   impl_->waiting = false;
   boost::system::error_code ignored;
-  static_cast<void>(impl_->descriptor.close(ignored));
+  impl_->descriptor.close(ignored);  // NOLINT(bugprone-unused-return-value): it says the same as `ignored`
 }
 
 struct Timer::Impl {
