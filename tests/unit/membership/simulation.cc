@@ -336,7 +336,7 @@ Result<ActionAnswer> Simulation::carry_out(const Action& action) {
       return fail(*writes_fail_ == "forbidden" ? ErrorCode::kForbidden : ErrorCode::kUnavailable, *writes_fail_);
     }
     if (action.resource_version != std::to_string(found->second.version) ||
-        action.uid != found->second.json["metadata"]["uid"]) {
+        action.uid != found->second.json["metadata"]["uid"].get<std::string>()) {
       return fail(ErrorCode::kConflict, "conflict");
     }
   }
