@@ -2,11 +2,13 @@
 
 import atexit
 import concurrent.futures
+import fcntl
 import glob
 import os
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -148,28 +150,41 @@ atexit.register(kill_all)
 
 
 def free_ports(count):
-    """Loopback ports that nobody listens on now, and that no outgoing connection takes: they lie below the range."""
-    low = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split()[0])
-    ports, candidate = [], 10_000 + (os.getpid() * 37 + _offset()) % max(1, low - 12_000)
+    """Loopback ports that nobody listens on now, that no outgoing connection takes (they lie below the range), and that
+    no other test process is given: each process has blocks of ports of its own, as long as it lives."""
+    ports = []
     while len(ports) < count:
-        candidate = candidate + 1 if candidate < low - 1 else 10_000
+        if not _own:
+            _own.extend(_take_block())
+        candidate = _own.pop()
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", candidate))
             except OSError:
                 continue
-        if candidate not in _given:
-            _given.add(candidate)
-            ports.append(candidate)
+        ports.append(candidate)
     return ports
 
 
-_given = set()
+def _take_block(size=50):
+    """The ports of a block that no living process has locked."""
+    low = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split()[0])
+    folder = Path(tempfile.gettempdir()) / f"sharder-e2e-ports-{os.getuid()}"
+    folder.mkdir(exist_ok=True)
+    for first in range(10_000, low - size, size):
+        lock = open(folder / str(first), "w", encoding="ascii")  # pylint: disable=consider-using-with
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            continue
+        _locks.append(lock)
+        return list(range(first + size - 1, first - 1, -1))
+    raise Failed("no block of loopback ports is free")
 
 
-def _offset():
-    return time.monotonic_ns() // 1_000_000 % 5_000
+_own, _locks = [], []
 
 
 def wait_until(condition, timeout, what, interval=0.02, alive=None):
