@@ -1,5 +1,11 @@
 #!/usr/bin/python3
-"""The manifests on a real API server (docs/protocol.md, sections 1, 2, 7 and 8), without a sharder."""
+"""The manifests on a real API server (docs/protocol.md, sections 1, 2, 7 and 8), without a sharder.
+
+cert-manager is not installed there. Stand-ins for two of its CRDs, with only the fields that manifests/ uses, let the
+API server check those objects: kubectl refuses fields that a schema does not have.
+"""
+
+import subprocess
 
 import yaml
 
@@ -7,9 +13,55 @@ import oracle
 from control_plane import ROOT, SYSTEM_NAMESPACE
 from environment import Environment
 from kubeclient import ApiError
+from sharder import binary
 from suite import Suite
 
-suite = Suite("manifests", lambda short: Environment(replicas=0, short=short))
+MANIFESTS = ROOT / "manifests"
+FOLDERS = ("crd", "rbac", "sharder", "certmanager")
+TEXT, FLAG = {"type": "string"}, {"type": "boolean"}
+
+
+def record(required=(), **properties):
+    """The schema of an object."""
+    return {"type": "object", "properties": properties, "required": list(required)}
+
+
+CERT_MANAGER = {
+    ("issuers", "Issuer"): record(selfSigned=record(), ca=record(["secretName"], secretName=TEXT)),
+    ("certificates", "Certificate"): record(
+        ["issuerRef", "secretName"], secretName=TEXT, commonName=TEXT, isCA=FLAG, duration=TEXT,
+        dnsNames={"type": "array", "items": TEXT},
+        usages={"type": "array", "items": {"type": "string", "enum": ["digital signature", "server auth"]}},
+        privateKey=record(algorithm={"type": "string", "enum": ["RSA", "ECDSA", "Ed25519"]}, size={"type": "integer"},
+                          rotationPolicy={"type": "string", "enum": ["Never", "Always"]}),
+        issuerRef=record(["name"], name=TEXT, kind=TEXT, group=TEXT)),
+}
+
+
+class ManifestsEnvironment(Environment):
+    """With the stand-ins for cert-manager's CRDs."""
+
+    def __enter__(self):
+        super().__enter__()
+        try:
+            for (plural, kind), spec in CERT_MANAGER.items():
+                self.admin.create("customresourcedefinitions", None, {
+                    "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+                    "metadata": {"name": f"{plural}.cert-manager.io"},
+                    "spec": {"group": "cert-manager.io", "scope": "Namespaced",
+                             "names": {"kind": kind, "plural": plural, "singular": kind.lower()},
+                             "versions": [{"name": "v1", "served": True, "storage": True, "schema": {
+                                 "openAPIV3Schema": record(spec=spec)}}]}})
+            for plural, _ in CERT_MANAGER:
+                self.plane.kubectl("wait", "--for=condition=Established", "--timeout=30s",
+                                   f"crd/{plural}.cert-manager.io")
+        except BaseException:
+            self.plane.stop()
+            raise
+        return self
+
+
+suite = Suite("manifests", lambda short: ManifestsEnvironment(replicas=0, short=short))
 
 # What the sharder's ServiceAccount may do cluster-wide; everything else is refused.
 ALLOWED = {
@@ -40,12 +92,164 @@ def refused(env, body):
     raise AssertionError(f"taken: {body}")
 
 
+def rendered(env, folder="."):
+    """{(kind, namespace, name): object} as kubectl renders a kustomization of manifests/."""
+    items = list(yaml.safe_load_all(env.plane.kubectl("kustomize", MANIFESTS / folder).stdout))
+    found = {(item["kind"], item["metadata"].get("namespace"), item["metadata"]["name"]): item for item in items}
+    assert len(found) == len(items), "an object twice"
+    return found
+
+
+def ours(env, kind, name="sharder"):
+    return rendered(env)[(kind, SYSTEM_NAMESPACE, name)]
+
+
+def pod_spec(env):
+    return ours(env, "Deployment")["spec"]["template"]["spec"]
+
+
 @suite.case("kustomize builds all of manifests/, and applying it again changes nothing")
 def apply_all(env):
     before = env.admin.get("customresourcedefinitions", None, "controllerrings.sharding.timebertt.dev")
-    env.plane.kubectl("apply", "--server-side", "-k", ROOT / "manifests")
+    env.plane.kubectl("apply", "--server-side", "-k", MANIFESTS)
+    once = versions(env)
+    env.plane.kubectl("apply", "--server-side", "-k", MANIFESTS)
+    assert versions(env) == once
     after = env.admin.get("customresourcedefinitions", None, "controllerrings.sharding.timebertt.dev")
     assert before["metadata"]["generation"] == after["metadata"]["generation"]
+
+
+def versions(env):
+    """{object: its generation, or its resourceVersion where it has none} of what apply_all() has applied."""
+    items = yaml.safe_load(env.plane.kubectl("get", "--filename", "-", "--output", "yaml", stdin=yaml.safe_dump_all(
+        rendered(env).values())).stdout)["items"]
+    return {(item["kind"], item["metadata"]["name"]):
+            item["metadata"].get("generation") or item["metadata"]["resourceVersion"] for item in items}
+
+
+@suite.case("the API server takes all of manifests/ and each folder, in a server-side dry run, without a warning")
+def dry_run(env):
+    for folder in (".", *FOLDERS):
+        done = env.plane.kubectl("apply", "--server-side", "--dry-run=server", "-k", MANIFESTS / folder)
+        lines = done.stdout.splitlines()
+        assert len(lines) == len(rendered(env, folder)) and all("dry run" in line for line in lines), done.stdout
+        assert "Warning" not in done.stderr, done.stderr
+
+
+@suite.case("a field that cert-manager's stand-ins do not have is refused, so the dry run means something")
+def stand_ins(env):
+    wrong = {**ours(env, "Certificate", "webhook-server")}
+    wrong["spec"] = {**wrong["spec"], "secretname": "x"}
+    done = env.plane.kubectl("apply", "--server-side", "--dry-run=server", "-f", "-", stdin=yaml.safe_dump(wrong),
+                             check=False)
+    assert done.returncode and "secretname" in done.stderr, done.stderr
+
+
+@suite.case("the folders together are the whole, and every name that users rely on is there (protocol, 7)")
+def names(env):
+    whole = rendered(env)
+    parts = {}
+    for folder in FOLDERS:
+        parts.update(rendered(env, folder))
+    assert parts == whole
+    wanted = {("CustomResourceDefinition", None, "controllerrings.sharding.timebertt.dev"),
+              ("Namespace", None, SYSTEM_NAMESPACE), ("ClusterRole", None, "sharding:sharder"),
+              ("ClusterRole", None, "sharding:metrics-auth"), ("ClusterRole", None, "sharding:sharder:pprof-reader"),
+              *((kind, SYSTEM_NAMESPACE, name) for kind, name in (
+                  ("ServiceAccount", "sharder"), ("Deployment", "sharder"), ("Service", "sharder"),
+                  ("PodDisruptionBudget", "sharder"), ("ConfigMap", "sharder-config"), ("Issuer", "selfsigned"),
+                  ("Certificate", "webhook-server")))}
+    assert wanted <= set(whole), wanted - set(whole)
+    for (kind, namespace, name), item in whole.items():
+        labels = item["metadata"].get("labels", {})
+        assert kind == "Namespace" or labels["app.kubernetes.io/name"] == "controller-sharding", (kind, name)
+        if namespace or kind.startswith("ClusterRole"):
+            assert labels["app.kubernetes.io/component"] == "sharder", (kind, name)
+    assert set(ours(env, "ConfigMap", "sharder-config")["data"]) == {"config"}
+    assert ours(env, "Certificate", "webhook-server")["spec"]["secretName"] == "webhook-server"
+
+
+@suite.case("Service, budget and Deployment fit together, and the pod mounts what the sharder reads (protocol, 7)")
+def wiring(env):
+    deployment, pod = ours(env, "Deployment"), pod_spec(env)
+    container = pod["containers"][0]
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    selectors = [deployment["spec"]["selector"]["matchLabels"], ours(env, "Service")["spec"]["selector"],
+                 ours(env, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"],
+                 *(one["labelSelector"]["matchLabels"] for one in pod["topologySpreadConstraints"])]
+    # The Go project's selector, too: it cannot be changed in place.
+    assert all(one == {"app.kubernetes.io/name": "controller-sharding", "app.kubernetes.io/component": "sharder"}
+               and one.items() <= labels.items() for one in selectors), selectors
+    numbers = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert numbers == {"webhook": 9443, "metrics": 8080, "health": 8081}
+    assert {port["port"]: numbers[port["targetPort"]] for port in ours(env, "Service")["spec"]["ports"]} == {
+        443: 9443, 8080: 8080}
+    assert [(container[probe]["httpGet"]["path"], container[probe]["httpGet"]["port"])
+            for probe in ("livenessProbe", "readinessProbe")] == [("/healthz", "health"), ("/readyz", "health")]
+    sources = {volume["name"]: volume for volume in pod["volumes"]}
+    mounts = {mount["mountPath"]: sources[mount["name"]] for mount in container["volumeMounts"]}
+    assert mounts["/tmp/k8s-webhook-server/serving-certs"]["secret"]["secretName"] == "webhook-server"
+    assert mounts["/config.yaml"]["configMap"]["name"] == "sharder-config"
+    assert container["args"] == ["--config=/config.yaml"]
+    assert deployment["spec"]["replicas"] == 2 and pod["serviceAccountName"] == "sharder"
+    # shutdownDelay 5 s and gracefulShutDown 15 s are the defaults, and the shipped file has no others.
+    assert not {"shutdownDelay", "gracefulShutDown"} & set(shipped_config(env))
+    assert pod["terminationGracePeriodSeconds"] > 5 + 15
+
+
+def shipped_config(env):
+    return yaml.safe_load(ours(env, "ConfigMap", "sharder-config")["data"]["config"])
+
+
+@suite.case("the sharder takes the shipped configuration, which asks cert-manager for the CA of webhook-server")
+def configuration(env):
+    annotations = shipped_config(env)["webhook"]["config"]["annotations"]
+    assert annotations == {"cert-manager.io/inject-ca-from": f"{SYSTEM_NAMESPACE}/webhook-server"}
+    path = env.plane.folder / "shipped.yaml"
+    path.write_text(ours(env, "ConfigMap", "sharder-config")["data"]["config"], encoding="utf-8")
+    # Without a kubeconfig the start ends after the configuration was read; a mistake there would be the reason instead.
+    done = subprocess.run([binary(), f"--config={path}", "--kubeconfig", env.plane.folder / "none"], check=False,
+                          capture_output=True, text=True, timeout=30)
+    output = done.stdout + done.stderr
+    assert done.returncode == 2 and str(env.plane.folder / "none") in output and "shipped.yaml" not in output, output
+
+
+@suite.case("pods of the Deployment pass the restricted pod security standard, with a priority that exists")
+def restricted(env):
+    namespace = env.namespace("restricted", {"pod-security.kubernetes.io/enforce": "restricted"})
+    env.admin.create("serviceaccounts", namespace, {"metadata": {"name": "sharder"}})
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "sharder", "namespace": namespace},
+           "spec": pod_spec(env)}
+    made = env.admin.request("POST", f"/api/v1/namespaces/{namespace}/pods?dryRun=All", pod)
+    assert made["spec"]["priority"] == 2000000000, made["spec"]
+    pod["spec"] = {**pod["spec"], "securityContext": {}}
+    try:
+        env.admin.request("POST", f"/api/v1/namespaces/{namespace}/pods?dryRun=All", pod)
+        raise AssertionError("the namespace enforces nothing")
+    except ApiError as error:
+        assert error.status == 403, error
+
+
+@suite.case("an installation of the Go project is replaced in place, also back")
+def replaced(env):
+    names_ = {"app.kubernetes.io/name": "controller-sharding", "app.kubernetes.io/component": "sharder"}
+    theirs = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {
+        "name": "sharder", "namespace": env.namespace("replaced"), "labels": names_}, "spec": {
+            "replicas": 2, "selector": {"matchLabels": names_}, "template": {
+                "metadata": {"labels": names_}, "spec": {"serviceAccountName": "sharder", "containers": [{
+                    "name": "sharder", "image": "sharder:latest", "args": ["--config=/config.yaml"],
+                    "env": [{"name": "DISABLE_HTTP2", "value": "true"}],
+                    "ports": [{"name": "webhook", "containerPort": 9443}, {"name": "metrics", "containerPort": 8080}],
+                    "volumeMounts": [{"name": "config", "mountPath": "/config.yaml", "subPath": "config"}]}],
+                    "volumes": [{"name": "config", "configMap": {"name": "sharder-config"}}]}}}}
+    mine = ours(env, "Deployment")
+    mine["metadata"]["namespace"] = "replaced"
+    mine["spec"]["template"]["spec"]["containers"][0]["image"] = "registry.example/sharder:1"
+    for wanted, image in ((theirs, "sharder:latest"), (mine, "registry.example/sharder:1"), (theirs, "sharder:latest")):
+        env.plane.kubectl("apply", "--server-side", "-f", "-", stdin=yaml.safe_dump(wanted))
+        stored = env.admin.get("deployments", "replaced", "sharder")["spec"]["template"]["spec"]
+        assert [one["image"] for one in stored["containers"]] == [image], stored
+        assert len(stored["volumes"]) == len(wanted["spec"]["template"]["spec"]["volumes"]), stored["volumes"]
 
 
 @suite.case("a ring's name may have 63 characters, not 64")
