@@ -6,8 +6,9 @@ import threading
 
 import admission
 import oracle
+from agent import Agent
 from control_plane import ControlPlane
-from kubeclient import ApiError
+from kubeclient import RESOURCES, ApiError, path_of
 from processes import wait_until
 from sharder import Sharders
 from shards import Shards
@@ -126,9 +127,20 @@ class Ring:
                                   for main, controlled in self.resources],
                     "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": self.namespace}}}}
 
-    def shards(self, *names, duration=15, renew_every=None):
-        """Simulated shards; they come as soon as the context is entered."""
-        return _Started(Shards(self.env.admin, self.name, self.namespace, duration, renew_every), names)
+    def shards(self, *names, duration=15, renew_every=None, working=False):
+        """Simulated shards; they come as soon as the context is entered. `working`: they acknowledge drains too."""
+        agent = self.agent() if working else None
+        return _Started(Shards(self.env.admin, self.name, self.namespace, duration, renew_every, agent), names)
+
+    def agent(self):
+        """What watches this ring's objects: those in its namespace, and cluster-scoped ones."""
+        def paths(resources):
+            return [path_of(resource, self.namespace if RESOURCES[resource][1] else None)
+                    for _, resource, _, _ in resources]
+
+        mains = [main for main, _ in self.resources]
+        controlled = [one for _, several in self.resources for one in several if one not in mains]
+        return Agent(self.env.admin, self.name, paths(mains), paths(dict.fromkeys(controlled)))
 
     def status(self):
         return self.env.admin.get("controllerrings", None, self.name).get("status", {})

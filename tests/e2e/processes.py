@@ -23,6 +23,13 @@ class Failed(Exception):
     """A process ended or did not become ready; the message has the end of its log."""
 
 
+def spawn(command, **popen):
+    """subprocess.Popen of a child that the kernel kills with us. For those that are talked to over pipes."""
+    # setpriv (util-linux) sets PR_SET_PDEATHSIG and becomes the program, with the same process id.
+    return _spawner.submit(subprocess.Popen, ["setpriv", "--pdeathsig", "KILL", "--", *command], start_new_session=True,
+                           **popen).result()
+
+
 class Process:
     """One child with a log file, in a process group of its own. start() may be called again after it has ended."""
 
@@ -42,10 +49,8 @@ class Process:
         assert not self.alive(), f"{self.name} runs already"
         self._asked = False
         with open(self.log, "ab") as output:
-            # setpriv (util-linux) sets PR_SET_PDEATHSIG and becomes the program, with the same process id.
-            self._child = _spawner.submit(
-                subprocess.Popen, ["setpriv", "--pdeathsig", "KILL", "--", *self.command], stdin=subprocess.DEVNULL,
-                stdout=output, stderr=output, env=self.environment, start_new_session=True).result()
+            self._child = spawn(self.command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                                env=self.environment)
         with _lock:
             _running[self._child.pid] = self
         return self

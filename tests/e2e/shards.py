@@ -1,4 +1,5 @@
-"""Simulated shards: they hold Leases as a sharded controller does (docs/protocol.md, section 3), and nothing more.
+"""Simulated shards: they hold Leases as a sharded controller does (docs/protocol.md, section 3) and, if asked, watch
+their objects and acknowledge drains (agent.py).
 
 One thread renews the Leases of many shards, as client-go's leader election would: PUT with the resourceVersion, a new
 holder only where the old one has released or lost the Lease.
@@ -40,9 +41,10 @@ class Shards:
     """The shards of one ring. Use as a context manager; all methods from any thread.
 
     `lost` names the shards that found another holder in a Lease that they held: nobody may take it from a living one.
+    With an Agent, a shard works on its objects as long as it holds its Lease; entering the context starts it.
     """
 
-    def __init__(self, client, ring, namespace, duration=15, renew_every=None):
+    def __init__(self, client, ring, namespace, duration=15, renew_every=None, agent=None):
         self.ring, self.namespace, self.duration = ring, namespace, duration
         self.renew_every = renew_every if renew_every is not None else duration / 3
         # Of its own, and patient: what a paused API server has received it answers when it goes on.
@@ -52,16 +54,21 @@ class Shards:
         self._lock = threading.RLock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"shards-{ring}", daemon=True)
+        self.agent = agent
         self.lost = []
         self.acquired = {}  # name -> when it last became the holder, seconds since the epoch
 
     def __enter__(self):
+        if self.agent is not None:
+            self.agent.start()
         self._thread.start()
         return self
 
     def __exit__(self, *_):
         self._stop.set()
         self._thread.join(10)
+        if self.agent is not None:
+            self.agent.stop()
 
     def start(self, *names):
         """These shards come (back): each acquires its Lease as soon as it may."""
@@ -73,9 +80,10 @@ class Shards:
             self._act(name)
 
     def release(self, *names):
-        """Graceful exit, as client-go does it."""
+        """Graceful exit, as client-go does it: the controllers stop, then the Lease is released."""
         for name in names:
             with self._lock:
+                self._works(name, False)
                 held = self._leases.pop(name)
                 del self._due[name]
                 try:
@@ -89,6 +97,7 @@ class Shards:
         """They stop without a word."""
         with self._lock:
             for name in names:
+                self._works(name, False)
                 del self._leases[name], self._due[name]
 
     def names(self):
@@ -132,9 +141,11 @@ class Shards:
                 raise
             current = self._client.find("leases", self.namespace, name)
             if current is None:
+                self._works(name, False)
                 self._leases[name] = None  # deleted: acquired anew
             elif current["spec"].get("holderIdentity") != name:
                 self.lost.append(name)
+                self._works(name, False)
                 self._leases[name] = None
             else:
                 self._leases[name] = current  # only its labels changed; the renewal comes at once
@@ -157,7 +168,12 @@ class Shards:
                         leaseTransitions=spec.get("leaseTransitions", 0) + 1)
             self._leases[name] = self._put(current)
         self.acquired[name] = time.time()
+        self._works(name, True)
         self._due[name] = time.monotonic() + self.renew_every
+
+    def _works(self, name, does):
+        if self.agent is not None:
+            (self.agent.run if does else self.agent.quit)(name)
 
     def _put_released(self, held):
         now = micro_time()

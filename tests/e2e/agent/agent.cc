@@ -1,0 +1,268 @@
+// The part of simulated shards that has to be fast: watches the objects of a ring for all its shards and acknowledges
+// drains as protocol.md section 5 and 6 say. shards.py drives it: a command a line on standard input, an answer in JSON
+// a line on standard output. It ends when standard input does. It shares no code with the sharder.
+//
+//   agent --server URL [--ca FILE] [--certificate FILE --key FILE] --ring NAME [--workers N]
+//         [--main PATH]... [--controlled PATH]...      list paths, like /api/v1/namespaces/default/secrets
+//   $AGENT_TOKEN: a bearer token instead of the certificate
+//
+//   run SHARD...          these shards work from now on
+//   stop SHARD...         these do not any more
+//   acknowledge on|off SHARD...
+//   mark                  counts and times begin anew
+//   report                counts, see objects.cc
+//   history FILE          writes who worked on which object, when
+
+#include <chrono>
+#include <cstdlib>
+#include <fstream>
+#include <iostream>
+#include <sstream>
+#include <thread>
+
+#include "objects.h"
+#include "server.h"
+
+namespace agent {
+namespace {
+
+using nlohmann::json;
+
+// Keeps `objects` up to date with one resource, for ever. Lists, then follows; a stream that broke goes on where it
+// was, and after an ERROR everything is listed anew.
+class Follower {
+ public:
+  Follower(const Server& server, Objects& objects, std::string path, std::size_t resource)
+      : connection_(server), objects_(objects), path_(std::move(path)), resource_(resource) {}
+
+  // One whole list; false when the server did not answer.
+  bool list() {
+    std::set<std::string> keys;
+    std::string token;
+    do {
+      const auto answer = connection_.get(path_ + "?limit=500" + (token.empty() ? "" : "&continue=" + encoded(token)));
+      if (answer.status != 200) {
+        return false;
+      }
+      const auto page = json::parse(answer.body);
+      for (const auto& item : page.at("items")) {
+        const auto seen = objects_.parse(item.at("metadata"));
+        keys.insert(objects_.key(resource_, seen));
+        objects_.saw(resource_, seen);
+      }
+      token = page.at("metadata").value("continue", "");
+      version_ = page.at("metadata").value("resourceVersion", "");
+    } while (!token.empty());
+    objects_.listed(resource_, keys);
+    return true;
+  }
+
+  void follow() {
+    while (true) {
+      const auto began = now();
+      const auto status =
+          connection_.stream(path_ + "?watch=1&allowWatchBookmarks=true&timeoutSeconds=60&resourceVersion=" + version_,
+                             [this](std::string_view line) { return event(line); });
+      if (status == 410 || expired_) {
+        expired_ = false;
+        while (!list()) {
+          pause();
+        }
+      } else if (now() - began < 1) {
+        pause();
+      }
+    }
+  }
+
+ private:
+  bool event(std::string_view line) {
+    const auto parsed = json::parse(line, nullptr, false);
+    if (parsed.is_discarded()) {
+      return false;
+    }
+    const auto& type = parsed.at("type").get_ref<const std::string&>();
+    if (type == "ERROR") {
+      expired_ = true;
+      return false;
+    }
+    const auto& metadata = parsed.at("object").at("metadata");
+    version_ = metadata.at("resourceVersion");
+    if (type != "BOOKMARK") {
+      const auto seen = objects_.parse(metadata);
+      type == "DELETED" ? objects_.gone(resource_, seen) : objects_.saw(resource_, seen);
+    }
+    return true;
+  }
+
+  static void pause() { std::this_thread::sleep_for(std::chrono::milliseconds(100)); }
+
+  // Continue tokens are base64, which has three characters that a query must not have.
+  static std::string encoded(const std::string& token) {
+    std::string text;
+    for (const char letter : token) {
+      text += letter == '+' ? "%2B" : letter == '/' ? "%2F" : letter == '=' ? "%3D" : std::string(1, letter);
+    }
+    return text;
+  }
+
+  Connection connection_;
+  Objects& objects_;
+  const std::string path_;
+  const std::size_t resource_;
+  std::string version_;
+  bool expired_ = false;
+};
+
+// Acknowledges one drain after the other, for ever.
+class Worker {
+ public:
+  Worker(const Server& server, Objects& objects, const std::string& ring)
+      : connection_(server),
+        objects_(objects),
+        shard_label_("shard.alpha.sharding.timebertt.dev/" + ring),
+        drain_label_("drain.alpha.sharding.timebertt.dev/" + ring) {}
+
+  void run() {
+    while (true) {
+      const auto drain = objects_.next_drain();
+      objects_.finished(drain, acknowledge(drain));
+    }
+  }
+
+ private:
+  Objects::Outcome acknowledge(Drain drain) {
+    while (objects_.wanted(drain)) {
+      const json patch = {
+          {"metadata",
+           {{"resourceVersion", drain.version}, {"labels", {{shard_label_, nullptr}, {drain_label_, nullptr}}}}}};
+      const auto status = connection_.merge_patch(drain.path + "?fieldManager=sim", patch.dump()).status;
+      if (status == 200) {
+        return Objects::Outcome::kAcknowledged;
+      }
+      if (status == 404) {
+        return Objects::Outcome::kDropped;
+      }
+      if (status != 409) {
+        objects_.count_error();
+        std::this_thread::sleep_for(std::chrono::milliseconds(100));
+      } else {
+        objects_.count_conflict();
+      }
+      // Whatever went wrong: what is the object now?
+      const auto current = connection_.get(drain.path);
+      if (current.status == 404) {
+        return Objects::Outcome::kDropped;
+      }
+      if (current.status == 200) {
+        auto next = objects_.again(drain, objects_.parse(json::parse(current.body).at("metadata")));
+        if (!next) {
+          return Objects::Outcome::kDropped;
+        }
+        drain = *std::move(next);
+      }
+    }
+    return Objects::Outcome::kDropped;
+  }
+
+  Connection connection_;
+  Objects& objects_;
+  const std::string shard_label_, drain_label_;
+};
+
+json obey(Objects& objects, const std::string& line) {
+  std::istringstream words(line);
+  std::string command, word;
+  words >> command;
+  if (command == "run" || command == "stop") {
+    while (words >> word) {
+      command == "run" ? objects.run(word) : objects.stop(word);
+    }
+    return json::object();
+  }
+  if (command == "acknowledge") {
+    std::string does;
+    words >> does;
+    while (words >> word) {
+      objects.set_acknowledging(word, does == "on");
+    }
+    return json::object();
+  }
+  if (command == "mark") {
+    objects.mark();
+    return json::object();
+  }
+  if (command == "report") {
+    return objects.report();
+  }
+  if (command == "history") {
+    words >> word;
+    std::ofstream(word) << objects.history();
+    return json::object();
+  }
+  return {{"error", "no such command: " + command}};
+}
+
+int main(const std::vector<std::string>& arguments) {
+  Server server;
+  std::string ring;
+  std::size_t workers = 32;
+  std::vector<std::pair<std::string, bool>> paths;
+  for (std::size_t index = 0; index + 1 < arguments.size(); index += 2) {
+    const auto& flag = arguments[index];
+    const auto& value = arguments[index + 1];
+    if (flag == "--server") {
+      server.url = value;
+    } else if (flag == "--ca") {
+      server.ca_file = value;
+    } else if (flag == "--certificate") {
+      server.certificate_file = value;
+    } else if (flag == "--key") {
+      server.key_file = value;
+    } else if (flag == "--ring") {
+      ring = value;
+    } else if (flag == "--workers") {
+      workers = std::stoul(value);
+    } else if (flag == "--main" || flag == "--controlled") {
+      paths.emplace_back(value, flag == "--controlled");
+    } else {
+      std::cerr << "agent: unknown flag " << flag << '\n';
+      return 2;
+    }
+  }
+  if (const char* token = std::getenv("AGENT_TOKEN")) {
+    server.token = token;
+  }
+  // Never destroyed: the threads use it until the process ends.
+  auto& objects = *new Objects(ring);
+  std::vector<Follower*> followers;
+  for (const auto& [path, controlled] : paths) {
+    auto* follower = new Follower(server, objects, path, objects.add_resource(path, controlled));
+    const auto deadline = now() + 20;
+    while (!follower->list()) {
+      if (now() > deadline) {
+        std::cerr << "agent: cannot list " << path << '\n';
+        return 1;
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    }
+    followers.push_back(follower);
+  }
+  for (auto* follower : followers) {
+    std::thread([follower] { follower->follow(); }).detach();
+  }
+  for (std::size_t index = 0; index < workers; ++index) {
+    std::thread([worker = new Worker(server, objects, ring)] { worker->run(); }).detach();
+  }
+  std::cout << json{{"ready", true}} << std::endl;
+  for (std::string line; std::getline(std::cin, line);) {
+    std::cout << obey(objects, line) << std::endl;
+  }
+  std::_Exit(0);
+}
+
+}  // namespace
+}  // namespace agent
+
+int main(int argc, char** argv) {
+  return agent::main(std::vector<std::string>(argv + 1, argv + argc));
+}

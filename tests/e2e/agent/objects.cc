@@ -1,0 +1,321 @@
+#include "objects.h"
+
+#include <chrono>
+#include <utility>
+
+namespace agent {
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+Objects::Objects(std::string ring)
+    : shard_label_("shard.alpha.sharding.timebertt.dev/" + ring),
+      drain_label_("drain.alpha.sharding.timebertt.dev/" + std::move(ring)),
+      marked_(now()) {}
+
+std::size_t Objects::add_resource(const std::string& path, bool controlled) {
+  const std::lock_guard lock(mutex_);
+  resources_.push_back({path, controlled});
+  return resources_.size() - 1;
+}
+
+Seen Objects::parse(const nlohmann::json& metadata) const {
+  Seen seen;
+  seen.namespace_ = metadata.value("namespace", "");
+  seen.name = metadata.value("name", "");
+  seen.version = metadata.value("resourceVersion", "");
+  if (const auto labels = metadata.find("labels"); labels != metadata.end() && labels->is_object()) {
+    seen.shard = labels->value(shard_label_, "");
+    seen.draining = labels->contains(drain_label_);
+  }
+  return seen;
+}
+
+std::string Objects::key(std::size_t resource, const Seen& seen) const {
+  const auto& path = resources_[resource].path;
+  return path.substr(path.rfind('/') + 1) + "/" + seen.namespace_ + "/" + seen.name;
+}
+
+std::string Objects::path_of(std::size_t resource, const Seen& seen) const {
+  const auto& path = resources_[resource].path;
+  if (!seen.namespace_.empty() && path.find("/namespaces/") == std::string::npos) {
+    const auto slash = path.rfind('/');
+    return path.substr(0, slash) + "/namespaces/" + seen.namespace_ + path.substr(slash) + "/" + seen.name;
+  }
+  return path + "/" + seen.name;
+}
+
+void Objects::count(const Object& object, int by) {
+  auto& with_label = by_shard_[object.shard];
+  with_label += by;
+  if (with_label == 0) {
+    by_shard_.erase(object.shard);
+  }
+  draining_ += object.draining ? by : 0;
+}
+
+void Objects::saw(std::size_t resource, const Seen& seen) {
+  const std::lock_guard lock(mutex_);
+  const auto when = now();
+  const auto name = key(resource, seen);
+  ++events_;
+  const auto [found, is_new] = objects_.try_emplace(name);
+  auto& object = found->second;
+  if (is_new) {
+    object.resource = resource;
+    object.path = path_of(resource, seen);
+    object.without_since = when;
+    ++without_;
+  } else {
+    if (object.version == seen.version) {
+      return;  // a list shows again what the stream has shown
+    }
+    count(object, -1);
+  }
+  object.version = seen.version;
+  object.shard = seen.shard;
+  object.draining = seen.draining;
+  count(object, 1);
+  if (!seen.shard.empty() && seen.shard != object.last_owner) {
+    if (!object.last_owner.empty()) {
+      ++moved_;
+      last_move_ = when;
+      first_move_ = first_move_.value_or(when);
+    } else if (!is_new) {
+      last_move_ = when;
+      first_move_ = first_move_.value_or(when);
+    }
+    object.last_owner = seen.shard;
+  }
+  consider(name, object, when);
+}
+
+// Begins and ends work, and queues the acknowledgement, by what the object looks like now.
+void Objects::consider(const std::string& name, Object& object, double when) {
+  const bool controlled = resources_[object.resource].controlled;
+  if (object.worked_on && object.intervals.back().shard != object.shard) {
+    if (!controlled) {
+      violations_.push_back(name + ": taken from " + object.intervals.back().shard + " for " +
+                            (object.shard.empty() ? "nobody" : object.shard) + " without its acknowledgement");
+    }
+    end_work(object, when, "taken");
+  }
+  if (running(object.shard)) {
+    if (object.without_since) {
+      if (when - *object.without_since > longest_without_) {
+        longest_without_ = when - *object.without_since;
+        longest_name_ = name;
+      }
+      object.without_since.reset();
+      --without_;
+    }
+    if (object.draining && !controlled && !stubborn_.contains(object.shard)) {
+      end_work(object, when, "acknowledged");
+      if (!object.acknowledging) {
+        object.acknowledging = true;
+        drains_.push_back({name, object.shard, object.path, object.version});
+        work_.notify_one();
+      }
+    } else if (!object.worked_on && (!object.draining || controlled)) {
+      object.intervals.push_back({object.shard, when, std::nullopt, ""});
+      object.worked_on = true;
+    }
+  } else {
+    end_work(object, when, "stopped");
+    if (!object.without_since) {
+      object.without_since = when;
+      ++without_;
+    }
+  }
+}
+
+void Objects::end_work(Object& object, double when, const char* why) {
+  if (object.worked_on) {
+    object.intervals.back().end = when;
+    object.intervals.back().why = why;
+    object.worked_on = false;
+  }
+}
+
+void Objects::gone(std::size_t resource, const Seen& seen) {
+  const std::lock_guard lock(mutex_);
+  ++events_;
+  if (const auto found = objects_.find(key(resource, seen)); found != objects_.end()) {
+    erase(found, now());
+  }
+}
+
+void Objects::erase(std::unordered_map<std::string, Object>::iterator found, double when) {
+  auto& object = found->second;
+  count(object, -1);
+  without_ -= object.without_since ? 1 : 0;
+  end_work(object, when, "deleted");
+  auto& kept = deleted_[found->first];
+  kept.insert(kept.end(), object.intervals.begin(), object.intervals.end());
+  objects_.erase(found);
+}
+
+void Objects::listed(std::size_t resource, const std::set<std::string>& keys) {
+  const std::lock_guard lock(mutex_);
+  const auto when = now();
+  for (auto next = objects_.begin(); next != objects_.end();) {
+    const auto current = next++;
+    if (current->second.resource == resource && !keys.contains(current->first)) {
+      erase(current, when);
+    }
+  }
+}
+
+void Objects::run(const std::string& shard) {
+  const std::lock_guard lock(mutex_);
+  running_.insert(shard);
+  const auto when = now();
+  for (auto& [name, object] : objects_) {
+    if (object.shard == shard) {
+      consider(name, object, when);
+    }
+  }
+}
+
+void Objects::stop(const std::string& shard) {
+  const std::lock_guard lock(mutex_);
+  running_.erase(shard);
+  const auto when = now();
+  for (auto& [name, object] : objects_) {
+    if (object.shard == shard) {
+      consider(name, object, when);
+    }
+  }
+}
+
+void Objects::set_acknowledging(const std::string& shard, bool does) {
+  const std::lock_guard lock(mutex_);
+  if (does) {
+    stubborn_.erase(shard);
+  } else {
+    stubborn_.insert(shard);
+  }
+  const auto when = now();
+  for (auto& [name, object] : objects_) {
+    if (object.shard == shard) {
+      consider(name, object, when);
+    }
+  }
+}
+
+Drain Objects::next_drain() {
+  std::unique_lock lock(mutex_);
+  work_.wait(lock, [this] { return !drains_.empty(); });
+  auto drain = std::move(drains_.front());
+  drains_.pop_front();
+  return drain;
+}
+
+bool Objects::wanted(const Drain& drain) {
+  const std::lock_guard lock(mutex_);
+  return running(drain.shard) && !stubborn_.contains(drain.shard);
+}
+
+std::optional<Drain> Objects::again(Drain drain, const Seen& seen) {
+  if (seen.shard != drain.shard || !seen.draining || !wanted(drain)) {
+    return std::nullopt;
+  }
+  drain.version = seen.version;
+  return drain;
+}
+
+void Objects::finished(const Drain& drain, Outcome outcome) {
+  const std::lock_guard lock(mutex_);
+  acknowledged_ += outcome == Outcome::kAcknowledged ? 1 : 0;
+  const auto found = objects_.find(drain.key);
+  if (found == objects_.end()) {
+    return;
+  }
+  auto& object = found->second;
+  object.acknowledging = false;
+  // It changed while we were at it: perhaps it is draining once more, from another shard.
+  if (object.version != drain.version) {
+    consider(drain.key, object, now());
+  }
+}
+
+void Objects::count_conflict() {
+  const std::lock_guard lock(mutex_);
+  ++conflicts_;
+}
+
+void Objects::count_error() {
+  const std::lock_guard lock(mutex_);
+  ++errors_;
+}
+
+void Objects::mark() {
+  const std::lock_guard lock(mutex_);
+  marked_ = now();
+  acknowledged_ = conflicts_ = errors_ = moved_ = events_ = 0;
+  longest_without_ = 0;
+  longest_name_.clear();
+  first_move_.reset();
+  last_move_.reset();
+}
+
+nlohmann::json Objects::report() {
+  const std::lock_guard lock(mutex_);
+  auto longest = longest_without_;
+  auto longest_name = longest_name_;
+  if (without_ > 0) {
+    const auto when = now();
+    for (const auto& [name, object] : objects_) {
+      if (object.without_since && when - *object.without_since > longest) {
+        longest = when - *object.without_since;
+        longest_name = name;
+      }
+    }
+  }
+  nlohmann::json answer = {{"objects", objects_.size()},
+                           {"shards", by_shard_},
+                           {"draining", draining_},
+                           {"without", without_},
+                           {"acknowledged", acknowledged_},
+                           {"conflicts", conflicts_},
+                           {"errors", errors_},
+                           {"moved", moved_},
+                           {"events", events_},
+                           {"longest_without", longest},
+                           {"longest_without_object", longest_name},
+                           {"marked", marked_},
+                           {"first_move", nullptr},
+                           {"last_move", nullptr},
+                           {"running", running_},
+                           {"violation_count", violations_.size()},
+                           {"violations", nlohmann::json::array()}};
+  if (first_move_) {
+    answer["first_move"] = *first_move_;
+    answer["last_move"] = *last_move_;
+  }
+  for (std::size_t index = 0; index < violations_.size() && index < 10; ++index) {
+    answer["violations"].push_back(violations_[index]);
+  }
+  return answer;
+}
+
+nlohmann::json Objects::history() {
+  const std::lock_guard lock(mutex_);
+  nlohmann::json answer = nlohmann::json::object();
+  const auto add = [&answer](const std::string& name, const std::vector<Interval>& intervals) {
+    auto& list = answer[name];
+    for (const auto& one : intervals) {
+      list.push_back({one.shard, one.begin, one.end ? nlohmann::json(*one.end) : nlohmann::json(), one.why});
+    }
+  };
+  for (const auto& [name, intervals] : deleted_) {
+    add(name, intervals);
+  }
+  for (const auto& [name, object] : objects_) {
+    add(name, object.intervals);
+  }
+  return answer;
+}
+
+}  // namespace agent

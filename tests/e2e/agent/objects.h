@@ -1,0 +1,123 @@
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+namespace agent {
+
+// Seconds since the epoch.
+double now();
+
+// One object seen on the wire.
+struct Seen {
+  std::string namespace_, name, version;
+  std::string shard;  // the shard label; empty without one
+  bool draining = false;
+};
+
+// A drain that waits for its acknowledgement.
+struct Drain {
+  std::string key, shard, path, version;
+};
+
+// What the shards of one ring know of their objects: who works on which object, since when, and which drains are to be
+// acknowledged. A shard works on an object from the moment it sees its own label on it until it decides to acknowledge
+// the drain, stops, or sees another label there. All functions from any thread.
+class Objects {
+ public:
+  explicit Objects(std::string ring);
+
+  // One resource's list path; `controlled`: it moves without a drain. The number by which the rest calls it.
+  std::size_t add_resource(const std::string& path, bool controlled);
+
+  Seen parse(const nlohmann::json& metadata) const;
+
+  // The object was there, or changed.
+  void saw(std::size_t resource, const Seen& seen);
+  void gone(std::size_t resource, const Seen& seen);
+  // A list ended: what it did not show is gone.
+  void listed(std::size_t resource, const std::set<std::string>& keys);
+  std::string key(std::size_t resource, const Seen& seen) const;
+
+  void run(const std::string& shard);
+  void stop(const std::string& shard);
+  // Whether this shard acknowledges drains; by default it does.
+  void set_acknowledging(const std::string& shard, bool does);
+
+  // Waits for the next drain to acknowledge.
+  Drain next_drain();
+  // After a conflict, with what the object is now: the drain with the new version, or nullopt when there is nothing
+  // left to acknowledge.
+  std::optional<Drain> again(Drain drain, const Seen& seen);
+  // Whether the shard still wants to acknowledge.
+  bool wanted(const Drain& drain);
+  enum class Outcome { kAcknowledged, kDropped };
+  void finished(const Drain& drain, Outcome outcome);
+  void count_conflict();
+  void count_error();
+
+  // Figures begin anew.
+  void mark();
+  nlohmann::json report();
+  // {key: [[shard, begin, end or null, why it ended], ...]}
+  nlohmann::json history();
+
+ private:
+  struct Interval {
+    std::string shard;
+    double begin;
+    std::optional<double> end;
+    std::string why;
+  };
+  struct Object {
+    std::size_t resource = 0;
+    std::string path, version, shard;
+    std::string last_owner;  // the last shard label that was not empty
+    bool draining = false;
+    bool acknowledging = false;
+    bool worked_on = false;               // by intervals.back().shard
+    std::optional<double> without_since;  // no running shard has it
+    std::vector<Interval> intervals;
+  };
+  struct Resource {
+    std::string path;
+    bool controlled;
+  };
+
+  std::string path_of(std::size_t resource, const Seen& seen) const;
+  bool running(const std::string& shard) const { return running_.contains(shard); }
+  void consider(const std::string& key, Object& object, double when);
+  void end_work(Object& object, double when, const char* why);
+  void count(const Object& object, int by);
+  void erase(std::unordered_map<std::string, Object>::iterator found, double when);
+
+  const std::string shard_label_, drain_label_;
+
+  std::mutex mutex_;
+  std::condition_variable work_;
+  std::vector<Resource> resources_;
+  std::unordered_map<std::string, Object> objects_;
+  std::unordered_map<std::string, std::vector<Interval>> deleted_;
+  std::set<std::string> running_, stubborn_;
+  std::deque<Drain> drains_;
+
+  std::map<std::string, std::int64_t> by_shard_;
+  std::int64_t draining_ = 0, without_ = 0;
+  std::int64_t acknowledged_ = 0, conflicts_ = 0, errors_ = 0, moved_ = 0, events_ = 0;
+  double longest_without_ = 0;
+  std::string longest_name_;
+  std::optional<double> first_move_, last_move_;
+  double marked_ = 0;
+  std::vector<std::string> violations_;
+};
+
+}  // namespace agent
