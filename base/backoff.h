@@ -11,6 +11,9 @@ struct BackoffPolicy {
   double factor = 2.0;
 };
 
+// The pause after `failures` tries in a row that failed (0: the first pause), drawn evenly from [half, whole] of the step.
+std::chrono::milliseconds backoff_pause(const BackoffPolicy& policy, int failures, std::minstd_rand& random);
+
 // Growing pauses between tries, each drawn evenly from [half, whole] of the step, so that clients that failed together
 // do not come back together. Owned by one thread.
 class Backoff {
@@ -24,7 +27,7 @@ class Backoff {
 
  private:
   BackoffPolicy policy_;
-  std::chrono::duration<double, std::milli> step_;
+  int failures_ = 0;
   std::minstd_rand random_;
 };
 

@@ -34,6 +34,8 @@ struct Error {
   int http_status = 0;                                   // 0: no HTTP answer
   std::string reason = {};                               // metav1.Status reason, "" when there is none
   std::optional<std::chrono::seconds> retry_after = {};  // Retry-After of a 429 or 503
+  // Of the 410 to a page of a list: goes on behind the last page, with the objects as they are now.
+  std::string continue_token = {};
 };
 
 template <class T>

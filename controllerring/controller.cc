@@ -90,6 +90,7 @@ struct Controller::Impl : std::enable_shared_from_this<Impl> {
   // Asks for a reconciliation; `changed`: of the ring itself, which ends a backoff.
   void want(const std::string& ring, bool changed);
   void forget(const std::string& ring);
+  void note_trouble(const std::string& ring, const std::optional<Error>& trouble);
   void schedule(const std::string& ring, std::chrono::nanoseconds delay);
 
   void begin(const std::string& ring);
@@ -111,7 +112,8 @@ struct Controller::Impl : std::enable_shared_from_this<Impl> {
   std::atomic<bool> stopped = false;
 
   // The control loop's:
-  std::map<std::string, Work> works;  // while leading, one for each ring
+  std::map<std::string, Work> works;      // while leading, one for each ring
+  std::map<std::string, Error> troubles;  // by ring
   std::shared_ptr<kube::ListWatch> configuration_watch;
   bool told_forbidden = false;
 };
@@ -206,6 +208,17 @@ void Controller::Impl::forget(const std::string& ring) {
   }
 }
 
+void Controller::Impl::note_trouble(const std::string& ring, const std::optional<Error>& trouble) {
+  if (trouble) {
+    troubles.insert_or_assign(ring, *trouble);
+  } else if (troubles.erase(ring) == 0) {
+    return;
+  }
+  if (works.contains(ring)) {
+    want(ring, true);
+  }
+}
+
 void Controller::Impl::schedule(const std::string& ring, std::chrono::nanoseconds delay) {
   Work& work = works.at(ring);
   control.cancel(work.timer);
@@ -226,7 +239,9 @@ void Controller::Impl::begin(const std::string& ring) {
   Work& work = works.at(ring);
   work.wanted = work.changed = false;
   work.seen_version.clear();
-  work.run = std::make_shared<Reconciliation>(tools, found->second,
+  const auto known = troubles.find(ring);
+  const auto trouble = known == troubles.end() ? std::nullopt : std::optional(known->second);
+  work.run = std::make_shared<Reconciliation>(tools, found->second, trouble,
                                               [weak = weak_from_this(), ring](const Reconciliation::Report& report) {
                                                 if (const auto self = weak.lock(); self && !self->stopped) {
                                                   self->finish(ring, report);
@@ -337,6 +352,10 @@ void Controller::on_shards_changed(const std::string& ring) {
 
 void Controller::on_leading(bool leading) {
   impl_->lead(leading);
+}
+
+void Controller::on_trouble(const std::string& ring, const std::optional<Error>& trouble) {
+  impl_->note_trouble(ring, trouble);
 }
 
 std::size_t Controller::requests_in_flight() const {

@@ -2,9 +2,11 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/clock.h"
+#include "base/error.h"
 #include "base/executor.h"
 #include "base/guarded.h"
 #include "base/log.h"
@@ -50,6 +52,10 @@ class Controller final : public ring::Listener {
   void on_ring_removed(const std::string& ring) override;
   void on_shards_changed(const std::string& ring) override;
   void on_leading(bool leading) override;
+
+  // What keeps the ring from being rebalanced: its Ready condition says so; nullopt: nothing (any more). On the control
+  // loop.
+  void on_trouble(const std::string& ring, const std::optional<Error>& trouble);
 
   // Requests without an answer yet, and one more for as long as it leads: 0 means that nothing will be written any
   // more. Any thread.

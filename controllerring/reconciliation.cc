@@ -48,8 +48,9 @@ kube::ObjectReference reference(const ring::ControllerRing& ring) {
           .uid = ring.uid};
 }
 
-Reconciliation::Reconciliation(std::shared_ptr<Tools> tools, std::shared_ptr<const ring::RingStatus> ring, Done done)
-    : tools_(std::move(tools)), ring_(std::move(ring)), done_(std::move(done)) {}
+Reconciliation::Reconciliation(std::shared_ptr<Tools> tools, std::shared_ptr<const ring::RingStatus> ring,
+                               std::optional<Error> trouble, Done done)
+    : tools_(std::move(tools)), ring_(std::move(ring)), trouble_(std::move(trouble)), done_(std::move(done)) {}
 
 template <class F>
 void Reconciliation::post(F f) {
@@ -160,6 +161,9 @@ void Reconciliation::apply_failed(Error error) {
 }
 
 void Reconciliation::read_ring() {
+  if (!report_.error) {
+    report_.error = trouble_;
+  }
   send(kube::get_request(kube::kControllerRings, "", spec().name), &Reconciliation::write_status);
 }
 

@@ -44,7 +44,9 @@ class Reconciliation : public std::enable_shared_from_this<Reconciliation> {
   };
   using Done = std::move_only_function<void(const Report&)>;
 
-  Reconciliation(std::shared_ptr<Tools> tools, std::shared_ptr<const ring::RingStatus> ring, Done done);
+  // `trouble`: what somebody else reports of the ring; it is told where nothing fails here.
+  Reconciliation(std::shared_ptr<Tools> tools, std::shared_ptr<const ring::RingStatus> ring,
+                 std::optional<Error> trouble, Done done);
 
   // `done` runs once, later, unless this is dropped before.
   void start();
@@ -74,6 +76,7 @@ class Reconciliation : public std::enable_shared_from_this<Reconciliation> {
 
   const std::shared_ptr<Tools> tools_;
   const std::shared_ptr<const ring::RingStatus> ring_;
+  const std::optional<Error> trouble_;
   Done done_;
   bool dropped_ = false;
 

@@ -40,6 +40,7 @@ struct Request {
 struct Response {
   int status = 0;  // 2xx: everything else is an Error
   std::string body;
+  bool throttled = false;  // it came only after a 429 or 503 with Retry-After
 };
 
 // Receives a streamed answer (a watch). All calls come on the API loop, one after the other.

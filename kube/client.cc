@@ -235,8 +235,9 @@ class Client::Impl::Call final : public ExchangeSink, public std::enable_shared_
   bool opened = false;     // a stream's header has come
   bool cancelled = false;  // the stream's owner wants no more
   bool finished = false;
-  bool renewed = false;  // after a 401
-  bool trusted = false;  // tried again with certificates read anew
+  bool renewed = false;    // after a 401
+  bool throttled = false;  // sent again after a Retry-After
+  bool trusted = false;    // tried again with certificates read anew
 
  private:
   Impl& client_;
@@ -412,7 +413,7 @@ void Client::Impl::on_done(Call& call, const std::optional<ExchangeFailure>& fai
 void Client::Impl::on_answer(Call& call) {
   const int status = call.head.status;
   if (is_success(status)) {
-    finish(call, Response{.status = status, .body = std::move(call.body)});
+    finish(call, Response{.status = status, .body = std::move(call.body), .throttled = call.throttled});
     return;
   }
   if (status == 401 && !std::exchange(call.renewed, true)) {
@@ -425,6 +426,7 @@ void Client::Impl::on_answer(Call& call) {
     const std::chrono::duration<double> least(std::max<double>(static_cast<double>(failure.retry_after->count()), 0.1));
     const auto delay = least * std::uniform_real_distribution(1.0, 1.25)(random);
     if (std::chrono::steady_clock::now() + delay < call.deadline) {
+      call.throttled = true;
       wait(call, std::chrono::duration_cast<std::chrono::nanoseconds>(delay));
       return;
     }

@@ -124,6 +124,7 @@ Error error_from_answer(Method method, std::string_view target, int status, std:
     error.reason = string_at(*parsed, "/reason");
     message = string_at(*parsed, "/message");
     message.resize(std::min(message.size(), kMaxMessageBytes));
+    error.continue_token = string_at(*parsed, "/metadata/continue");
   } else {
     message = first_line(body);
   }

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "kube/json.h"
+#include "kube/json_fields_internal.h"
 #include "kube/status.h"
 
 namespace sharder::kube {
@@ -24,41 +25,6 @@ constexpr std::string_view kInitialEventsEnd = "k8s.io/initial-events-end";
 std::string_view trim_end(std::string_view text) {
   const auto last = text.find_last_not_of(" \t\r\n");
   return text.substr(0, last + 1);
-}
-
-// Calls `each(key, value)` for each field of an object until it fails. simdjson's own lookups cost a pass over the
-// object for each key and take the first of duplicate keys; like this it is one pass, and the last one counts, as in
-// every other JSON library of Kubernetes.
-template <class Each>
-error_code for_each_field(ondemand::object& object, Each each) {
-  for (auto next : object) {
-    ondemand::field field;
-    if (const auto error = std::move(next).get(field)) {
-      return error;
-    }
-    std::string_view key;
-    if (const auto error = field.unescaped_key().get(key)) {
-      return error;
-    }
-    if (const error_code error = each(key, field.value())) {
-      return error;
-    }
-  }
-  return simdjson::SUCCESS;
-}
-
-// As above, of a value that should be an object; null is an object without fields.
-template <class Each>
-error_code for_each_field(ondemand::value value, Each each) {
-  bool is_null = false;
-  if (const auto error = value.is_null().get(is_null); error || is_null) {
-    return error;
-  }
-  ondemand::object object;
-  if (const auto error = value.get_object().get(object)) {
-    return error;
-  }
-  return for_each_field(object, each);
 }
 
 error_code raw_text(ondemand::object& object, std::string_view& text) {

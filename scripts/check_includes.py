@@ -11,10 +11,11 @@ ALLOWED = {
     "kube": {"base"},
     "membership": {"base", "ring", "kube"},
     "controllerring": {"base", "ring", "kube"},
+    "rebalancer": {"base", "ring", "kube"},
     "webhook": {"base", "ring", "http"},
     "certs": {"base", "kube"},
     "ops": {"base", "http", "kube", "certs"},
-    "sharder": {"base", "ring", "http", "kube", "membership", "controllerring", "webhook", "certs", "ops"},
+    "sharder": {"base", "ring", "http", "kube", "membership", "controllerring", "rebalancer", "webhook", "certs", "ops"},
 }
 # Whose types stay in .cc files.
 HIDDEN = re.compile(r"^(curl|openssl|boost|simdjson|httplib|yaml-cpp|CLI)\b")

@@ -27,6 +27,7 @@
 #include "ops/health_handler.h"
 #include "ops/metrics_handler.h"
 #include "ops/process_collector.h"
+#include "rebalancer/rebalancer.h"
 #include "sharder/cpu_quota.h"
 #include "sharder/identity.h"
 #include "sharder/ring_collector.h"
@@ -113,6 +114,8 @@ struct Program::Impl {
   std::unique_ptr<kube::Discovery> discovery;
   std::unique_ptr<membership::Membership> membership;
   std::unique_ptr<controllerring::Controller> controller_rings;
+  std::unique_ptr<kube::EventRecorder> move_events;
+  std::unique_ptr<rebalancer::Rebalancer> rebalancer;
   std::unique_ptr<ops::AccessReviewer> reviewer;
 
   webhook::WebhookMetrics webhook_metrics;
@@ -171,6 +174,18 @@ void Program::Impl::make_parts() {
       controllerring::Settings{.webhook = config.webhook, .sync_period = config.sync_period},
       log.named("controllerring"));
   membership->add_listener(*controller_rings);
+  move_events = std::make_unique<kube::EventRecorder>(*api, clock, "sharder", log.named("events"));
+  rebalancer = std::make_unique<rebalancer::Rebalancer>(
+      control, *api, *discovery, *move_events, clock,
+      rebalancer::Rebalancer::Inputs{.ring_sets = membership->ring_sets(), .snapshots = membership->snapshots()},
+      rebalancer::Settings{.sync_period = config.sync_period,
+                           .concurrent_moves = static_cast<std::size_t>(config.concurrent_moves),
+                           .namespace_selector = config.webhook.namespace_selector},
+      [this](const std::string& ring, const std::optional<Error>& trouble) {
+        controller_rings->on_trouble(ring, trouble);
+      },
+      registry.get(), log.named("rebalancer"));
+  membership->add_listener(*rebalancer);
   reviewer = std::make_unique<ops::AccessReviewer>(*api, clock, ops::AccessReviewerOptions{}, log.named("ops"));
 }
 
@@ -303,8 +318,11 @@ void Program::Impl::stop_leading(steady_clock::time_point deadline) {
   // A request that is not answered by then is guarded by its resourceVersion, whoever leads.
   const auto until = std::max(deadline, steady_clock::now() + std::chrono::seconds(2));
   election->stop([this, until] {
-    while (membership->requests_in_flight() + controller_rings->requests_in_flight() > 0 &&
-           steady_clock::now() < until) {
+    const auto writing = [this] {
+      return membership->requests_in_flight() + controller_rings->requests_in_flight() +
+             rebalancer->requests_in_flight();
+    };
+    while (writing() > 0 && steady_clock::now() < until) {
       std::this_thread::sleep_for(milliseconds(5));
     }
   });

@@ -1,0 +1,66 @@
+#include "rebalancer/decision.h"
+
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "ring/names.h"
+#include "ring/object_key.h"
+
+namespace sharder::rebalancer {
+
+namespace {
+
+// Replaces `key` with the object's; false: it is not sharded.
+bool make_key(std::string& key, ring::Role role, const kube::Resource& resource, const kube::ObjectMeta& object) {
+  if (role == ring::Role::kMain) {
+    ring::object_key(key, resource.group, resource.kind, object.object_namespace, object.name);
+    return true;
+  }
+  const auto& owner = object.controller;
+  if (role == ring::Role::kNone || !owner ||
+      !ring::is_complete_reference(owner->api_version, owner->kind, owner->name)) {
+    return false;
+  }
+  ring::object_key(key, ring::group_of(owner->api_version), owner->kind, object.object_namespace, owner->name);
+  return true;
+}
+
+}  // namespace
+
+Decision Decider::decide(const ring::RingEntry& entry, ring::Role role, const kube::Resource& resource,
+                         const kube::ObjectMeta& object) {
+  const std::string_view current = object.label(entry.shard_label()).value_or("");
+  Decision decision{.has_drain_label = object.label(entry.drain_label()).has_value(),
+                    .has_shard_label = !current.empty()};
+  if (!make_key(key_, role, resource, object)) {
+    return decision;
+  }
+  const auto desired = entry.ring().owner(key_);
+  if (!desired) {
+    return decision;
+  }
+  if (current == *desired) {
+    decision.kind = decision.has_drain_label ? MoveKind::kClearDrain : MoveKind::kNone;
+  } else if (role == ring::Role::kControlled || !entry.ring().contains(current)) {
+    decision.kind = MoveKind::kReassign;
+    decision.shard = *desired;
+  } else {
+    decision.kind = decision.has_drain_label ? MoveKind::kNone : MoveKind::kDrain;
+  }
+  return decision;
+}
+
+std::string patch_body(const ring::RingEntry& entry, const Decision& decision, std::string_view resource_version) {
+  nlohmann::json labels = nlohmann::json::object();
+  if (decision.kind == MoveKind::kReassign) {
+    labels[entry.shard_label()] = decision.shard;
+  }
+  if (decision.kind == MoveKind::kDrain) {
+    labels[entry.drain_label()] = ring::kDrainLabelValue;
+  } else if (decision.has_drain_label) {
+    labels[entry.drain_label()] = nullptr;
+  }
+  return nlohmann::json{{"metadata", {{"resourceVersion", resource_version}, {"labels", std::move(labels)}}}}.dump();
+}
+
+}  // namespace sharder::rebalancer

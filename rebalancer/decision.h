@@ -1,0 +1,45 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "kube/object_meta.h"
+#include "kube/resource.h"
+#include "ring/ring_set.h"
+
+namespace sharder::rebalancer {
+
+enum class MoveKind {
+  kNone,
+  kReassign,    // the shard label becomes `shard`; a drain label goes
+  kDrain,       // the drain label is put on: its shard is asked to let go
+  kClearDrain,  // a drain label that is left over goes
+};
+
+// What has to be done to one object.
+struct Decision {
+  MoveKind kind = MoveKind::kNone;
+  std::string_view shard = {};   // of kReassign; lives as long as the ring
+  bool has_drain_label = false;  // the object drains, or should not
+  bool has_shard_label = false;  // not empty
+  bool operator==(const Decision&) const = default;
+};
+
+// The table of protocol.md, section 6, with section 9: what drains already is left alone, and a drain label on an
+// object that is where it belongs goes. `role` and `resource` are those of the list in which the object was found.
+// Pure.
+class Decider {
+ public:
+  Decision decide(const ring::RingEntry& entry, ring::Role role, const kube::Resource& resource,
+                  const kube::ObjectMeta& object);
+
+ private:
+  std::string key_;  // reused
+};
+
+// The body of the merge patch that carries a decision out, in one patch, guarded by the resourceVersion it was decided
+// on (design, invariant 5).
+std::string patch_body(const ring::RingEntry& entry, const Decision& decision, std::string_view resource_version);
+
+}  // namespace sharder::rebalancer

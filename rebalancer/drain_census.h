@@ -1,0 +1,38 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <set>
+#include <unordered_map>
+
+#include "base/clock.h"
+
+namespace sharder::rebalancer {
+
+// How many objects drain, and since when the oldest of them does, as the watch on the drain label shows them. Constant
+// memory: it knows the ages of the oldest kKept one by one; when all of these are done, of the rest only that they
+// are younger. Times are when this replica first saw the object drain. Pure.
+class DrainCensus {
+ public:
+  static constexpr std::size_t kKept = 1000;
+
+  void list_begins();  // what is not shown until list_ends() no longer drains
+  void list_ends();
+  // `object`: a hash of its uid.
+  void shown(std::uint64_t object, bool is_new, SteadyTime now);
+  void gone(std::uint64_t object);
+
+  std::size_t draining() const { return count_; }
+  // Since when the oldest drains; nullopt when none does.
+  std::optional<SteadyTime> oldest() const;
+
+ private:
+  std::size_t count_ = 0;
+  std::unordered_map<std::uint64_t, SteadyTime> since_;
+  std::set<std::pair<SteadyTime, std::uint64_t>> by_age_;
+  SteadyTime rest_since_ = SteadyTime::max();             // none of those not kept is older
+  std::unordered_map<std::uint64_t, SteadyTime> before_;  // during a list: the ages known from before it
+};
+
+}  // namespace sharder::rebalancer

@@ -1,0 +1,109 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "base/clock.h"
+#include "rebalancer/decision.h"
+
+namespace sharder::rebalancer {
+
+// An object of a ring. `source`: the place of its resource in RingView::sources().
+struct ObjectId {
+  std::uint32_t source = 0;
+  std::string object_namespace;  // "" for cluster-scoped
+  std::string name;
+  bool operator==(const ObjectId&) const = default;
+};
+
+// "ns/name", or "name": for messages.
+std::string to_string(const ObjectId& id);
+
+// One move of one object.
+struct Move {
+  Decision decision;             // its shard lives as long as the ring that it was decided by
+  std::string resource_version;  // that it was decided on
+  std::uint64_t object = 0;      // a hash of its uid
+  SteadyTime found = {};
+  int failures = 0;      // in a row
+  bool delayed = false;  // waits for long: it was refused, or is repeated again and again
+};
+
+// The moves of one ring that were found and are not done: in order of the time from which they may be sent, one for
+// each object, bounded. Pure.
+//
+//   offer ──► waiting ── take ──► in flight ── done ──► (gone)
+//                ▲                    │
+//                └────── retry ◄──────┘
+class MoveQueue {
+ public:
+  // Those that are not delayed; and those that are, which are rather forgotten (the sync finds them) than kept from
+  // the others.
+  static constexpr std::size_t kCapacity = 5000;
+  static constexpr std::size_t kDelayedCapacity = 1000;
+
+  // False: it is full, come again later. A move of an object that waits replaces its older one; of one in flight, it is
+  // noted that the object has to be looked at again.
+  bool offer(const ObjectId& id, Move move, SteadyTime not_before);
+  // The object needs no move any more. One in flight is not touched.
+  void retract(const ObjectId& id);
+  // Forgets what waits: all of it, a source's, a namespace's. After the first, what is in flight has to be looked at
+  // again when it is done.
+  void clear();
+  void clear_source(std::uint32_t source);
+  void clear_namespace(const std::string& name);
+
+  struct Taken {
+    ObjectId id;
+    Move move;
+  };
+  // The next move that may be sent, now in flight.
+  std::optional<Taken> take(SteadyTime now);
+  // What was in flight waits again. False: there are too many that are delayed, it is forgotten.
+  bool retry(const ObjectId& id, Move move, SteadyTime not_before);
+  // What was in flight is done or given up. False: the object was offered meanwhile; it stays in flight, and has to be
+  // looked at again.
+  bool done(const ObjectId& id);
+
+  // When take() has something, nullopt for never.
+  std::optional<SteadyTime> next_due() const;
+  std::size_t in_flight() const { return in_flight_; }
+  // Waiting or in flight, but not delayed.
+  std::size_t active() const { return entries_.size() - delayed_; }
+  // Of one source, all of them.
+  std::size_t size(std::uint32_t source) const;
+
+ private:
+  using Place = std::pair<SteadyTime, std::uint64_t>;
+  struct Hash {
+    std::size_t operator()(const ObjectId& id) const;
+  };
+  struct Entry {
+    Move move;
+    Place place = {};  // in waiting_
+    bool in_flight = false;
+    bool again = false;
+  };
+  using Entries = std::unordered_map<ObjectId, Entry, Hash>;
+
+  void wait(Entries::value_type& entry, SteadyTime not_before);
+  void stop_waiting(Entry& entry);
+  void erase(Entries::iterator entry);
+  template <class Predicate>
+  void clear_if(Predicate predicate);
+
+  Entries entries_;
+  std::map<Place, Entries::value_type*> waiting_;
+  std::uint64_t last_place_ = 0;
+  std::size_t in_flight_ = 0;
+  std::size_t delayed_ = 0;
+  std::vector<std::size_t> sizes_;  // by source
+};
+
+}  // namespace sharder::rebalancer

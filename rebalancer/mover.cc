@@ -1,0 +1,343 @@
+#include "rebalancer/mover.h"
+
+#include <algorithm>
+#include <functional>
+#include <utility>
+
+#include "kube/resource.h"
+#include "kube/watch_decoder.h"
+
+namespace sharder::rebalancer {
+
+namespace {
+
+constexpr std::string_view kFieldManager = "sharder";
+constexpr BackoffPolicy kTransient{};
+constexpr BackoffPolicy kRefusal{.initial = std::chrono::seconds(2), .max = std::chrono::minutes(5)};
+// Conflicts in a row after which an object that others write all the time has to wait.
+constexpr int kPatientConflicts = 3;
+
+// The API server's own authorisation, not a policy or webhook that refuses this one object. It takes text: both say
+// Forbidden.
+bool is_missing_permission(const Error& error) {
+  return error.code == ErrorCode::kForbidden && error.message.find("cannot patch resource") != std::string::npos;
+}
+
+}  // namespace
+
+// A move that is under way, with what it was decided by.
+struct Mover::Flight {
+  ObjectId id;
+  Move move;
+  std::shared_ptr<const ring::RingEntry> entry;
+  SteadyTime sent = {};
+  int conflicts = 0;
+};
+
+Mover::Mover(std::shared_ptr<Tools> tools, RingView& view, std::vector<std::shared_ptr<ResourceMetrics>> metrics,
+             kube::ObjectReference ring, Callbacks callbacks)
+    : tools_(std::move(tools)),
+      view_(view),
+      metrics_(std::move(metrics)),
+      ring_(std::move(ring)),
+      callbacks_(std::move(callbacks)),
+      log_(tools_->log.with({{"ring", ring_.name}})),
+      limit_(tools_->settings.concurrent_moves),
+      forbidden_(metrics_.size()) {}
+
+std::string Mover::describe(const ObjectId& id) const {
+  return to_string(view_.sources()[id.source].name) + " " + to_string(id);
+}
+
+bool Mover::consider(std::uint32_t source, const kube::ObjectMeta& object) {
+  const Decision decision = view_.decide(source, object);
+  ObjectId id{.source = source, .object_namespace = object.object_namespace, .name = object.name};
+  if (decision.kind == MoveKind::kNone) {
+    queue_.retract(id);
+    return true;
+  }
+  const SteadyTime now = tools_->clock.steady();
+  const std::uint64_t hash = std::hash<std::string>()(object.uid);
+  const SteadyTime not_before = guard_.not_before(hash, ring_version_, now);
+  if (queue_.active() == 0) {
+    sum_ = {.since = now};
+  }
+  const bool taken = queue_.offer(id,
+                                  {.decision = decision,
+                                   .resource_version = object.resource_version,
+                                   .object = hash,
+                                   .found = now,
+                                   .delayed = not_before > now},
+                                  not_before);
+  pump();
+  return taken;
+}
+
+void Mover::retract(std::uint32_t source, const kube::ObjectMeta& object) {
+  queue_.retract({.source = source, .object_namespace = object.object_namespace, .name = object.name});
+}
+
+void Mover::ring_changed() {
+  ++ring_version_;
+  queue_.clear();
+}
+
+void Mover::stop() {
+  stopped_ = true;
+  if (timer_due_) {
+    tools_->control.cancel(timer_);
+  }
+}
+
+void Mover::pump() {
+  while (queue_.in_flight() < limit_.current()) {
+    auto taken = queue_.take(tools_->clock.steady());
+    if (!taken) {
+      break;
+    }
+    const auto flight = std::make_shared<Flight>(std::move(taken->id), std::move(taken->move), view_.entry());
+    if (flight->move.decision.kind == MoveKind::kNone) {
+      read_again(flight);  // what was decided is out of date
+    } else {
+      send(flight);
+    }
+  }
+  arm_timer();
+  if (!has_room()) {
+    room_told_ = false;
+  } else if (!std::exchange(room_told_, true)) {
+    callbacks_.on_room();
+  }
+}
+
+void Mover::arm_timer() {
+  const SteadyTime now = tools_->clock.steady();
+  auto due = queue_.next_due();
+  if (due && *due <= now) {
+    due.reset();  // it waits for a place, which an answer makes
+  }
+  if (due == timer_due_) {
+    return;
+  }
+  if (timer_due_) {
+    tools_->control.cancel(timer_);
+  }
+  timer_due_ = due;
+  if (due) {
+    timer_ = tools_->control.post_after(*due - now, [weak = weak_from_this()] {
+      if (const auto self = weak.lock(); self && !self->stopped_) {
+        self->timer_due_.reset();
+        self->pump();
+      }
+    });
+  }
+}
+
+void Mover::send(const FlightPointer& flight) {
+  const kube::Resource& resource = *view_.sources()[flight->id.source].resource;
+  kube::Request request = kube::patch_request(
+      resource, flight->id.object_namespace, flight->id.name, kube::kMergePatch,
+      patch_body(*flight->entry, flight->move.decision, flight->move.resource_version), kFieldManager);
+  request.accept = kube::kMetadataOnly;  // of the answer nothing is used
+  request.lane = kube::Lane::kMove;
+  flight->sent = tools_->clock.steady();
+  ++tools_->requests_in_flight;
+  tools_->api.send(std::move(request), [self = shared_from_this(), flight](Result<kube::Response> answer) {
+    --self->tools_->requests_in_flight;
+    self->tools_->control.post([self, flight, answer = std::move(answer)] { self->answered(flight, answer); });
+  });
+}
+
+void Mover::answered(const FlightPointer& flight, const Result<kube::Response>& answer) {
+  if (answer) {
+    const SteadyTime now = tools_->clock.steady();
+    limit_.answered(now - flight->sent, answer->throttled, now);
+    succeeded(flight);
+  } else {
+    failed(flight, answer.error());
+  }
+  if (!stopped_) {
+    pump();
+  }
+}
+
+void Mover::succeeded(const FlightPointer& flight) {
+  const SteadyTime now = tools_->clock.steady();
+  const Move& move = flight->move;
+  ResourceMetrics& metrics = *metrics_[flight->id.source];
+  // Counted also when nobody waits for it any more: it was done.
+  if (move.decision.kind == MoveKind::kDrain) {
+    metrics.drained(now - move.found);
+    ++sum_.drains;
+  } else if (move.decision.kind == MoveKind::kReassign) {
+    metrics.moved(now - move.found);
+    ++sum_.reassigned;
+  }
+  if (stopped_) {
+    return;
+  }
+  if (log_.enabled(LogLevel::kDebug)) {
+    log_.debug("object patched", {{"object", describe(flight->id)}, {"drain", move.decision.kind == MoveKind::kDrain}});
+  }
+  if (forbidden_[flight->id.source]) {
+    forbidden_[flight->id.source] = false;
+    callbacks_.on_permission(flight->id.source, std::nullopt);
+  }
+  guard_.moved(move.object, ring_version_, now);
+  if (guard_.repeats(move.object, ring_version_, now) == kQuarrel) {
+    log_.warn("the labels of an object do not last, it is moved with growing pauses",
+              {{"object", describe(flight->id)}});
+    tools_->events.record(ring_, kube::EventType::kWarning, "LabelsDoNotLast",
+                          "The labels of " + describe(flight->id) +
+                              " have to be put right again and again: something else removes or changes them");
+  }
+  finish(flight);
+}
+
+Mover::Outcome Mover::outcome(const Error& error) {
+  switch (error.code) {
+    case ErrorCode::kNotFound:
+    case ErrorCode::kCancelled:
+      return Outcome::kDone;
+    case ErrorCode::kConflict:
+    case ErrorCode::kTimeout:  // it may have taken effect
+      return Outcome::kChanged;
+    case ErrorCode::kUnavailable:
+    case ErrorCode::kUnauthorized:
+    case ErrorCode::kGone:
+    case ErrorCode::kExists:
+      return Outcome::kAgain;
+    case ErrorCode::kForbidden:
+      return is_missing_permission(error) ? Outcome::kForbidden : Outcome::kRefused;
+    case ErrorCode::kInvalid:
+    case ErrorCode::kTooLarge:
+      return Outcome::kRefused;
+  }
+  return Outcome::kRefused;
+}
+
+void Mover::failed(const FlightPointer& flight, const Error& error) {
+  const std::uint32_t source = flight->id.source;
+  const Outcome result = outcome(error);
+  if (result != Outcome::kDone && error.code != ErrorCode::kConflict) {
+    metrics_[source]->failed(to_string(error.code));
+    ++sum_.failures;
+  }
+  if (error.code == ErrorCode::kUnavailable || error.code == ErrorCode::kTimeout) {
+    limit_.refused(tools_->clock.steady());
+  }
+  if (stopped_) {
+    return;
+  }
+  if (log_.enabled(LogLevel::kDebug)) {
+    log_.debug("object not patched", {{"object", describe(flight->id)}, {"error", error.message}});
+  }
+  switch (result) {
+    case Outcome::kDone:
+      finish(flight);
+      return;
+    case Outcome::kChanged:
+      ++flight->conflicts;
+      read_again(flight);
+      return;
+    case Outcome::kAgain:
+      retry(flight, kTransient);
+      return;
+    case Outcome::kForbidden:
+      finish(flight);
+      queue_.clear_source(source);
+      if (!forbidden_[source]) {
+        forbidden_[source] = true;
+        callbacks_.on_permission(source, error);
+      }
+      return;
+    case Outcome::kRefused:
+      refused(flight, error);
+      return;
+  }
+}
+
+void Mover::refused(const FlightPointer& flight, const Error& error) {
+  if (!std::exchange(flight->move.delayed, true)) {
+    flight->move.failures = 0;
+    log_.warn("an object cannot be moved, it is tried again with growing pauses",
+              {{"object", describe(flight->id)}, {"error", error.message}});
+    tools_->events.record(ring_, kube::EventType::kWarning, "MoveFailed",
+                          "Cannot move " + describe(flight->id) + ": " + error.message);
+  }
+  retry(flight, kRefusal);
+}
+
+void Mover::retry(const FlightPointer& flight, const BackoffPolicy& policy) {
+  if (flight->entry != view_.entry()) {
+    flight->move.decision = {};  // by a ring that is past
+  }
+  const SteadyTime when = tools_->clock.steady() + backoff_pause(policy, flight->move.failures++, random_);
+  queue_.retry(flight->id, std::move(flight->move), when);
+}
+
+void Mover::finish(const FlightPointer& flight) {
+  if (!queue_.done(flight->id)) {
+    read_again(flight);
+  } else if (queue_.active() == 0) {
+    summarise();
+  }
+}
+
+void Mover::read_again(const FlightPointer& flight) {
+  // A list, because that and patch is what users grant (protocol, 8).
+  const kube::Resource& resource = *view_.sources()[flight->id.source].resource;
+  kube::Request request{.target = kube::path(resource, flight->id.object_namespace, {}, {},
+                                             {{"fieldSelector", "metadata.name=" + flight->id.name}}),
+                        .accept = std::string(kube::kMetadataOnlyList),
+                        .lane = kube::Lane::kMove};
+  tools_->api.send(std::move(request), [self = shared_from_this(), flight](Result<kube::Response> answer) {
+    self->tools_->control.post([self, flight, answer = std::move(answer)]() mutable {
+      if (!self->stopped_) {
+        self->read(flight, std::move(answer));
+        self->pump();
+      }
+    });
+  });
+}
+
+void Mover::read(const FlightPointer& flight, Result<kube::Response> answer) {
+  auto page = answer ? kube::decode_list_page(answer->body) : std::unexpected(answer.error());
+  if (!page) {
+    // With the version that it was decided on it comes back here, or succeeds.
+    retry(flight, kTransient);
+    return;
+  }
+  const auto object = page->items.empty() ? fail(ErrorCode::kNotFound, "") : decoder_.decode(page->items.front());
+  flight->entry = view_.entry();
+  flight->move.decision = object ? view_.decide(flight->id.source, *object) : Decision();
+  if (flight->move.decision.kind == MoveKind::kNone) {
+    finish(flight);
+    return;
+  }
+  flight->move.resource_version = object->resource_version;
+  flight->move.object = std::hash<std::string>()(object->uid);
+  if (flight->conflicts > kPatientConflicts) {
+    retry(flight, kTransient);
+  } else {
+    send(flight);
+  }
+}
+
+void Mover::summarise() {
+  if (sum_.reassigned + sum_.drains + sum_.failures > 0) {
+    const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(tools_->clock.steady() - sum_.since);
+    log_.info(
+        "objects moved",
+        {{"reassigned", sum_.reassigned}, {"drains", sum_.drains}, {"failures", sum_.failures}, {"ms", took.count()}});
+  }
+  sum_ = {.since = tools_->clock.steady()};
+}
+
+void Mover::update_metrics() const {
+  for (std::uint32_t source = 0; source < metrics_.size(); ++source) {
+    metrics_[source]->set_pending(queue_.size(source));
+  }
+}
+
+}  // namespace sharder::rebalancer

@@ -1,0 +1,112 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "base/backoff.h"
+#include "rebalancer/move_limit.h"
+#include "rebalancer/move_queue.h"
+#include "rebalancer/repeat_guard.h"
+#include "rebalancer/ring_view.h"
+#include "rebalancer/tools.h"
+
+namespace sharder::rebalancer {
+
+// Carries the moves of one ring out: one patch for each object, concurrentMoves at a time and fewer while the API
+// server is overloaded.
+//
+//   consider ──► MoveQueue ──► patch ──► done
+//                   ▲            │ conflict, timeout: read the object, decide anew ──► patch, or nothing to do
+//                   │            │ not reached, overloaded: a pause of up to 2 s
+//                   └── pause ◄──┤ refused (too large, a validating webhook): growing pauses, named once
+//                                │ not there (any more): done
+//                                └ not allowed to patch the resource: its moves are dropped, the worker is told
+//
+// Owned by the ring's worker, on the control loop.
+class Mover : public std::enable_shared_from_this<Mover> {
+ public:
+  struct Callbacks {
+    std::function<void()> on_room;  // has_room() is true again
+    // Nothing of this source can be patched; nullopt: now something was.
+    std::function<void(std::uint32_t source, const std::optional<Error>&)> on_permission;
+  };
+
+  // `view` outlives it or is detached by stop(); `metrics` by source; `ring`: of which ring Events tell.
+  Mover(std::shared_ptr<Tools> tools, RingView& view, std::vector<std::shared_ptr<ResourceMetrics>> metrics,
+        kube::ObjectReference ring, Callbacks callbacks);
+
+  // Decides what the object needs, and notes it. False: there is no room, show it again later.
+  bool consider(std::uint32_t source, const kube::ObjectMeta& object);
+  // The object has been seen where it belongs, or gone.
+  void retract(std::uint32_t source, const kube::ObjectMeta& object);
+  void forget_namespace(const std::string& name) { queue_.clear_namespace(name); }
+  // The RingEntry is another one: what was decided by the old one and is not under way is dropped.
+  void ring_changed();
+  // Nothing more is sent, and no callback comes.
+  void stop();
+
+  // Few enough moves wait that a page or a stream of objects may come.
+  bool has_room() const { return queue_.active() <= kRoom; }
+  bool idle() const { return queue_.active() == 0; }
+  void update_metrics() const;
+
+ private:
+  static constexpr std::size_t kRoom = 1000;
+  // Moves in a row that are a quarrel with another tool.
+  static constexpr int kQuarrel = 5;
+
+  struct Flight;
+  enum class Outcome { kDone, kChanged, kAgain, kForbidden, kRefused };
+
+  static Outcome outcome(const Error& error);
+  std::string describe(const ObjectId& id) const;
+
+  void pump();
+  void arm_timer();
+  using FlightPointer = std::shared_ptr<Flight>;
+  void send(const FlightPointer& flight);
+  void answered(const FlightPointer& flight, const Result<kube::Response>& answer);
+  void succeeded(const FlightPointer& flight);
+  void failed(const FlightPointer& flight, const Error& error);
+  void refused(const FlightPointer& flight, const Error& error);
+  void read_again(const FlightPointer& flight);
+  void read(const FlightPointer& flight, Result<kube::Response> answer);
+  void retry(const FlightPointer& flight, const BackoffPolicy& policy);
+  void finish(const FlightPointer& flight);
+  void summarise();
+
+  const std::shared_ptr<Tools> tools_;
+  RingView& view_;
+  const std::vector<std::shared_ptr<ResourceMetrics>> metrics_;
+  const kube::ObjectReference ring_;
+  const Callbacks callbacks_;
+  const Logger log_;
+  bool stopped_ = false;
+
+  MoveQueue queue_;
+  MoveLimit limit_;
+  RepeatGuard guard_;
+  std::uint64_t ring_version_ = 0;
+  std::vector<bool> forbidden_;  // by source: nothing of it could be patched
+  bool room_told_ = true;
+  Executor::TimerId timer_ = 0;
+  std::optional<SteadyTime> timer_due_;
+  std::minstd_rand random_{std::random_device{}()};
+  kube::ObjectMetaDecoder decoder_;
+
+  // Since the queue was empty, for one line in the log.
+  struct Sum {
+    SteadyTime since = {};
+    std::size_t reassigned = 0;
+    std::size_t drains = 0;
+    std::size_t failures = 0;
+  };
+  Sum sum_;
+};
+
+}  // namespace sharder::rebalancer

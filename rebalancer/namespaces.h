@@ -1,0 +1,50 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+
+#include "kube/object_meta.h"
+#include "rebalancer/object_watch.h"
+#include "rebalancer/tools.h"
+
+namespace sharder::rebalancer {
+
+using LabelMap = std::map<std::string, std::string>;
+
+LabelMap label_map(const kube::ObjectMeta& object);
+
+// The labels of all namespaces, as a watch shows them; rings select by them. The control loop's.
+class Namespaces {
+ public:
+  struct Callbacks {
+    std::function<void()> on_synced;  // once
+    // After synced: a namespace came (`before` is null) or has other labels. A namespace that goes tells nothing.
+    std::function<void(const std::string& name, const LabelMap* before, const LabelMap& labels)> on_change;
+    // The watch fails (an error), or works again.
+    std::function<void(const std::optional<Error>&)> on_trouble;
+  };
+
+  // Begins to watch.
+  Namespaces(const std::shared_ptr<Tools>& tools, Callbacks callbacks);
+
+  bool synced() const { return synced_; }
+  // Null: there is no such namespace, or it has not been shown yet.
+  const LabelMap* find(std::string_view name) const;
+
+ private:
+  void seen(const SeenObject& seen);
+  void put(const kube::ObjectMeta& object);
+
+  const Callbacks callbacks_;
+  std::map<std::string, LabelMap, std::less<>> labels_;
+  std::optional<std::set<std::string>> unseen_;  // during a list: what it has not shown yet
+  bool synced_ = false;
+  std::optional<ObjectWatch> watch_;
+};
+
+}  // namespace sharder::rebalancer

@@ -1,0 +1,98 @@
+#include "rebalancer/object_watch.h"
+
+#include <atomic>
+#include <utility>
+
+namespace sharder::rebalancer {
+
+// Both loops hold it; `callbacks` is the control loop's.
+struct ObjectWatch::Shared {
+  std::shared_ptr<Tools> tools;
+  Callbacks callbacks;
+  bool stopped = false;  // the control loop's
+  std::atomic<std::size_t> backlog = 0;
+};
+
+class ObjectWatch::Sink final : public kube::WatchSink {
+ public:
+  Sink(std::shared_ptr<Shared> shared, bool bounded) : shared_(std::move(shared)), bounded_(bounded) {}
+
+  void on_event(const kube::WatchEvent& event) override {
+    if (overflowed_) {
+      return;
+    }
+    SeenObject seen{.type = event.type, .is_new = event.is_new, .object = {}};
+    if (!event.object.empty()) {
+      auto object = decoder_.decode(event.object);
+      if (!object) {
+        shared_->tools->log.warn("ignoring an object that makes no sense", {{"error", object.error().message}});
+        return;
+      }
+      seen.object = std::move(*object);
+    }
+    if (bounded_ && shared_->backlog >= kMaxBacklog) {
+      overflowed_ = true;
+      flush();
+      post([](Shared& shared) { shared.callbacks.on_overflow(); });
+      return;
+    }
+    ++shared_->backlog;
+    batch_->push_back(std::move(seen));
+    if (batch_->size() == 1) {
+      // Behind what the loop does now: many events, one hand-over.
+      shared_->tools->api.loop().post([batch = batch_, shared = shared_] { hand_over(shared, *batch); });
+    }
+  }
+
+  void on_connection(bool watching, const std::optional<Error>& error) override {
+    flush();
+    post([watching, error](Shared& shared) { shared.callbacks.on_connection(watching, error); });
+  }
+
+ private:
+  using Batch = std::vector<SeenObject>;
+
+  template <class F>
+  void post(F f) {
+    shared_->tools->control.post([shared = shared_, f = std::move(f)] {
+      if (!shared->stopped) {
+        f(*shared);
+      }
+    });
+  }
+
+  void flush() { hand_over(shared_, *batch_); }
+
+  static void hand_over(const std::shared_ptr<Shared>& shared, Batch& batch) {
+    if (batch.empty()) {
+      return;
+    }
+    shared->tools->control.post([shared, objects = std::exchange(batch, {})]() mutable {
+      shared->backlog -= objects.size();
+      if (!shared->stopped) {
+        shared->callbacks.on_objects(std::move(objects));
+      }
+    });
+  }
+
+  // The API loop's:
+  const std::shared_ptr<Shared> shared_;
+  const bool bounded_;
+  kube::ObjectMetaDecoder decoder_;
+  const std::shared_ptr<Batch> batch_ = std::make_shared<Batch>();
+  bool overflowed_ = false;
+};
+
+ObjectWatch::ObjectWatch(const std::shared_ptr<Tools>& tools, const kube::Resource& resource,
+                         const std::string& label_selector, bool bounded, Callbacks callbacks)
+    : shared_(std::make_shared<Shared>(tools, std::move(callbacks))),
+      watch_(kube::ListWatch::start(tools->api,
+                                    {.resource = resource, .label_selector = label_selector, .metadata_only = true},
+                                    std::make_shared<Sink>(shared_, bounded), Logger::none())) {}
+
+ObjectWatch::~ObjectWatch() {
+  shared_->stopped = true;
+  watch_->stop();
+}
+
+}  // namespace sharder::rebalancer

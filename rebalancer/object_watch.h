@@ -1,0 +1,54 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "kube/api.h"
+#include "kube/list_watch.h"
+#include "kube/object_meta.h"
+#include "rebalancer/tools.h"
+
+namespace sharder::rebalancer {
+
+// One thing that a watch showed.
+struct SeenObject {
+  kube::WatchEventType type = kube::WatchEventType::kInit;
+  bool is_new = false;      // as WatchEvent's
+  kube::ObjectMeta object;  // empty for kInit and kInitDone
+};
+
+// A list and watch of the metadata of one resource's objects that match a selector. Decoded on the API loop, handed
+// over to the control loop in batches. Owned by the control loop; nothing comes any more once it is destroyed.
+class ObjectWatch {
+ public:
+  struct Callbacks {
+    std::function<void(std::vector<SeenObject>)> on_objects;
+    // As WatchSink::on_connection.
+    std::function<void(bool watching, const std::optional<Error>&)> on_connection;
+    // More came than the control loop could take in: the rest is lost, begin anew when there is room. Once.
+    std::function<void()> on_overflow;
+  };
+  // Objects on their way to the control loop.
+  static constexpr std::size_t kMaxBacklog = 5000;
+
+  // `bounded`: whether it can overflow; else all is handed over.
+  ObjectWatch(const std::shared_ptr<Tools>& tools, const kube::Resource& resource, const std::string& label_selector,
+              bool bounded, Callbacks callbacks);
+  ~ObjectWatch();
+  ObjectWatch(const ObjectWatch&) = delete;
+  ObjectWatch& operator=(const ObjectWatch&) = delete;
+
+ private:
+  class Sink;
+  struct Shared;
+
+  std::shared_ptr<Shared> shared_;
+  std::shared_ptr<kube::ListWatch> watch_;
+};
+
+}  // namespace sharder::rebalancer

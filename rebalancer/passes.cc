@@ -1,0 +1,170 @@
+#include "rebalancer/passes.h"
+
+#include <utility>
+
+#include "base/backoff.h"
+#include "kube/resource.h"
+#include "kube/watch_decoder.h"
+
+namespace sharder::rebalancer {
+
+namespace {
+
+constexpr BackoffPolicy kTransient{};
+constexpr BackoffPolicy kLasting{.initial = std::chrono::seconds(1), .max = std::chrono::minutes(1)};
+constexpr std::chrono::seconds kPageTimeout{30};
+
+}  // namespace
+
+Passes::Passes(std::shared_ptr<Tools> tools, const RingView& view, Callbacks callbacks)
+    : tools_(std::move(tools)), view_(view), callbacks_(std::move(callbacks)), refusals_(view.sources().size()) {}
+
+void Passes::want(const Scope& scope) {
+  plan_.want(scope, tools_->clock.steady());
+  if (!plan_.running()) {
+    advance();
+  }
+}
+
+void Passes::clear() {
+  tools_->control.cancel(timer_);
+  plan_.clear();
+  ++run_;
+  waits_for_room_ = false;
+}
+
+void Passes::stop() {
+  stopped_ = true;
+  clear();
+}
+
+void Passes::resume() {
+  if (std::exchange(waits_for_room_, false)) {
+    request_page();
+  }
+}
+
+// Begins the next scope, or waits until one is due.
+void Passes::advance() {
+  tools_->control.cancel(timer_);
+  if (plan_.empty()) {
+    callbacks_.on_idle(std::exchange(objects_, 0));
+    return;
+  }
+  const SteadyTime now = tools_->clock.steady();
+  if (!plan_.begin(now)) {
+    wait(*plan_.next_due() - now, &Passes::advance);
+    return;
+  }
+  ++run_;
+  continue_token_.clear();
+  page_size_ = kPageSize;
+  failures_ = 0;
+  crowded_ = false;
+  request_page();
+}
+
+void Passes::wait(std::chrono::nanoseconds delay, void (Passes::*then)()) {
+  timer_ = tools_->control.post_after(delay, [weak = weak_from_this(), then] {
+    if (const auto self = weak.lock(); self && !self->stopped_) {
+      (self.get()->*then)();
+    }
+  });
+}
+
+void Passes::request_page() {
+  if (!callbacks_.has_room()) {
+    waits_for_room_ = true;
+    return;
+  }
+  const Scope& scope = *plan_.running();
+  const kube::Resource& resource = *view_.sources()[scope.source].resource;
+  kube::Request request{.target = kube::path(resource, scope.object_namespace, {}, {},
+                                             {{"limit", std::to_string(page_size_)}, {"continue", continue_token_}}),
+                        .accept = std::string(kube::kMetadataOnlyList),
+                        .timeout = kPageTimeout,
+                        .lane = kube::Lane::kList};
+  tools_->api.send(std::move(request), [self = shared_from_this(), run = run_](Result<kube::Response> answer) {
+    self->tools_->control.post(
+        [self, run, answer = std::move(answer)]() mutable { self->page_came(run, std::move(answer)); });
+  });
+}
+
+void Passes::page_came(std::uint64_t run, Result<kube::Response> answer) {
+  if (stopped_ || run != run_) {
+    return;
+  }
+  if (plan_.overtaken()) {
+    plan_.end();
+    advance();
+  } else if (answer) {
+    read_page(std::move(answer->body));
+  } else {
+    page_failed(answer.error());
+  }
+}
+
+void Passes::read_page(std::string body) {
+  const auto page = kube::decode_list_page(body);
+  if (!page) {
+    page_failed(page.error());
+    return;
+  }
+  failures_ = 0;
+  const std::uint32_t source = plan_.running()->source;
+  for (const std::string_view item : page->items) {
+    const auto object = decoder_.decode(item);
+    if (!object) {
+      tools_->log.warn("ignoring an object that makes no sense", {{"error", object.error().message}});
+      continue;
+    }
+    ++objects_;
+    crowded_ = !callbacks_.consider(source, *object) || crowded_;
+  }
+  continue_token_ = page->continue_token;
+  if (continue_token_.empty()) {
+    end_scope();
+  } else {
+    request_page();
+  }
+}
+
+void Passes::end_scope() {
+  const Scope scope = *plan_.running();
+  plan_.end();
+  if (std::exchange(refusals_[scope.source], 0) > 0) {
+    callbacks_.on_permission(scope.source, std::nullopt);
+  }
+  if (scope.object_namespace.empty()) {
+    callbacks_.on_end(scope.source);
+  }
+  if (crowded_) {
+    plan_.want(scope, tools_->clock.steady() + kTransient.max);
+  }
+  advance();
+}
+
+void Passes::page_failed(const Error& error) {
+  const bool long_answer = error.code == ErrorCode::kTooLarge && error.http_status == 0;
+  if (error.code == ErrorCode::kGone) {
+    continue_token_ = error.continue_token;
+  } else if (long_answer && page_size_ > 1) {
+    page_size_ /= 2;
+    request_page();
+    return;
+  } else if (error.code == ErrorCode::kForbidden || error.code == ErrorCode::kNotFound) {
+    // Not a matter of moments: the other resources first.
+    const Scope scope = *plan_.running();
+    plan_.end();
+    plan_.want(scope, tools_->clock.steady() + backoff_pause(kLasting, refusals_[scope.source], random_));
+    if (++refusals_[scope.source] == 1) {
+      callbacks_.on_permission(scope.source, error);
+    }
+    advance();
+    return;
+  }
+  tools_->log.debug("page of a pass failed, trying again", {{"error", error.message}});
+  wait(backoff_pause(kTransient, failures_++, random_), &Passes::request_page);
+}
+
+}  // namespace sharder::rebalancer

@@ -1,0 +1,84 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "kube/object_meta.h"
+#include "rebalancer/pass_plan.h"
+#include "rebalancer/ring_view.h"
+#include "rebalancer/tools.h"
+
+namespace sharder::rebalancer {
+
+// Looks at all objects of a ring, resource by resource, in pages of metadata: never more than one page in memory, and
+// the next one only when there is room for the moves that it may bring. A page is a consistent read (no
+// resourceVersion). Its continue token expired: on with the token that the 410 brings, else from the beginning. What
+// fails is tried again with backoff; a resource that may not be listed does not hold up the others.
+//
+// Owned by the ring's worker, on the control loop.
+class Passes : public std::enable_shared_from_this<Passes> {
+ public:
+  static constexpr std::size_t kPageSize = 500;
+
+  struct Callbacks {
+    // An object of the source. False: there was no room for it.
+    std::function<bool(std::uint32_t source, const kube::ObjectMeta&)> consider;
+    std::function<bool()> has_room;
+    // A pass over a source cannot be made; nullopt: one has been made.
+    std::function<void(std::uint32_t source, const std::optional<Error>&)> on_permission;
+    // A pass over a whole source has ended.
+    std::function<void(std::uint32_t source)> on_end;
+    // All that was wanted has been looked at, so many objects.
+    std::function<void(std::size_t objects)> on_idle;
+  };
+
+  Passes(std::shared_ptr<Tools> tools, const RingView& view, Callbacks callbacks);
+
+  // At once. The source's resource is known.
+  void want(const Scope& scope);
+  bool idle() const { return plan_.empty(); }
+  // There is room again.
+  void resume();
+  // Forgets everything that is wanted.
+  void clear();
+  // Nothing more is sent, and no callback comes.
+  void stop();
+
+ private:
+  void advance();
+  void request_page();
+  void page_came(std::uint64_t run, Result<kube::Response> answer);
+  void read_page(std::string body);
+  void page_failed(const Error& error);
+  void end_scope();
+  void wait(std::chrono::nanoseconds delay, void (Passes::*then)());
+
+  const std::shared_ptr<Tools> tools_;
+  const RingView& view_;
+  const Callbacks callbacks_;
+  bool stopped_ = false;
+
+  PassPlan plan_;
+  std::vector<int> refusals_;  // by source, in a row
+  std::size_t objects_ = 0;    // since it was idle
+  Executor::TimerId timer_ = 0;
+  std::minstd_rand random_{std::random_device{}()};
+  kube::ObjectMetaDecoder decoder_;
+
+  // Of the scope that runs:
+  std::uint64_t run_ = 0;  // tells its answers from those of one that was cleared
+  std::string continue_token_;
+  std::size_t page_size_ = kPageSize;
+  int failures_ = 0;      // in a row
+  bool crowded_ = false;  // something found no room
+  bool waits_for_room_ = false;
+};
+
+}  // namespace sharder::rebalancer

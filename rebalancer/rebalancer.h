@@ -1,0 +1,62 @@
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+
+#include "base/clock.h"
+#include "base/executor.h"
+#include "base/guarded.h"
+#include "base/log.h"
+#include "kube/api.h"
+#include "kube/discovery.h"
+#include "kube/events.h"
+#include "rebalancer/tools.h"
+#include "ring/listener.h"
+#include "ring/ring_set.h"
+#include "ring/snapshot.h"
+
+namespace prometheus {
+class Registry;
+}
+
+namespace sharder::rebalancer {
+
+// The leader's care of the objects (protocol, 6; design, 5): while it leads, each ring that exists and can be worked
+// with has a RingWorker, which brings every object to its shard. A ring whose spec changes gets a new one; one that is
+// deleted, or is being deleted, none, and its objects keep their labels.
+//
+// Lives on the control loop, which calls the listener's functions. Destroy it when that loop has stopped, or on it.
+// Everything given to the constructor outlives it.
+class Rebalancer final : public ring::Listener {
+ public:
+  // What membership/ publishes.
+  struct Inputs {
+    const Published<ring::RingSet>& ring_sets;
+    const Published<ring::Snapshot>& snapshots;
+  };
+
+  // `events`: a recorder with the component "sharder"; `registry` (may be null) gets the metrics of Metrics.
+  Rebalancer(Executor& control, kube::Api& api, kube::Discovery& discovery, kube::EventRecorder& events,
+             const Clock& clock, Inputs inputs, Settings settings, ReportTrouble report_trouble,
+             prometheus::Registry* registry, const Logger& log);
+  ~Rebalancer() override;
+  Rebalancer(const Rebalancer&) = delete;
+  Rebalancer& operator=(const Rebalancer&) = delete;
+
+  void on_ring_added(const std::string& ring) override;
+  void on_ring_changed(const std::string& ring) override;
+  void on_ring_removed(const std::string& ring) override;
+  void on_shards_changed(const std::string& ring) override;
+  void on_leading(bool leading) override;
+
+  // Patches without an answer yet, and one more for as long as it leads: 0 means that nothing will be written any more.
+  // Any thread.
+  std::size_t requests_in_flight() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace sharder::rebalancer

@@ -1,0 +1,59 @@
+#include "rebalancer/ring_view.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace sharder::rebalancer {
+
+namespace {
+
+void add(std::vector<Source>& sources, const ring::RingEntry& entry, const ring::GroupResource& name) {
+  if (std::ranges::find(sources, name, &Source::name) == sources.end()) {
+    sources.push_back({.name = name, .role = entry.role(name.group, name.resource), .resource = std::nullopt});
+  }
+}
+
+}  // namespace
+
+RingView::RingView(std::shared_ptr<const ring::RingEntry> entry, const Namespaces& namespaces,
+                   const ring::LabelSelector& fallback)
+    : entry_(std::move(entry)), namespaces_(namespaces), fallback_(fallback) {
+  for (const ring::RingResource& resource : entry_->spec().resources) {
+    add(sources_, *entry_, resource.main);
+  }
+  for (const ring::RingResource& resource : entry_->spec().resources) {
+    for (const ring::GroupResource& controlled : resource.controlled) {
+      add(sources_, *entry_, controlled);
+    }
+  }
+}
+
+const ring::LabelSelector& RingView::selector() const {
+  const auto& own = entry_->spec().namespace_selector;
+  return own ? *own : fallback_;
+}
+
+bool RingView::needs_namespaces() const {
+  return selector() != ring::LabelSelector();
+}
+
+bool RingView::selects(const Source& source, const kube::ObjectMeta& object) const {
+  if (!needs_namespaces()) {
+    return true;
+  }
+  if (source.name == ring::GroupResource{.group = "", .resource = "namespaces"}) {
+    return selects(label_map(object));
+  }
+  if (!source.resource->namespaced) {
+    return true;
+  }
+  const LabelMap* const labels = namespaces_.find(object.object_namespace);
+  return labels != nullptr && selects(*labels);
+}
+
+Decision RingView::decide(std::uint32_t source, const kube::ObjectMeta& object) {
+  const Source& from = sources_[source];
+  return selects(from, object) ? decider_.decide(*entry_, from.role, *from.resource, object) : Decision();
+}
+
+}  // namespace sharder::rebalancer

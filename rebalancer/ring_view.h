@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kube/object_meta.h"
+#include "kube/resource.h"
+#include "rebalancer/decision.h"
+#include "rebalancer/namespaces.h"
+#include "ring/ring_set.h"
+
+namespace sharder::rebalancer {
+
+// One resource of a ring.
+struct Source {
+  ring::GroupResource name;
+  ring::Role role = ring::Role::kMain;
+  std::optional<kube::Resource> resource;  // nullopt until discovery knows it
+};
+
+// All that a ring's decisions are made of: its RingEntry, its resources, and which namespaces it selects. Owned by the
+// ring's worker, on the control loop.
+class RingView {
+ public:
+  // Both are kept by the caller; `fallback`: the selector of a ring without one of its own.
+  RingView(std::shared_ptr<const ring::RingEntry> entry, const Namespaces& namespaces,
+           const ring::LabelSelector& fallback);
+
+  // Another RingEntry of the same spec.
+  void set_entry(std::shared_ptr<const ring::RingEntry> entry) { entry_ = std::move(entry); }
+  const std::shared_ptr<const ring::RingEntry>& entry() const { return entry_; }
+
+  std::vector<Source>& sources() { return sources_; }
+  const std::vector<Source>& sources() const { return sources_; }
+
+  // Whether selecting needs the labels of namespaces.
+  bool needs_namespaces() const;
+  bool selects(const LabelMap& namespace_labels) const { return selector().matches(namespace_labels); }
+  // Whether the ring cares for an object of the source: by its namespace; a Namespace by its own labels; other
+  // cluster-scoped objects always, as the API server does it for webhooks.
+  bool selects(const Source& source, const kube::ObjectMeta& object) const;
+
+  // kNone too for what is not selected.
+  Decision decide(std::uint32_t source, const kube::ObjectMeta& object);
+
+ private:
+  const ring::LabelSelector& selector() const;
+
+  std::shared_ptr<const ring::RingEntry> entry_;
+  const Namespaces& namespaces_;
+  const ring::LabelSelector& fallback_;
+  std::vector<Source> sources_;  // each once, main ones first
+  Decider decider_;
+};
+
+}  // namespace sharder::rebalancer

@@ -1,0 +1,420 @@
+#include "rebalancer/ring_worker.h"
+
+#include <algorithm>
+#include <functional>
+#include <utility>
+
+#include "ring/names.h"
+
+namespace sharder::rebalancer {
+
+namespace {
+
+// Shards often come in numbers.
+constexpr std::chrono::milliseconds kGather{50};
+constexpr std::chrono::seconds kMetricsPeriod{5};
+constexpr BackoffPolicy kDiscovery{.initial = std::chrono::seconds(1), .max = std::chrono::minutes(1)};
+
+kube::ObjectReference reference(const ring::ControllerRing& ring) {
+  return {.api_version = kube::kControllerRings.group + "/" + kube::kControllerRings.version,
+          .kind = kube::kControllerRings.kind,
+          .object_namespace = "",
+          .name = ring.name,
+          .uid = ring.uid};
+}
+
+std::uint64_t hash_of(const kube::ObjectMeta& object) {
+  return std::hash<std::string>()(object.uid);
+}
+
+// The request line is too long for the server, or for a proxy before it.
+bool is_request_too_large(const Error& error) {
+  return error.http_status == 414 || error.http_status == 431;
+}
+
+}  // namespace
+
+template <class F>
+auto RingWorker::guarded(F f) const {
+  return [alive = std::weak_ptr<bool>(alive_), f = std::move(f)]<class... Arguments>(Arguments&&... arguments) mutable {
+    if (!alive.expired()) {
+      f(std::forward<Arguments>(arguments)...);
+    }
+  };
+}
+
+RingWorker::RingWorker(std::shared_ptr<Tools> tools, const Namespaces& namespaces,
+                       std::shared_ptr<const ring::RingEntry> entry)
+    : tools_(std::move(tools)),
+      namespaces_(namespaces),
+      view_(std::move(entry), namespaces, tools_->settings.namespace_selector),
+      log_(tools_->log.with({{"ring", view_.entry()->spec().name}})) {
+  const ring::ControllerRing& spec = view_.entry()->spec();
+  std::vector<std::shared_ptr<ResourceMetrics>> metrics;
+  for (const Source& source : view_.sources()) {
+    nets_.emplace_back().metrics = metrics.emplace_back(tools_->metrics.of(spec.name, source.name));
+  }
+  mover_ = std::make_shared<Mover>(
+      tools_, view_, std::move(metrics), reference(spec),
+      Mover::Callbacks{.on_room = [this] { room_again(); },
+                       .on_permission =
+                           [this](std::uint32_t source, const std::optional<Error>& error) {
+                             set_trouble("patch " + to_string(view_.sources()[source].name), error);
+                             if (error) {
+                               second_pass_later();  // the moves that were dropped are found again
+                             }
+                           }});
+  passes_ = std::make_shared<Passes>(
+      tools_, view_,
+      Passes::Callbacks{
+          .consider = [this](std::uint32_t source, const kube::ObjectMeta& object) { return consider(source, object); },
+          .has_room = [this] { return mover_->has_room(); },
+          .on_permission =
+              [this](std::uint32_t source, const std::optional<Error>& error) {
+                set_trouble("list " + to_string(view_.sources()[source].name), error);
+              },
+          .on_end = [this](std::uint32_t source) { pass_ended(source); },
+          .on_idle = [this](std::size_t objects) { passes_idle(objects); }});
+  for (std::uint32_t source = 0; source < nets_.size(); ++source) {
+    resolve(source);
+  }
+  update_metrics();
+}
+
+RingWorker::~RingWorker() {
+  for (const Executor::TimerId timer : {refresh_timer_, second_pass_timer_, sync_timer_, metrics_timer_}) {
+    tools_->control.cancel(timer);
+  }
+  mover_->stop();
+  passes_->stop();
+  for (const Nets& nets : nets_) {
+    nets.metrics->remove_gauges();
+  }
+  if (!troubles_.empty()) {
+    tools_->report_trouble(view_.entry()->spec().name, std::nullopt);
+  }
+}
+
+void RingWorker::set_timer(Executor::TimerId& timer, std::chrono::nanoseconds delay, void (RingWorker::*then)()) {
+  tools_->control.cancel(timer);
+  timer = tools_->control.post_after(delay, guarded([this, &timer, then] {
+                                       timer = 0;
+                                       (this->*then)();
+                                     }));
+}
+
+// --- what the sources are
+
+void RingWorker::resolve(std::uint32_t source) {
+  const ring::GroupResource& name = view_.sources()[source].name;
+  tools_->discovery.resolve(
+      name.group, name.resource,
+      [&control = tools_->control, then = guarded([this, source](Result<kube::Resource> resource) {
+                                     resolved(source, std::move(resource));
+                                   })](Result<kube::Resource> resource) mutable {
+        control.post([then = std::move(then), resource = std::move(resource)]() mutable { then(std::move(resource)); });
+      });
+}
+
+void RingWorker::resolved(std::uint32_t source, Result<kube::Resource> resource) {
+  if (resource) {
+    view_.sources()[source].resource = std::move(*resource);
+    begin(source);
+    return;
+  }
+  // The controller of the rings says so in the ring's status.
+  auto& backoff = nets_[source].backoff;
+  if (!backoff) {
+    backoff.emplace(kDiscovery);
+  }
+  tools_->control.post_after(backoff->next(), guarded([this, source] { resolve(source); }));
+}
+
+bool RingWorker::ready(std::uint32_t source) const {
+  return view_.sources()[source].resource && (namespaces_.synced() || !view_.needs_namespaces());
+}
+
+void RingWorker::begin(std::uint32_t source) {
+  if (!ready(source)) {
+    return;
+  }
+  watch_drains(source);
+  watch_orphans(source);
+  if (!view_.entry()->ring().shards().empty()) {
+    passes_->want({.source = source, .object_namespace = ""});
+  }
+}
+
+// --- what happens
+
+void RingWorker::members_changed(std::shared_ptr<const ring::RingEntry> entry) {
+  if (entry == view_.entry()) {
+    return;
+  }
+  const auto& before = view_.entry()->ring().shards();
+  const auto& after = entry->ring().shards();
+  if (before == after) {
+    // Only the object around them is another one.
+    joined_ = joined_ || !passes_->idle() || !mover_->idle();
+  } else {
+    // What passes have found of the older ring is dropped, so they begin anew; and a shard that joined has to get its
+    // keys from wherever they are. What a shard leaves behind the orphan watch shows.
+    joined_ = joined_ || !passes_->idle() || !mover_->idle() || !std::ranges::includes(before, after);
+  }
+  view_.set_entry(std::move(entry));
+  mover_->ring_changed();
+  if (refresh_timer_ == 0) {
+    set_timer(refresh_timer_, kGather, &RingWorker::refresh);
+  }
+}
+
+void RingWorker::refresh() {
+  for (std::uint32_t source = 0; source < nets_.size(); ++source) {
+    watch_orphans(source);
+  }
+  if (view_.entry()->ring().shards().empty()) {
+    passes_->clear();
+    return;
+  }
+  if (std::exchange(joined_, false)) {
+    pass_over_all();
+  }
+  second_pass_later();
+}
+
+void RingWorker::pass_over_all() {
+  for (std::uint32_t source = 0; source < nets_.size(); ++source) {
+    if (ready(source)) {
+      passes_->want({.source = source, .object_namespace = ""});
+    }
+  }
+}
+
+void RingWorker::second_pass_later() {
+  set_timer(second_pass_timer_, kSecondPass, &RingWorker::pass_over_all);
+}
+
+void RingWorker::namespaces_synced() {
+  for (std::uint32_t source = 0; source < nets_.size(); ++source) {
+    if (view_.needs_namespaces()) {
+      begin(source);
+    }
+  }
+}
+
+void RingWorker::namespace_changed(const std::string& name, const LabelMap* before, const LabelMap& labels) {
+  const bool was_selected = before != nullptr && view_.selects(*before);
+  if (!view_.selects(labels)) {
+    if (was_selected) {
+      mover_->forget_namespace(name);
+    }
+    return;
+  }
+  if (was_selected || view_.entry()->ring().shards().empty()) {
+    return;
+  }
+  for (std::uint32_t source = 0; source < nets_.size(); ++source) {
+    if (ready(source) && view_.sources()[source].resource->namespaced) {
+      passes_->want({.source = source, .object_namespace = name});
+    }
+  }
+}
+
+void RingWorker::namespaces_trouble(const std::optional<Error>& error) {
+  if (!error || (view_.needs_namespaces() && error->code == ErrorCode::kForbidden)) {
+    set_trouble("watch namespaces", error);
+  }
+}
+
+void RingWorker::passes_idle(std::size_t objects) {
+  if (objects > 0) {
+    log_.info("pass ended", {{"objects", objects}});
+  }
+  set_timer(sync_timer_, tools_->settings.sync_period, &RingWorker::pass_over_all);
+}
+
+void RingWorker::pass_ended(std::uint32_t source) {
+  Nets& nets = nets_[source];
+  const std::size_t draining = std::exchange(nets.draining_in_pass, 0);
+  if (nets.drains == nullptr) {
+    nets.metrics->set_draining(draining, std::chrono::nanoseconds(0));
+  }
+  if (std::exchange(nets.watch_forbidden, false) && nets.orphans == nullptr) {
+    // Perhaps it is allowed by now; one try at each pass.
+    watch_drains(source);
+    watch_orphans(source);
+  }
+}
+
+bool RingWorker::consider(std::uint32_t source, const kube::ObjectMeta& object) {
+  if (view_.sources()[source].role == ring::Role::kMain && object.label(view_.entry()->drain_label())) {
+    ++nets_[source].draining_in_pass;
+  }
+  return mover_->consider(source, object);
+}
+
+// --- the orphan watch
+
+std::string RingWorker::orphan_selector(const Nets& nets) const {
+  const std::string& label = view_.entry()->shard_label();
+  if (nets.selector == OrphanSelector::kAbsent) {
+    return "!" + label;
+  }
+  std::string selector = label + " notin (";
+  for (const std::string& shard : view_.entry()->ring().shards()) {
+    selector += shard;
+    selector += ',';
+  }
+  selector.back() = ')';
+  return selector;
+}
+
+void RingWorker::watch_orphans(std::uint32_t source) {
+  Nets& nets = nets_[source];
+  nets.orphans.reset();
+  nets.orphans_cut = false;
+  if (!ready(source) || nets.watch_forbidden || view_.entry()->ring().shards().empty()) {
+    return;
+  }
+  nets.orphans = std::make_unique<ObjectWatch>(
+      tools_, *view_.sources()[source].resource, orphan_selector(nets), true,
+      ObjectWatch::Callbacks{
+          .on_objects = [this, source](const std::vector<SeenObject>& objects) { orphans_seen(source, objects); },
+          .on_connection = [this, source](bool,
+                                          const std::optional<Error>& error) { orphan_connection(source, error); },
+          .on_overflow = [this, source] { cut_orphans(source); }});
+}
+
+void RingWorker::orphans_seen(std::uint32_t source, const std::vector<SeenObject>& objects) {
+  for (const SeenObject& seen : objects) {
+    switch (seen.type) {
+      case kube::WatchEventType::kInitApply:
+      case kube::WatchEventType::kApply:
+        if (!mover_->consider(source, seen.object)) {
+          cut_orphans(source);
+          return;
+        }
+        break;
+      case kube::WatchEventType::kDelete:
+        mover_->retract(source, seen.object);
+        break;
+      case kube::WatchEventType::kInit:
+      case kube::WatchEventType::kInitDone:
+        break;
+    }
+  }
+}
+
+void RingWorker::orphan_connection(std::uint32_t source, const std::optional<Error>& error) {
+  if (!error) {
+    return;
+  }
+  Nets& nets = nets_[source];
+  const std::string name = to_string(view_.sources()[source].name);
+  if (error->code == ErrorCode::kForbidden) {
+    nets.orphans.reset();
+    nets.watch_forbidden = true;
+    if (!std::exchange(nets.watch_told, true)) {
+      log_.info("not allowed to watch a resource, its objects are found by passes only",
+                {{"resource", name}, {"error", error->message}});
+    }
+  } else if (is_request_too_large(*error) && nets.selector == OrphanSelector::kNotIn) {
+    log_.info("too many shards for a selector, objects of dead shards are found by passes only", {{"resource", name}});
+    nets.selector = OrphanSelector::kAbsent;
+    watch_orphans(source);
+  } else {
+    return;
+  }
+  joined_ = true;  // until the next change of the members there may be objects that no watch shows
+  if (passes_->idle()) {
+    passes_->want({.source = source, .object_namespace = ""});
+  }
+}
+
+void RingWorker::cut_orphans(std::uint32_t source) {
+  nets_[source].orphans.reset();
+  nets_[source].orphans_cut = true;
+  if (mover_->has_room()) {
+    room_again();
+  }
+}
+
+void RingWorker::room_again() {
+  passes_->resume();
+  for (std::uint32_t source = 0; source < nets_.size(); ++source) {
+    if (nets_[source].orphans_cut) {
+      watch_orphans(source);
+    }
+  }
+}
+
+// --- what drains
+
+void RingWorker::watch_drains(std::uint32_t source) {
+  Nets& nets = nets_[source];
+  if (view_.sources()[source].role != ring::Role::kMain || nets.drains != nullptr) {
+    return;
+  }
+  nets.drains = std::make_unique<ObjectWatch>(
+      tools_, *view_.sources()[source].resource, view_.entry()->drain_label(), false,
+      ObjectWatch::Callbacks{
+          .on_objects = [this, source](const std::vector<SeenObject>& objects) { drains_seen(source, objects); },
+          .on_connection = [this, source](bool, const std::optional<Error>& error) { drain_connection(source, error); },
+          .on_overflow = [] {}});
+}
+
+void RingWorker::drains_seen(std::uint32_t source, const std::vector<SeenObject>& objects) {
+  DrainCensus& census = nets_[source].census;
+  const SteadyTime now = tools_->clock.steady();
+  for (const SeenObject& seen : objects) {
+    switch (seen.type) {
+      case kube::WatchEventType::kInit:
+        census.list_begins();
+        break;
+      case kube::WatchEventType::kInitDone:
+        census.list_ends();
+        break;
+      case kube::WatchEventType::kInitApply:
+      case kube::WatchEventType::kApply:
+        census.shown(hash_of(seen.object), seen.is_new, now);
+        break;
+      case kube::WatchEventType::kDelete:
+        census.gone(hash_of(seen.object));
+        break;
+    }
+  }
+}
+
+void RingWorker::drain_connection(std::uint32_t source, const std::optional<Error>& error) {
+  if (error && error->code == ErrorCode::kForbidden) {
+    nets_[source].drains.reset();
+    nets_[source].census = {};
+  }
+}
+
+// --- what is told
+
+void RingWorker::set_trouble(const std::string& what, const std::optional<Error>& error) {
+  if (error && error->code == ErrorCode::kForbidden) {
+    if (!troubles_.emplace(what, fail("not allowed to " + what, *error).error()).second) {
+      return;
+    }
+  } else if (troubles_.erase(what) == 0) {
+    return;
+  }
+  tools_->report_trouble(view_.entry()->spec().name,
+                         troubles_.empty() ? std::nullopt : std::optional(troubles_.begin()->second));
+}
+
+void RingWorker::update_metrics() {
+  mover_->update_metrics();
+  const SteadyTime now = tools_->clock.steady();
+  for (const Nets& nets : nets_) {
+    if (nets.drains != nullptr) {
+      nets.metrics->set_draining(nets.census.draining(), now - nets.census.oldest().value_or(now));
+    }
+  }
+  set_timer(metrics_timer_, kMetricsPeriod, &RingWorker::update_metrics);
+}
+
+}  // namespace sharder::rebalancer

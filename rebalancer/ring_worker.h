@@ -1,0 +1,114 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/backoff.h"
+#include "rebalancer/drain_census.h"
+#include "rebalancer/mover.h"
+#include "rebalancer/namespaces.h"
+#include "rebalancer/object_watch.h"
+#include "rebalancer/passes.h"
+#include "rebalancer/ring_view.h"
+#include "rebalancer/tools.h"
+
+namespace sharder::rebalancer {
+
+// Sees to it that each object of one ring, with one spec, is on its shard (design, 5): finds what has to move by its
+// nets, and hands it to the Mover.
+//
+//                          ┌─► orphan watch, per resource: objects without a live shard ─┐
+//   members change ────────┤                                                            ├─► Mover ──► patches
+//   namespace selected,    └─► passes over all objects ──────────────────────────────────┘
+//   sync period, 10 s later ───────►
+//
+// A drain watch, per main resource, counts what drains. Lives on the control loop; another spec is another worker.
+// Destroying it stops everything; patches under way end by themselves, each guarded by its resourceVersion.
+class RingWorker {
+ public:
+  // After each change of the members a further pass, for what a replica that lagged behind gave to a wrong shard.
+  static constexpr std::chrono::seconds kSecondPass{10};
+
+  // `namespaces` outlives it.
+  RingWorker(std::shared_ptr<Tools> tools, const Namespaces& namespaces, std::shared_ptr<const ring::RingEntry> entry);
+  ~RingWorker();
+  RingWorker(const RingWorker&) = delete;
+  RingWorker& operator=(const RingWorker&) = delete;
+
+  // Other members, the same spec.
+  void members_changed(std::shared_ptr<const ring::RingEntry> entry);
+  // The first list of namespaces is complete.
+  void namespaces_synced();
+  // A namespace came (`before` is null) or has other labels.
+  void namespace_changed(const std::string& name, const LabelMap* before, const LabelMap& labels);
+  // The namespaces cannot be watched; nullopt: they can.
+  void namespaces_trouble(const std::optional<Error>& error);
+
+ private:
+  enum class OrphanSelector { kNotIn, kAbsent };  // the second when the first is too long for an URL
+  // What belongs to one source.
+  struct Nets {
+    std::unique_ptr<ObjectWatch> orphans;
+    std::unique_ptr<ObjectWatch> drains;
+    bool orphans_cut = false;      // the watch brought more than there was room for: again when there is room
+    bool watch_forbidden = false;  // then passes alone find what has to move
+    bool watch_told = false;
+    OrphanSelector selector = OrphanSelector::kNotIn;
+    DrainCensus census;
+    std::size_t draining_in_pass = 0;  // where it cannot be watched
+    std::optional<Backoff> backoff;    // of discovery
+    std::shared_ptr<ResourceMetrics> metrics;
+  };
+  // Calls back on the control loop, as long as this worker lives.
+  template <class F>
+  auto guarded(F f) const;
+
+  void resolve(std::uint32_t source);
+  void resolved(std::uint32_t source, Result<kube::Resource> resource);
+  bool ready(std::uint32_t source) const;
+  // Begins what a source needs as soon as it is ready.
+  void begin(std::uint32_t source);
+  void refresh();
+  void pass_over_all();
+  void second_pass_later();
+  void passes_idle(std::size_t objects);
+
+  void watch_orphans(std::uint32_t source);
+  void orphans_seen(std::uint32_t source, const std::vector<SeenObject>& objects);
+  void orphan_connection(std::uint32_t source, const std::optional<Error>& error);
+  void cut_orphans(std::uint32_t source);
+  void room_again();
+  std::string orphan_selector(const Nets& nets) const;
+
+  void watch_drains(std::uint32_t source);
+  void drains_seen(std::uint32_t source, const std::vector<SeenObject>& objects);
+  void drain_connection(std::uint32_t source, const std::optional<Error>& error);
+
+  bool consider(std::uint32_t source, const kube::ObjectMeta& object);
+  void pass_ended(std::uint32_t source);
+  void set_trouble(const std::string& what, const std::optional<Error>& error);
+  void set_timer(Executor::TimerId& timer, std::chrono::nanoseconds delay, void (RingWorker::*then)());
+  void update_metrics();
+
+  const std::shared_ptr<Tools> tools_;
+  const Namespaces& namespaces_;
+  RingView view_;
+  const Logger log_;
+  std::vector<Nets> nets_;  // by source
+  std::shared_ptr<Mover> mover_;
+  std::shared_ptr<Passes> passes_;
+  bool joined_ = false;  // since the last refresh
+  std::map<std::string, Error> troubles_;
+  Executor::TimerId refresh_timer_ = 0;  // 0: not armed
+  Executor::TimerId second_pass_timer_ = 0;
+  Executor::TimerId sync_timer_ = 0;
+  Executor::TimerId metrics_timer_ = 0;
+  const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // for callbacks
+};
+
+}  // namespace sharder::rebalancer

@@ -1,0 +1,47 @@
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/executor.h"
+#include "base/log.h"
+#include "kube/api.h"
+#include "kube/discovery.h"
+#include "kube/events.h"
+#include "rebalancer/metrics.h"
+#include "ring/label_selector.h"
+
+namespace sharder::rebalancer {
+
+// controller.sharder of the configuration file, and the selector of rings without one of their own.
+struct Settings {
+  std::chrono::nanoseconds sync_period = std::chrono::minutes(5);
+  std::size_t concurrent_moves = 100;  // of each ring
+  ring::LabelSelector namespace_selector = {};
+};
+
+// What keeps a ring from being rebalanced and an operator has to mend: nullopt, it is mended. On the control loop.
+using ReportTrouble = std::function<void(const std::string& ring, const std::optional<Error>& trouble)>;
+
+// What all rings' workers work with. Shared, because the last answer may come when all else is gone; what it refers to
+// outlives every answer.
+struct Tools {
+  Executor& control;
+  kube::Api& api;
+  kube::Discovery& discovery;
+  kube::EventRecorder& events;
+  const Clock& clock;
+  const Settings settings;
+  const ReportTrouble report_trouble;
+  Metrics metrics;
+  const Logger log;
+  std::atomic<std::size_t> requests_in_flight = 0;  // that write
+};
+
+}  // namespace sharder::rebalancer
