@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -26,6 +27,7 @@ import binaries
 import pki
 from kubeclient import Client, Credentials, path_of
 from processes import Failed, Process, free_ports, install_signal_handlers, wait_until
+from shards import parse_time
 
 ROOT = Path(__file__).resolve().parents[2]
 SYSTEM_NAMESPACE = "sharding-system"
@@ -46,6 +48,20 @@ rules:
 """
 
 
+# Resources that the sharder patches besides the users' objects.
+_SHARDERS_OWN = ("leases", "events", "mutatingwebhookconfigurations", "controllerrings")
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A patch of an object by the sharder."""
+    time: float
+    resource: str
+    namespace: str
+    name: str
+    code: int
+
+
 class ControlPlane:
     """One cluster without nodes. start() once; etcd and the API server may be paused, killed and started again."""
 
@@ -61,7 +77,7 @@ class ControlPlane:
         self.authority = None
         self.admin = None  # a Client that may do everything
         self.kubeconfig = self.folder / "admin.kubeconfig"
-        self._metrics_token = None
+        self._metrics_token = self._sharder_client = None
 
     def __enter__(self):
         try:
@@ -236,6 +252,31 @@ class ControlPlane:
             found.append((event["verb"], resource or event["requestURI"], event["responseStatus"]["code"],
                           reference.get("name", "")))
         return found
+
+    def sharder_patches(self, namespace=None, since=0.0):
+        """Patches of objects that the sharder sent since then, from the audit log, once it has all that came before
+        this call: [Patch]. Leases and what it keeps for itself are left out."""
+        self._flush_audit_log()
+        found = []
+        for line in self.audit_log.read_text(encoding="utf-8").splitlines():
+            event = json.loads(line)
+            reference = event.get("objectRef", {})
+            if event["verb"] != "patch" or reference.get("resource") in _SHARDERS_OWN:
+                continue
+            moment = parse_time(event["requestReceivedTimestamp"])
+            if moment >= since and namespace in (None, reference.get("namespace")):
+                found.append(Patch(moment, reference["resource"], reference.get("namespace", ""), reference["name"],
+                                   event["responseStatus"]["code"]))
+        return found
+
+    def _flush_audit_log(self):
+        """Asks, as the sharder, for something that is not there, and waits for that in the audit log."""
+        if self._sharder_client is None:
+            self._sharder_client = self.client(self.service_account_token())
+        marker = f"audit-{time.monotonic_ns()}"
+        self._sharder_client.raw("GET", path_of("namespaces", None, marker))
+        wait_until(lambda: marker in self.audit_log.read_text(encoding="utf-8"), 20, "the audit log is written",
+                   interval=0.1)
 
     # -- parts
 

@@ -1,16 +1,18 @@
 """What most test cases share: a control plane, replicas of the sharder, rings with namespaces of their own."""
 
+import collections
 import http.client
 import re
 import threading
 
 import admission
+import load
 import oracle
 from agent import Agent
 from control_plane import ControlPlane
 from kubeclient import RESOURCES, ApiError, path_of
-from processes import wait_until
-from sharder import Sharders
+from processes import Failed, wait_until
+from sharder import Sharders, metric
 from shards import Shards
 
 SANITIZER_REPORT = re.compile(r"(ERROR: (Address|Leak|Thread)Sanitizer|WARNING: ThreadSanitizer|runtime error:).*")
@@ -28,13 +30,13 @@ class Environment:
     """
 
     def __init__(self, replicas=2, controller_manager=False, overrides=None, short=False, start=True,
-                 may_be_forbidden=False, variables=None):
+                 may_be_forbidden=False, variables=None, audit_log=True):
         """`overrides`: of SharderConfig; `variables`: of the replicas' environment; `start`: run them at once."""
         self.short = short
         self.figures = []  # (name, value), for the summary
-        self._may_be_forbidden = may_be_forbidden
+        self._may_be_forbidden = may_be_forbidden or not audit_log
         self._start = start
-        self.plane = ControlPlane(controller_manager=controller_manager, audit_log=True)
+        self.plane = ControlPlane(controller_manager=controller_manager, audit_log=audit_log)
         self._replicas, self._overrides, self._variables = replicas, overrides, variables or {}
         self.sharders = None
         self._lock = threading.Lock()
@@ -86,6 +88,13 @@ class Environment:
                                 if code == 403})
             assert not forbidden, f"the permissions of manifests/ were not enough: {forbidden}"
 
+    def leader_metric(self, sample, **labels):
+        """A sample of the leader; None while there is no leader or no such sample."""
+        leader = self.sharders.leader()
+        if leader is None:
+            return None
+        return metric(leader.metrics(self.plane.metrics_token())[1], sample, **labels)
+
     # -- objects
 
     def namespace(self, name, labels=None):
@@ -97,15 +106,16 @@ class Environment:
                 raise
         return name
 
-    def ring(self, name, resources=((SECRETS, (CONFIG_MAPS,)),), namespace=None):
+    def ring(self, name, resources=((SECRETS, (CONFIG_MAPS,)),), namespace=None, selector=None,
+             verbs=("list", "watch", "patch")):
         """Creates a ring over a namespace of its own, called like it, with the permissions that its user grants."""
         namespace = self.namespace(namespace or name)
-        ring = Ring(self, name, namespace, resources)
+        ring = Ring(self, name, namespace, resources, selector)
         grants = {}
         for main, controlled in resources:
             for group, resource, _, _ in (main, *controlled):
                 grants.setdefault(group, []).append(resource)
-        self.plane.grant_sharding(f"ring-{name}", grants)
+        self.plane.grant_sharding(f"ring-{name}", grants, verbs)
         self.admin.create("controllerrings", None, ring.manifest())
         return ring
 
@@ -113,9 +123,11 @@ class Environment:
 class Ring:
     """A ControllerRing that a test made."""
 
-    def __init__(self, env, name, namespace, resources):
+    def __init__(self, env, name, namespace, resources, selector=None):
+        """`selector`: the namespaceSelector; by default it selects `namespace` alone."""
+        self.selector = selector or {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
         self.env, self.name, self.namespace, self.resources = env, name, namespace, resources
-        self.label = oracle.shard_label(name)
+        self.label, self.drain_label = oracle.shard_label(name), oracle.drain_label(name)
 
     def manifest(self):
         def reference(resource):
@@ -125,7 +137,7 @@ class Ring:
                 "metadata": {"name": self.name}, "spec": {
                     "resources": [{**reference(main), "controlledResources": [reference(one) for one in controlled]}
                                   for main, controlled in self.resources],
-                    "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": self.namespace}}}}
+                    "namespaceSelector": self.selector}}
 
     def shards(self, *names, duration=15, renew_every=None, working=False):
         """Simulated shards; they come as soon as the context is entered. `working`: they acknowledge drains too."""
@@ -141,6 +153,73 @@ class Ring:
         mains = [main for main, _ in self.resources]
         controlled = [one for _, several in self.resources for one in several if one not in mains]
         return Agent(self.env.admin, self.name, paths(mains), paths(dict.fromkeys(controlled)))
+
+    # -- its objects
+
+    def create_secrets(self, count, prefix="s", owned=0, clients=8):
+        """Secrets, and ConfigMaps that the first `owned` of them own."""
+        target = load.Target.of(self.env.admin)
+        result = load.run(target, [load.creation("secrets", self.namespace, {"metadata": {"name": f"{prefix}-{number}"}})
+                                   for number in range(count)], clients)
+        assert not result.failures, result.failures[0]
+        if owned:
+            uids = {item["metadata"]["name"]: item["metadata"]["uid"]
+                    for item in self.env.admin.list("secrets", self.namespace)}
+            names = [f"{prefix}-{number}" for number in range(owned)]
+            result = load.run(target, [load.creation("configmaps", self.namespace, owned_config_map(name, uids[name]))
+                                       for name in names], clients)
+            assert not result.failures, result.failures[0]
+
+    def items(self, resource):
+        """All its objects of a resource, which it may not select all."""
+        return self.env.admin.list(resource, self.namespace if RESOURCES[resource][1] else None)
+
+    def versions(self):
+        """{(resource, name): (resourceVersion, shard)} of all its objects."""
+        return {(resource, item["metadata"]["name"]): (item["metadata"]["resourceVersion"],
+                                                       oracle.shard_of(item, self.name))
+                for _, resource, _, _ in self.all_resources() for item in self.items(resource)}
+
+    def all_resources(self):
+        return list(dict.fromkeys(one for main, controlled in self.resources for one in (main, *controlled)))
+
+    def wrong(self, shards, selects=lambda item: True):
+        """What is not as it ought to be when these are the available shards, a line an object."""
+        owners = oracle.Ring(shards)
+        mains = [main for main, _ in self.resources]
+        found = []
+        for one in self.all_resources():
+            items = [item for item in self.items(one[1]) if selects(item)]
+            group_and_kind = (one[0], one[3]) if one in mains else ()
+            found += [f"{one[1]} {line}" for line in oracle.wrong_owners(items, self.name, owners, *group_and_kind)]
+            found += [f"{one[1]} {item['metadata']['name']} is draining" for item in items
+                      if self.drain_label in item["metadata"].get("labels", {})]
+        return found
+
+    def wait_settled(self, shards, timeout=20, selects=lambda item: True):
+        """Until every object has the shard that the oracle gives, and none drains."""
+        wrong = []
+
+        def settled():
+            wrong[:] = self.wrong(shards, selects)
+            return not wrong
+
+        try:
+            wait_until(settled, timeout, f"the objects of {self.name} are where they belong", interval=0.1)
+        except Failed as failed:
+            raise Failed(f"{failed}; {len(wrong)} are not: {wrong[:5]}") from None
+
+    def moved_once(self, before, since):
+        """The objects that changed since versions() said `before`: asserts that the sharder patched each once, and
+        none that did not change."""
+        changed = {name for name, version in self.versions().items() if before.get(name) != version}
+        patches = collections.Counter((patch.resource, patch.name)
+                                      for patch in self.env.plane.sharder_patches(self.namespace, since))
+        repeated = {name: count for name, count in patches.items() if count != 1}
+        assert not repeated, f"{len(repeated)} were patched more than once: {list(repeated.items())[:5]}"
+        assert set(patches) == changed, (f"patched, and as before: {sorted(set(patches) - changed)[:5]}, "
+                                         f"changed by somebody else: {sorted(changed - set(patches))[:5]}")
+        return changed
 
     def status(self):
         return self.env.admin.get("controllerrings", None, self.name).get("status", {})
@@ -192,6 +271,12 @@ class Ring:
         wait_until(lambda: oracle.shard_of(self.env.admin.create(
             "secrets", self.namespace, {"metadata": {"name": "dry-run"}}, dryRun="All"), self.name), timeout,
             f"the API server calls the webhook of {self.name}")
+
+
+def owned_config_map(owner, uid):
+    """The ConfigMap that a controller would make for a Secret."""
+    return {"metadata": {"name": f"of-{owner}", "ownerReferences": [{
+        "apiVersion": "v1", "kind": "Secret", "name": owner, "uid": uid, "controller": True}]}}
 
 
 class _Started:

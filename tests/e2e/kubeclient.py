@@ -23,6 +23,8 @@ RESOURCES = {
     "leases": ("/apis/coordination.k8s.io/v1", True),
     "customresourcedefinitions": ("/apis/apiextensions.k8s.io/v1", False),
     "mutatingwebhookconfigurations": ("/apis/admissionregistration.k8s.io/v1", False),
+    "validatingadmissionpolicies": ("/apis/admissionregistration.k8s.io/v1", False),
+    "validatingadmissionpolicybindings": ("/apis/admissionregistration.k8s.io/v1", False),
     "controllerrings": ("/apis/sharding.timebertt.dev/v1alpha1", False),
 }
 

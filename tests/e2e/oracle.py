@@ -51,6 +51,10 @@ def shard_label(ring):
     return f"shard.alpha.sharding.timebertt.dev/{ring}"
 
 
+def drain_label(ring):
+    return f"drain.alpha.sharding.timebertt.dev/{ring}"
+
+
 def shard_of(item, ring):
     """The shard that an object says it has; None without one."""
     return item["metadata"].get("labels", {}).get(shard_label(ring)) or None

@@ -2,6 +2,7 @@
 """Runs the end-to-end tests: the sharder on a real control plane.
 
     run.py [--short] [NAME...]        run.py membership      runs tests/e2e/test_membership.py
+    run.py --long [NAME...]           the long measurements, one file after the other
 
 Each file has control planes of its own. Files that measure run first and alone, the others at the same time.
 $SHARDER_BIN names another program than build/bin/sharder.
@@ -21,41 +22,44 @@ from pathlib import Path
 import binaries
 
 HERE = Path(__file__).resolve().parent
-ALONE = ("assignment", "footprint")  # they measure, so nothing else may run
+ALONE = ("assignment", "footprint", "rebalance_faults")  # they measure, so nothing else may run
+LONG = ("rebalance_speed", "rebalance_faults", "churn")  # these have cases of --long
 QUICK = ("manifests", "kinds", "adoption", "webhook")  # with --quick
 AT_ONCE = 4
-SECONDS = 420  # a file that takes longer is ended
+SECONDS, LONG_SECONDS = 420, 2400  # a file that takes longer is ended
 
 
 class Run:
     """One test file, as a process."""
 
-    def __init__(self, name, short, results):
+    def __init__(self, name, mode, results):
+        """`mode`: "", "--short" or "--long"."""
         self.name, self._results = name, results / f"{name}.json"
+        self._seconds = LONG_SECONDS if mode == "--long" else SECONDS
         arguments = ["/usr/bin/python3", HERE / f"test_{name}.py", "--results", self._results]
         self._began = time.monotonic()
-        self._process = subprocess.Popen(arguments + (["--short"] if short else []), stdin=subprocess.DEVNULL,
+        self._process = subprocess.Popen(arguments + ([mode] if mode else []), stdin=subprocess.DEVNULL,
                                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self.passed = self.failed = 0
         self.figures = []
 
     def follow(self):
         """Prints its lines until it ends."""
-        timer = threading.Timer(SECONDS, self.stop)
+        timer = threading.Timer(self._seconds, self.stop)
         timer.start()
         for line in self._process.stdout:
             if not line.endswith(" failed\n") or " passed, " not in line:
-                print(f"{self.name:>11} | {line}", end="", flush=True)
+                print(f"{self.name:>18} | {line}", end="", flush=True)
         self._process.wait()
         timer.cancel()
         try:
             results = json.loads(self._results.read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
-            print(f"{self.name:>11} | ended with {self._process.returncode} before it was finished", flush=True)
+            print(f"{self.name:>18} | ended with {self._process.returncode} before it was finished", flush=True)
             self.failed = 1
             return
         self.passed, self.failed, self.figures = results["passed"], results["failed"], results["figures"]
-        print(f"{self.name:>11} | done in {time.monotonic() - self._began:.0f} s", flush=True)
+        print(f"{self.name:>18} | done in {time.monotonic() - self._began:.0f} s", flush=True)
 
     def stop(self):
         if self._process.poll() is None:
@@ -66,7 +70,7 @@ class Run:
                 self._process.kill()  # and the kernel ends the rest
 
 
-def run_some(names, short, results, at_once, runs):
+def run_some(names, mode, results, at_once, runs):
     """Runs files `at_once` at a time, in order."""
     waiting = list(names)
     lock = threading.Lock()
@@ -76,7 +80,7 @@ def run_some(names, short, results, at_once, runs):
             with lock:
                 if not waiting:
                     return
-                run = Run(waiting.pop(0), short, results)
+                run = Run(waiting.pop(0), mode, results)
                 runs.append(run)
             run.follow()
 
@@ -94,8 +98,14 @@ def main():
     parser.add_argument("--short", action="store_true",
                         help="fewer objects, and no case that takes minutes; for sanitizer runs")
     parser.add_argument("--quick", action="store_true", help=f"only {', '.join(QUICK)}")
+    parser.add_argument("--long", action="store_true", help=f"the long measurements, of {', '.join(LONG)}")
     options = parser.parse_args()
+    if options.long:
+        everything = list(LONG)
+    else:
+        everything.remove("rebalance_speed")  # has no other cases
     names = options.names or (list(QUICK) if options.quick else everything)
+    mode = "--long" if options.long else "--short" if options.short else ""
     unknown = sorted(set(names) - set(everything))
     if unknown:
         parser.error(f"no test called {', '.join(unknown)}")
@@ -106,9 +116,9 @@ def main():
     os.environ["KUBEBUILDER_ASSETS"] = str(binaries.find())  # once, before all ask for them
     with tempfile.TemporaryDirectory(prefix="sharder-e2e-results-") as folder:
         try:
-            alone = [name for name in names if name in ALONE and not options.short]
-            run_some(alone, options.short, Path(folder), 1, runs)
-            run_some([name for name in names if name not in alone], options.short, Path(folder), AT_ONCE, runs)
+            alone = [name for name in names if options.long or (name in ALONE and not options.short)]
+            run_some(alone, mode, Path(folder), 1, runs)
+            run_some([name for name in names if name not in alone], mode, Path(folder), AT_ONCE, runs)
         finally:
             for run in runs:
                 run.stop()

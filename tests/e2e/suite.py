@@ -30,6 +30,7 @@ class _Case:
     title: str
     run: object
     short: bool  # part of the short mode, which sanitizer runs use
+    long: bool  # only with --long
 
 
 class Suite:
@@ -41,20 +42,23 @@ class Suite:
         self._lock = threading.Lock()
         self._passed = self._failed = 0
 
-    def case(self, title, short=True):
+    def case(self, title, short=True, long=False):
+        """`short`: also in the short mode; `long`: only when long measurements are asked for."""
         def add(function):
-            self._cases.append(_Case(title, function, short))
+            self._cases.append(_Case(title, function, short, long))
             return function
         return add
 
     def main(self):
         parser = argparse.ArgumentParser(description=f"End-to-end tests: {self.name}.")
         parser.add_argument("--short", action="store_true", help="fewer objects, and no case that takes minutes")
+        parser.add_argument("--long", action="store_true", help="the long measurements, and nothing else")
         parser.add_argument("--only", default="", help="cases whose title has this text")
         parser.add_argument("--results", type=Path, help="write counts and figures here, as JSON")
         options = parser.parse_args()
         install_signal_handlers()
-        cases = [case for case in self._cases if options.only in case.title and (case.short or not options.short)]
+        cases = [case for case in self._cases if options.only in case.title and case.long == options.long and
+                 (case.short or not options.short)]
         figures = []
         if cases:
             figures = self._run(cases, options.short)
