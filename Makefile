@@ -6,6 +6,8 @@ SHELL := /bin/bash
 JOBS ?= $(shell nproc)
 # Preset of the unit tests; .ci/run sets `coverage`, so that one build serves both.
 TEST_PRESET ?= debug
+# The oldest Kubernetes that README.md promises.
+OLDEST_K8S := 1.30.14
 # Seconds that each fuzz target runs.
 FUZZ_SECONDS ?= 60
 # The cluster of `make run` comes from the command line, never from the environment.
@@ -16,10 +18,10 @@ RUN_KUBECONFIG := $(KUBECONFIG)
 endif
 unexport KUBECONFIG
 
-.PHONY: help deps build run test unit e2e asan tsan fuzz coverage bench lint format clean
+.PHONY: help deps build run test unit e2e e2e-oldest asan tsan fuzz coverage bench lint format clean
 
 help: ## Show this list
-	@awk -F':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 deps: ## Install the Debian packages that building needs and that are missing
 	@scripts/deps.sh build
@@ -45,6 +47,10 @@ unit: deps ## Unit and in-process tests
 e2e: build ## The sharder on a real kube-apiserver; TESTS="assignment membership" for some
 	@scripts/deps.sh test
 	@tests/e2e/run.py $(TESTS)
+
+e2e-oldest: build ## The same on the oldest Kubernetes that we promise
+	@scripts/deps.sh test
+	@env -u KUBEBUILDER_ASSETS K8S_VERSION=$(OLDEST_K8S) tests/e2e/run.py $(TESTS)
 
 asan: deps ## Unit tests and a short e2e under AddressSanitizer and UBSan
 	@scripts/deps.sh test
