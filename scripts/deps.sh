@@ -5,8 +5,8 @@ set -euo pipefail
 
 declare -A packages=(
   [build]="g++ cmake ninja-build pkg-config libcurl4-openssl-dev libssl-dev libboost1.81-dev libsimdjson-dev
-           nlohmann-json3-dev libxxhash-dev libyaml-cpp-dev libcli11-dev libspdlog-dev prometheus-cpp-dev"
-  [test]="doctest-dev libcpp-httplib-dev python3 python3-xxhash python3-yaml openssl libfaketime util-linux ca-certificates
+           nlohmann-json3-dev libxxhash-dev libyaml-cpp-dev libcli11-dev libspdlog-dev prometheus-cpp-dev libcpp-httplib-dev"
+  [test]="doctest-dev python3 python3-xxhash python3-yaml openssl libfaketime util-linux ca-certificates
           wrk nghttp2-client ccache"
   [lint]="clang-format-19 clang-tidy-19 clang-19 python3 git"
   [fuzz]="clang-19 libclang-rt-19-dev"

@@ -129,8 +129,10 @@ inline std::string key_pem(EVP_PKEY* key) {
 // A self-signed CA (P-256) that lives as long as the test. Not for use by two threads at once.
 class TestCa {
  public:
-  explicit TestCa(std::string common_name = "test-ca") : key_(detail::make_key(TestKey::kEcdsaP256)) {
-    certificate_ = detail::make_certificate(key_.get(), {.common_name = std::move(common_name)});
+  explicit TestCa(std::string common_name = "test-ca", std::chrono::seconds valid_for = std::chrono::hours(1))
+      : key_(detail::make_key(TestKey::kEcdsaP256)) {
+    certificate_ =
+        detail::make_certificate(key_.get(), {.common_name = std::move(common_name), .valid_for = valid_for});
     X509* self = certificate_.get();
     detail::add_extension(self, self, NID_basic_constraints, "critical,CA:TRUE");
     detail::add_extension(self, self, NID_key_usage, "critical,keyCertSign,cRLSign");
