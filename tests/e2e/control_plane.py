@@ -258,16 +258,25 @@ class ControlPlane:
         this call: [Patch]. Leases and what it keeps for itself are left out."""
         self._flush_audit_log()
         found = []
-        for line in self.audit_log.read_text(encoding="utf-8").splitlines():
-            event = json.loads(line)
+        for event in self._audit_events(since):
             reference = event.get("objectRef", {})
-            if event["verb"] != "patch" or reference.get("resource") in _SHARDERS_OWN:
-                continue
-            moment = parse_time(event["requestReceivedTimestamp"])
-            if moment >= since and namespace in (None, reference.get("namespace")):
-                found.append(Patch(moment, reference["resource"], reference.get("namespace", ""), reference["name"],
-                                   event["responseStatus"]["code"]))
+            if (event["verb"] == "patch" and reference.get("resource") not in _SHARDERS_OWN and
+                    namespace in (None, reference.get("namespace"))):
+                found.append(Patch(parse_time(event["requestReceivedTimestamp"]), reference["resource"],
+                                   reference.get("namespace", ""), reference["name"], event["responseStatus"]["code"]))
         return found
+
+    def sharder_reads(self, resource, since=0.0):
+        """(verb, code, URI) of the lists and watches of a resource that the sharder began since then and the audit log
+        has. The further pages of a list are left out, and watches that are still open."""
+        return [(event["verb"], event["responseStatus"]["code"], event["requestURI"])
+                for event in self._audit_events(since)
+                if event["verb"] in ("list", "watch") and event.get("objectRef", {}).get("resource") == resource and
+                "continue=" not in event["requestURI"]]
+
+    def _audit_events(self, since):
+        events = (json.loads(line) for line in self.audit_log.read_text(encoding="utf-8").splitlines())
+        return [event for event in events if parse_time(event["requestReceivedTimestamp"]) >= since]
 
     def _flush_audit_log(self):
         """Asks, as the sharder, for something that is not there, and waits for that in the audit log."""

@@ -156,13 +156,18 @@ class Ring:
 
     # -- its objects
 
+    def create(self, resource, count, prefix="s", clients=8):
+        """Objects of which a name is all that is needed."""
+        result = load.run(load.Target.of(self.env.admin),
+                          [load.creation(resource, self.namespace, {"metadata": {"name": f"{prefix}-{number}"}})
+                           for number in range(count)], clients)
+        assert not result.failures, result.failures[0]
+
     def create_secrets(self, count, prefix="s", owned=0, clients=8):
         """Secrets, and ConfigMaps that the first `owned` of them own."""
-        target = load.Target.of(self.env.admin)
-        result = load.run(target, [load.creation("secrets", self.namespace, {"metadata": {"name": f"{prefix}-{number}"}})
-                                   for number in range(count)], clients)
-        assert not result.failures, result.failures[0]
+        self.create("secrets", count, prefix, clients)
         if owned:
+            target = load.Target.of(self.env.admin)
             uids = {item["metadata"]["name"]: item["metadata"]["uid"]
                     for item in self.env.admin.list("secrets", self.namespace)}
             names = [f"{prefix}-{number}" for number in range(owned)]
@@ -263,13 +268,13 @@ class Ring:
 
     def wait_webhook(self, timeout=20):
         """Until the API server has taken up the webhook configuration: a dry run is assigned a shard."""
-        group, resource, _, _ = self.resources[0][0]
-        if (group, resource) != SECRETS[:2]:
+        resource = self.resources[0][0][1]
+        if resource not in ("secrets", "configmaps", "serviceaccounts", "roles"):
             # Others may need a valid body; the API server takes up configurations in order of their changes.
             wait_until(self.webhook_configuration, timeout, "webhook configuration")
             return
         wait_until(lambda: oracle.shard_of(self.env.admin.create(
-            "secrets", self.namespace, {"metadata": {"name": "dry-run"}}, dryRun="All"), self.name), timeout,
+            resource, self.namespace, {"metadata": {"name": "dry-run"}}, dryRun="All"), self.name), timeout,
             f"the API server calls the webhook of {self.name}")
 
 

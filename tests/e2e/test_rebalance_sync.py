@@ -2,13 +2,11 @@
 """What the passes over all objects do (docs/protocol.md, section 6), with a syncPeriod of 3 s; and that, when all is
 done, nothing is patched any more."""
 
-import json
 import time
 
 import oracle
 from environment import CONFIG_MAPS, SECRETS, Environment
 from processes import wait_until
-from shards import parse_time
 from suite import Suite
 
 SYNC = 3
@@ -19,20 +17,11 @@ suite = Suite("rebalance_sync", lambda short: Environment(
 NAMES = ["shard-a", "shard-b", "shard-c"]
 
 
-def lists_since(env, resource, since):
-    """Lists of a resource by the sharder that began since then: how often it has looked at all objects."""
-    found = 0
-    for line in env.plane.audit_log.read_text(encoding="utf-8").splitlines():
-        event = json.loads(line)
-        if (event["verb"] == "list" and event.get("objectRef", {}).get("resource") == resource and
-                "continue=" not in event["requestURI"] and parse_time(event["requestReceivedTimestamp"]) >= since):
-            found += 1
-    return found
-
-
 def wait_syncs(env, resources, since, count=2):
+    """Until the leader has looked at all objects of these resources `count` times since then."""
     for resource in resources:
-        wait_until(lambda resource=resource: lists_since(env, resource, since) >= count, (count + 2) * SYNC + 10,
+        wait_until(lambda resource=resource: sum(
+            verb == "list" for verb, _, _ in env.plane.sharder_reads(resource, since)) >= count, (count + 2) * SYNC + 10,
                    f"{count} syncs of {resource}", interval=0.2)
 
 

@@ -1,0 +1,209 @@
+#!/usr/bin/python3
+"""The leader, the API server, etcd or the webhook go in the middle of a rebalance: it is finished all the same, soon after
+they are back (docs/design.md, sections 5 and 6)."""
+
+import collections
+import threading
+import time
+
+import oracle
+from environment import Environment
+from processes import wait_until
+from suite import Suite
+
+# An API server that has just started refuses everything until it has read its roles.
+suite = Suite("rebalance_faults", lambda short: Environment(short=short, may_be_forbidden=True), parallel=False)
+
+NAMES = [f"shard-{number}" for number in range(5)]
+LEADERSHIP = 15  # leaseDuration of the election
+RETRY_PERIOD = 2
+SOON = 5.0  # from the return of what was away until every object has its shard
+
+
+class Rebalance:
+    """A ring with many objects, and a change of its shards that takes a while: one goes and one comes."""
+
+    def __init__(self, env, name, objects):
+        self.env, self.objects = env, objects
+        self.ring = env.ring(name)
+        # Long: nobody is to lose its Lease because the API server is away.
+        self._context = self.ring.shards(*NAMES, duration=90, renew_every=10, working=True)
+        self.members = [shard for shard in NAMES if shard != "shard-1"] + ["shard-new"]
+
+    def __enter__(self):
+        self.shards = self._context.__enter__()
+        self.ring.wait_ready(NAMES)
+        self.ring.create_secrets(self.objects, owned=self.objects // 10, clients=32)
+        self.ring.wait_settled(NAMES, timeout=60)
+        owners = oracle.Ring(self.members)
+        self._expected = collections.Counter(
+            [owners.owner(oracle.main_key("", "Secret", self.ring.namespace, item["metadata"]["name"]))
+             for item in self.ring.items("secrets")] +
+            [owners.owner(oracle.controlled_key(item)) for item in self.ring.items("configmaps")])
+        return self
+
+    def __exit__(self, *exception):
+        self._context.__exit__(*exception)
+        self.env.admin.delete("controllerrings", None, self.ring.name)
+        self.env.admin.delete("mutatingwebhookconfigurations", None, f"controllerring-{self.ring.name}")
+
+    def begin(self):
+        """Changes the shards; returns when the first objects have moved."""
+        self.shards.agent.mark()
+        threading.Thread(target=self.shards.start, args=("shard-new",), daemon=True).start()
+        self.shards.release("shard-1")
+        wait_until(lambda: self.shards.agent.report()["moved"] > 0, 20, "the first object moves", interval=0.002)
+
+    def left(self):
+        """How many objects still have to move, as far as the agent has heard."""
+        counts = self.shards.agent.report()["shards"]
+        return sum(max(0, expected - counts.get(shard, 0)) for shard, expected in self._expected.items())
+
+    def finish(self, timeout):
+        """Waits until all is as it should be."""
+        self.ring.wait_settled(self.members, timeout)
+        report = self.shards.agent.report()
+        assert not report["violation_count"], report["violations"]
+        assert report["draining"] == 0, report
+        assert not self.shards.lost, self.shards.lost
+
+
+@suite.case("the leader is killed in the middle of a rebalance: the other leads in time, finishes, nothing drains")
+def leader_killed(env):
+    leader = env.sharders.wait_leader()
+    before = env.sharders.holder()
+    with Rebalance(env, "leader-killed", 1500 if env.short else 6000) as rebalance:
+        rebalance.begin()
+        leader.process.kill()
+        killed = time.monotonic()
+        left = rebalance.left()
+        wait_until(lambda: env.sharders.holder() not in ("", before), LEADERSHIP + 10, "another leader", interval=0.02)
+        led = time.monotonic() - killed
+        assert led <= LEADERSHIP + 2 * RETRY_PERIOD + 1, f"the other leads after {led:.2f} s"
+        rebalance.finish(timeout=30)
+        settled = time.monotonic() - killed
+        leader.start().wait_ready()
+    assert left > 0, "the rebalance was over before the leader was killed"
+    env.figure("leader killed in a rebalance", f"{left} objects were left; the other led "
+               f"after {led:.2f} s, all was done {settled - led:.2f} s later")
+
+
+def survive(env, name, begin, end, seconds):
+    """An outage in the middle of a rebalance; it is over SOON after /readyz is ok."""
+    with Rebalance(env, name.lower().replace(" ", "-"), 1500 if env.short else 4000) as rebalance:
+        rebalance.begin()
+        begin()
+        time.sleep(seconds)  # how long it is away is what this is about
+        left = rebalance.left()
+        end()
+        env.plane.wait_ready()
+        back = time.monotonic()
+        rebalance.finish(timeout=60)
+        took = time.monotonic() - back
+    env.figure(f"{name} for {seconds} s in a rebalance", f"{left} objects were left; all was done {took:.2f} s "
+               f"after /readyz was ok")
+    assert left > 0, "the rebalance was over before the outage"
+    assert took <= SOON, f"{took:.2f} s after /readyz was ok"
+
+
+@suite.case("the API server is killed in the middle of a rebalance and comes back")
+def apiserver_killed(env):
+    survive(env, "API server killed", env.plane.kill_apiserver, lambda: env.plane.start_apiserver(wait=False), 3)
+
+
+@suite.case("API server and etcd are killed in the middle of a rebalance and come back")
+def both_killed(env):
+    def begin():
+        env.plane.kill_apiserver()
+        env.plane.kill_etcd()
+
+    def end():
+        env.plane.start_etcd()
+        env.plane.start_apiserver(wait=False)
+
+    survive(env, "API server and etcd killed", begin, end, 3)
+
+
+@suite.case("the API server is paused in the middle of a rebalance")
+def apiserver_paused(env):
+    survive(env, "API server paused", env.plane.apiserver.pause, env.plane.apiserver.resume, 4)
+
+
+@suite.case("etcd is paused in the middle of a rebalance")
+def etcd_paused(env):
+    survive(env, "etcd paused", env.plane.etcd.pause, env.plane.etcd.resume, 4)
+
+
+@suite.case("API server and etcd are away for so long that nobody leads any more", long=True)
+def long_outage(env):
+    def begin():
+        env.plane.kill_apiserver()
+        env.plane.kill_etcd()
+
+    def end():
+        env.plane.start_etcd()
+        env.plane.start_apiserver(wait=False)
+
+    survive(env, "API server and etcd killed for long", begin, end, 30)
+
+
+def webhook_away(env, name, seconds):
+    """Objects are made all the time; for a while nobody answers the webhook's calls."""
+    names = NAMES[:3]
+    ring = env.ring(name)
+    with ring.shards(*names, duration=90, renew_every=10, working=True) as shards:
+        ring.wait_ready(names)
+        env.sharders.wait_leader()
+        shards.agent.mark()
+        made, stop = [], threading.Event()
+
+        def create():
+            while not stop.wait(0.02):
+                item = env.admin.create("secrets", ring.namespace, {"metadata": {"name": f"s-{len(made)}"}})
+                made.append((time.monotonic(), oracle.shard_of(item, ring.name)))
+
+        thread = threading.Thread(target=create, daemon=True)
+        thread.start()
+        try:
+            wait_until(lambda: len(made) > 20, 10, "objects are made")
+            env.sharders.balancer.kill()
+            gone = time.monotonic()
+            wait_until(lambda: time.monotonic() > gone + seconds, seconds + 5, "the outage", interval=0.1)
+            # Taken away altogether, which the webhook would have mended.
+            for number in range(5):
+                env.admin.patch("secrets", ring.namespace, f"s-{number}", {"metadata": {"labels": {ring.label: None}}})
+            wait_until(lambda: shards.agent.report()["violation_count"] == 5, 5, "the shards have seen it")
+            during = wait_until(lambda: shards.agent.report()["without"] == 0 and time.monotonic(), SOON + 5,
+                                "each object has its shard during the outage")
+            env.sharders.balancer.start()
+            wait_until(lambda: made[-1][1] is not None, 10, "the webhook is called again")
+        finally:
+            stop.set()
+            thread.join(30)
+            if not env.sharders.balancer.alive():
+                env.sharders.balancer.start()
+        missed = [moment for moment, shard in made if shard is None]
+        assert len(missed) > seconds * 5, f"only {len(missed)} objects of {len(made)} were made without the webhook"
+        ring.wait_settled(names, timeout=SOON)
+        report = shards.agent.report()
+        assert report["longest_without"] <= SOON, f"{report['longest_without_object']} was without a shard for " \
+                                                  f"{report['longest_without']:.2f} s"
+        assert during and report["violation_count"] == 5, report["violations"]  # those that we took away
+    env.admin.delete("controllerrings", None, ring.name)
+    env.admin.delete("mutatingwebhookconfigurations", None, f"controllerring-{ring.name}")
+    env.figure(f"webhook away for {seconds} s", f"{len(missed)} of {len(made)} objects were made without a shard, the "
+               f"longest was without for {report['longest_without']:.2f} s")
+
+
+@suite.case("objects are created while the webhook cannot be reached: each has its shard within seconds")
+def webhook_outage(env):
+    webhook_away(env, "webhook-away", 6)
+
+
+@suite.case("the same for a minute", long=True)
+def long_webhook_outage(env):
+    webhook_away(env, "webhook-long-away", 60)
+
+
+if __name__ == "__main__":
+    suite.main()
