@@ -47,7 +47,7 @@ Api::Api(Options options)
       database_(options_.history),
       reader_(database_, options_.reading),
       remover_(database_, catalog_, clock_),
-      admission_(database_, catalog_),
+      admission_(database_, catalog_, options_.services),
       writer_(database_, catalog_, admission_, remover_, clock_) {
   catalog_.publish(Catalog::built_in());
   for (const char* name : {"default", "kube-system", "kube-public", "kube-node-lease"}) {

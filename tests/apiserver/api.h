@@ -34,7 +34,8 @@ class Api {
   struct Options {
     std::size_t history = 20'000;
     Reader::Options reading = {};
-    std::string token = {};  // the one that a TokenReview finds good
+    std::map<std::string, std::string> services = {};  // where webhooks are: "namespace/name:port" -> "host:port"
+    std::string token = {};                            // the one that a TokenReview finds good
   };
   explicit Api(Options options);
 

@@ -53,6 +53,7 @@ int run(int argc, char** argv) {
   std::string kubeconfig;
   std::string audit_log;
   std::vector<std::string> definitions;
+  std::vector<std::string> services;
   bool no_watch_list = false;
   app.add_option("--port", options.port, "port, 0: a free one")->check(CLI::Range(0, 65535));
   app.add_option("--kubeconfig", kubeconfig, "kubeconfig to write");
@@ -60,10 +61,18 @@ int run(int argc, char** argv) {
   app.add_option("--crd", definitions, "CustomResourceDefinitions (YAML)");
   app.add_flag("--no-watch-list", no_watch_list, "refuse sendInitialEvents");
   app.add_option("--history", options.history, "versions kept per resource");
+  app.add_option("--service", services, "where webhooks' services are: NAMESPACE/NAME:PORT=HOST:PORT");
   CLI11_PARSE(app, argc, argv);
   options.streaming_lists = !no_watch_list;
   if (!audit_log.empty()) {
     options.audit_log = audit_log;
+  }
+  for (const std::string& service : services) {
+    const std::size_t sign = service.find('=');
+    if (sign == std::string::npos) {
+      throw std::runtime_error("--service: NAMESPACE/NAME:PORT=HOST:PORT is expected");
+    }
+    options.services[service.substr(0, sign)] = service.substr(sign + 1);
   }
   for (const std::string& file : definitions) {
     options.definitions.push_back(read_definition(file));

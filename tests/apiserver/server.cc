@@ -38,6 +38,7 @@ ApiServer::ApiServer(ServerOptions options)
       authority_("embedded-api-server", kValidity),
       api_({.history = options_.history,
             .reading = {.streaming_lists = options_.streaming_lists, .bookmark_interval = options_.bookmark_interval},
+            .services = options_.services,
             .token = token_}) {
   for (const json& definition : options_.definitions) {
     if (const auto added = api_.add(definition); !added) {

@@ -24,6 +24,7 @@ struct ServerOptions {
   bool streaming_lists = true;
   std::size_t history = 20'000;  // versions kept per resource
   std::chrono::milliseconds bookmark_interval{10'000};
+  std::map<std::string, std::string> services = {};  // "namespace/name:port" of a webhook -> "host:port"
 };
 
 // A Kubernetes API server in this process, on 127.0.0.1, with a CA and a token of its own (README.md). The methods may
