@@ -110,6 +110,10 @@ bool MoveQueue::done(const ObjectId& id) {
   return true;
 }
 
+void MoveQueue::looking(const ObjectId& id) {
+  entries_.find(id)->second.again = false;
+}
+
 std::optional<SteadyTime> MoveQueue::next_due() const {
   return waiting_.empty() ? std::nullopt : std::optional(waiting_.begin()->first.first);
 }

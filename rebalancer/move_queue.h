@@ -71,6 +71,9 @@ class MoveQueue {
   // looked at again.
   bool done(const ObjectId& id);
 
+  // What is in flight is about to be read: what was offered before that needs no second look.
+  void looking(const ObjectId& id);
+
   // When take() has something, nullopt for never.
   std::optional<SteadyTime> next_due() const;
   std::size_t in_flight() const { return in_flight_; }

@@ -285,6 +285,7 @@ void Mover::finish(const FlightPointer& flight) {
 }
 
 void Mover::read_again(const FlightPointer& flight) {
+  queue_.looking(flight->id);
   // A list, because that and patch is what users grant (protocol, 8).
   const kube::Resource& resource = *view_.sources()[flight->id.source].resource;
   kube::Request request{.target = kube::path(resource, flight->id.object_namespace, {}, {},

@@ -230,7 +230,17 @@ void RingWorker::passes_idle(std::size_t objects) {
   if (objects > 0) {
     log_.info("pass ended", {{"objects", objects}});
   }
-  set_timer(sync_timer_, tools_->settings.sync_period, &RingWorker::pass_over_all);
+  set_timer(sync_timer_, tools_->settings.sync_period, &RingWorker::sync);
+}
+
+void RingWorker::sync() {
+  for (std::uint32_t source = 0; source < nets_.size(); ++source) {
+    if (std::exchange(nets_[source].watch_forbidden, false)) {
+      watch_drains(source);  // perhaps it is allowed by now
+      watch_orphans(source);
+    }
+  }
+  pass_over_all();
 }
 
 void RingWorker::pass_ended(std::uint32_t source) {
@@ -238,11 +248,6 @@ void RingWorker::pass_ended(std::uint32_t source) {
   const std::size_t draining = std::exchange(nets.draining_in_pass, 0);
   if (nets.drains == nullptr) {
     nets.metrics->set_draining(draining, std::chrono::nanoseconds(0));
-  }
-  if (std::exchange(nets.watch_forbidden, false) && nets.orphans == nullptr) {
-    // Perhaps it is allowed by now; one try at each pass.
-    watch_drains(source);
-    watch_orphans(source);
   }
 }
 
@@ -315,7 +320,7 @@ void RingWorker::orphan_connection(std::uint32_t source, const std::optional<Err
     nets.orphans.reset();
     nets.watch_forbidden = true;
     if (!std::exchange(nets.watch_told, true)) {
-      log_.info("not allowed to watch a resource, its objects are found by passes only",
+      log_.warn("not allowed to watch a resource, its objects are found by passes only",
                 {{"resource", name}, {"error", error->message}});
     }
   } else if (is_request_too_large(*error) && nets.selector == OrphanSelector::kNotIn) {

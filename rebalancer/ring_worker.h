@@ -75,6 +75,7 @@ class RingWorker {
   void begin(std::uint32_t source);
   void refresh();
   void pass_over_all();
+  void sync();
   void second_pass_later();
   void passes_idle(std::size_t objects);
 

@@ -1,0 +1,582 @@
+#include "rebalancer/rebalancer.h"
+
+#include <doctest/doctest.h>
+#include <prometheus/registry.h>
+#include <prometheus/text_serializer.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "rebalancer/move_queue.h"
+#include "tests/unit/rebalancer/fake_cluster.h"
+
+using namespace sharder;
+using namespace sharder::rebalancer;
+using namespace std::chrono_literals;
+using nlohmann::json;
+
+namespace {
+
+constexpr const char* kSecrets = "/api/v1/secrets";
+constexpr const char* kConfigMaps = "/api/v1/configmaps";
+constexpr const char* kNamespaces = "/api/v1/namespaces";
+constexpr const char* kShard = "shard.alpha.sharding.timebertt.dev/ring";
+constexpr const char* kDrain = "drain.alpha.sharding.timebertt.dev/ring";
+
+// A leader's rebalancer, the RingSet it works by, and a cluster.
+struct Harness {
+  testing::FakeClock clock;
+  testing::FakeExecutor executor{clock};
+  testing::FakeApi api{executor};
+  testing::FakeCluster cluster{executor, api};
+  std::shared_ptr<std::string> lines = std::make_shared<std::string>();
+  std::shared_ptr<prometheus::Registry> registry = std::make_shared<prometheus::Registry>();
+  kube::Discovery discovery{api, clock, Logger::none()};
+  kube::EventRecorder events{api, clock, "sharder", Logger::none()};
+  Published<ring::RingSet> ring_sets;
+  Published<ring::Snapshot> snapshots;
+  std::optional<std::string> trouble;
+  std::unique_ptr<Rebalancer> rebalancer;
+  ring::ControllerRing spec{.name = "ring",
+                            .uid = "uid",
+                            .generation = 1,
+                            .resources = {{.main = {"", "secrets"}, .controlled = {{"", "configmaps"}}}},
+                            .namespace_selector = {}};
+  bool deleting = false;
+  std::shared_ptr<const ring::Ring> members;
+  std::uint64_t version = 0;
+
+  explicit Harness(std::size_t concurrent_moves = 100) {
+    const ring::LabelSelector selector{
+        .match_labels = {},
+        .match_expressions = {
+            {.key = "kubernetes.io/metadata.name", .op = ring::SelectorOperator::kNotIn, .values = {"kube-system"}}}};
+    rebalancer = std::make_unique<Rebalancer>(
+        executor, api, discovery, events, clock, Rebalancer::Inputs{ring_sets, snapshots},
+        Settings{.sync_period = 5min, .concurrent_moves = concurrent_moves, .namespace_selector = selector},
+        [this](const std::string& ring, const std::optional<Error>& error) {
+          CHECK(ring == "ring");
+          trouble = error ? std::optional(error->message) : std::nullopt;
+        },
+        registry.get(), Logger::to_string(lines));
+    add_namespace("ns");
+    add_namespace("kube-system");
+  }
+  ~Harness() {
+    rebalancer.reset();
+    executor.run();
+  }
+
+  void add_namespace(const std::string& name, json labels = json::object()) {
+    labels["kubernetes.io/metadata.name"] = name;
+    cluster.put(kNamespaces, "", name, std::move(labels));
+  }
+  void publish() {
+    auto ring_set = std::make_shared<ring::RingSet>();
+    ring_set->version = ++version;
+    ring_set->rings["ring"] = std::make_shared<const ring::RingEntry>(spec, members);
+    auto snapshot = std::make_shared<ring::Snapshot>();
+    auto status = std::make_shared<ring::RingStatus>();
+    status->spec = spec;
+    status->deleting = deleting;
+    snapshot->rings["ring"] = std::move(status);
+    ring_sets.publish(std::move(ring_set));
+    snapshots.publish(std::move(snapshot));
+  }
+  // The ring comes with these shards, and we lead.
+  void start(std::vector<std::string> shards) {
+    members = std::make_shared<const ring::Ring>(std::move(shards));
+    publish();
+    rebalancer->on_leading(true);
+    cluster.settle();
+    advance(100ms);
+  }
+  void change_members(std::vector<std::string> shards) {
+    members = std::make_shared<const ring::Ring>(std::move(shards));
+    publish();
+    rebalancer->on_shards_changed("ring");
+    advance(200ms);
+  }
+  void change_spec() {
+    ++spec.generation;
+    publish();
+    rebalancer->on_ring_changed("ring");
+    advance(100ms);
+  }
+  void advance(std::chrono::nanoseconds time, std::chrono::nanoseconds step = 50ms) { cluster.advance(time, step); }
+
+  std::string owner(const std::string& name) const {
+    return std::string(members->owner("/Secret/ns/" + name).value_or(""));
+  }
+  void add_secret(const std::string& name, json labels = json::object()) {
+    cluster.put(kSecrets, "ns", name, std::move(labels));
+  }
+  // Secrets that are where they belong in the present ring.
+  void add_assigned(int count) {
+    for (int number = 0; number < count; ++number) {
+      const std::string name = "s-" + std::to_string(number);
+      add_secret(name, {{kShard, owner(name)}});
+    }
+  }
+  json labels(const std::string& name) const { return cluster.labels(kSecrets, "ns/" + name); }
+  // Each Secret without drain label on the shard that the ring gives.
+  int misplaced() const {
+    int count = 0;
+    for (const auto& [key, object] : cluster.objects) {
+      if (key.first == kSecrets && object["metadata"]["namespace"] == "ns") {
+        const json& found = object["metadata"]["labels"];
+        const bool right = found.value(kShard, "") == owner(object["metadata"]["name"]) && !found.contains(kDrain);
+        count += right ? 0 : 1;
+      }
+    }
+    return count;
+  }
+  // What a shard does: removes both labels; here the webhook is away.
+  void acknowledge(const std::string& name) {
+    json found = labels(name);
+    found.erase(kShard);
+    found.erase(kDrain);
+    add_secret(name, found);
+  }
+  std::string metrics() const { return prometheus::TextSerializer().Serialize(registry->Collect()); }
+  bool has_metric(const std::string& line) const { return ("\n" + metrics()).contains("\n" + line + "\n"); }
+  std::vector<std::string> reasons() const {
+    std::vector<std::string> found;
+    for (const json& event : cluster.events) {
+      found.push_back(event["reason"]);
+    }
+    return found;
+  }
+};
+
+std::optional<Error> overloaded(const kube::Request& request) {
+  if (request.method != kube::Method::kPatch) {
+    return std::nullopt;
+  }
+  return Error{.code = ErrorCode::kUnavailable, .message = "429 Too Many Requests", .http_status = 429};
+}
+
+}  // namespace
+
+TEST_CASE("a shard that leaves: exactly its objects go to their new shards, in one patch each (protocol, 6)") {
+  Harness h;
+  h.members = std::make_shared<const ring::Ring>(std::vector<std::string>{"a", "b", "c"});
+  h.add_assigned(300);
+  h.start({"a", "b", "c"});
+  CHECK(h.cluster.patches.empty());
+  const auto of_b = std::ranges::count_if(h.cluster.objects, [](const auto& entry) {
+    return entry.first.first == kSecrets && entry.second["metadata"]["labels"].value(kShard, "") == "b";
+  });
+  REQUIRE(of_b > 50);
+  h.change_members({"a", "c"});
+  CHECK(h.cluster.patches.size() == static_cast<std::size_t>(of_b));
+  CHECK(h.misplaced() == 0);
+  h.advance(11min);  // second pass and syncs
+  CHECK(h.cluster.patches.size() == static_cast<std::size_t>(of_b));
+  CHECK(h.has_metric("controller_sharding_movements_total{controllerring=\"ring\",group=\"\",resource=\"secrets\"} " +
+                     std::to_string(of_b)));
+}
+
+TEST_CASE("a shard that joins: main objects are drained and wait for the acknowledgement (protocol, 6; design, 6.3)") {
+  Harness h;
+  h.members = std::make_shared<const ring::Ring>(std::vector<std::string>{"a", "b"});
+  h.add_assigned(200);
+  h.start({"a", "b"});
+  h.change_members({"a", "b", "c"});
+  const int drained = h.misplaced();
+  REQUIRE(drained > 30);
+  CHECK(h.cluster.patches.size() == static_cast<std::size_t>(drained));
+  for (const auto& [key, object] : h.cluster.objects) {
+    if (key.first == kSecrets) {
+      CHECK(object["metadata"]["labels"].value(kShard, "") != "c");
+    }
+  }
+  h.advance(20min);  // nobody acknowledges: nothing moves, nothing is patched again
+  CHECK(h.misplaced() == drained);
+  CHECK(h.cluster.patches.size() == static_cast<std::size_t>(drained));
+  CHECK(h.has_metric("controller_sharding_draining_objects{controllerring=\"ring\",group=\"\",resource=\"secrets\"} " +
+                     std::to_string(drained)));
+  CHECK(h.has_metric("controller_sharding_drains_total{controllerring=\"ring\",group=\"\",resource=\"secrets\"} " +
+                     std::to_string(drained)));
+  // Acknowledged while the webhook is away: the orphan watch shows them, and they are assigned at once.
+  std::vector<std::string> draining;
+  for (const auto& [key, object] : h.cluster.objects) {
+    if (object["metadata"]["labels"].contains(kDrain)) {
+      draining.push_back(object["metadata"]["name"]);
+    }
+  }
+  for (const std::string& name : draining) {
+    h.acknowledge(name);
+  }
+  h.advance(200ms);
+  CHECK(h.misplaced() == 0);
+  h.advance(10s);
+  CHECK(
+      h.has_metric("controller_sharding_draining_objects{controllerring=\"ring\",group=\"\",resource=\"secrets\"} 0"));
+}
+
+TEST_CASE("the shard of a draining object dies: it is reassigned, and the drain label goes in the same patch") {
+  Harness h;
+  h.start({"a", "b"});
+  h.add_secret("x", {{kShard, "a"}, {kDrain, "true"}});
+  h.advance(1s);
+  h.cluster.patches.clear();
+  h.change_members({"b"});
+  CHECK(h.labels("x") == json{{kShard, "b"}});
+  CHECK(h.cluster.patches.size() == 1);
+}
+
+TEST_CASE("a controlled object is moved without a drain, to where its controller is") {
+  Harness h;
+  h.start({"a", "b"});
+  const std::string other = h.owner("main") == "a" ? "b" : "a";
+  const json owners =
+      json::array({{{"apiVersion", "v1"}, {"kind", "Secret"}, {"name", "main"}, {"uid", "1"}, {"controller", true}}});
+  h.cluster.put(kConfigMaps, "ns", "wrong", {{kShard, other}}, owners);
+  h.cluster.put(kConfigMaps, "ns", "none", json::object(), owners);
+  h.cluster.put(kConfigMaps, "ns", "free", {{"app", "x"}});
+  h.advance(6min);
+  CHECK(h.cluster.labels(kConfigMaps, "ns/wrong").value(kShard, "") == h.owner("main"));
+  CHECK(h.cluster.labels(kConfigMaps, "ns/none").value(kShard, "") == h.owner("main"));
+  CHECK_FALSE(h.cluster.labels(kConfigMaps, "ns/free").contains(kShard));
+  CHECK(h.cluster.patches.size() == 2);
+}
+
+TEST_CASE("an object that the webhook missed gets its shard at once, whatever its label says (design, 5)") {
+  Harness h;
+  h.start({"a", "b"});
+  h.add_secret("none");
+  h.add_secret("empty", {{kShard, ""}});
+  h.add_secret("unknown", {{kShard, "never-was"}});
+  h.advance(100ms);
+  CHECK(h.misplaced() == 0);
+  CHECK(h.cluster.patches.size() == 3);
+}
+
+TEST_CASE("a wrong but living shard, given by a replica that lagged behind, is found by the pass 10 s after a change") {
+  Harness h;
+  h.start({"a", "b"});
+  h.change_members({"a", "b", "c"});
+  std::string name = "x";
+  while (h.owner(name) != "c") {
+    name += "x";
+  }
+  h.add_secret(name, {{kShard, "a"}});
+  h.advance(1s);
+  CHECK(h.cluster.patches.empty());
+  h.advance(10s);
+  CHECK(h.labels(name).contains(kDrain));
+}
+
+TEST_CASE("drain labels that are left over go at the sync (protocol, 9)") {
+  Harness h;
+  h.start({"a", "b"});
+  h.advance(20s);
+  h.add_secret("x", {{kShard, h.owner("x")}, {kDrain, "whatever"}});
+  h.advance(1min);
+  CHECK(h.cluster.patches.empty());
+  h.advance(5min);
+  CHECK(h.labels("x") == json{{kShard, h.owner("x")}});
+  CHECK(h.cluster.patches.size() == 1);
+}
+
+TEST_CASE("what was decided by an older ring is not sent (design, 5)") {
+  Harness h(10);
+  h.members = std::make_shared<const ring::Ring>(std::vector<std::string>{"a", "b", "c"});
+  h.add_assigned(300);
+  h.start({"a", "b", "c"});
+  h.cluster.hold_patches = true;
+  h.change_members({"a", "b"});
+  CHECK(h.api.pending.size() == 10);
+  // It comes back before most of its objects were moved.
+  h.change_members({"a", "b", "c"});
+  h.cluster.hold_patches = false;
+  h.advance(1s);
+  // Those under way have moved; they drain back. The others were never touched.
+  CHECK(h.misplaced() == 10);
+  CHECK(h.cluster.patches.size() == 20);
+}
+
+TEST_CASE("a conflict reads this object alone, and decides anew (protocol, 9; design, 6.5)") {
+  Harness h;
+  h.start({"a", "b"});
+  h.cluster.hold_patches = true;
+  h.add_secret("changed");
+  h.add_secret("assigned");
+  h.add_secret("deleted");
+  h.add_secret("other");
+  h.advance(100ms);
+  CHECK(h.api.pending.size() == 4);
+  h.add_secret("changed", {{"app", "x"}});
+  h.add_secret("assigned", {{kShard, h.owner("assigned")}});
+  h.cluster.remove(kSecrets, "ns/deleted");
+  h.cluster.lists.clear();
+  h.cluster.hold_patches = false;
+  h.advance(100ms);
+  CHECK(h.misplaced() == 0);
+  CHECK(h.cluster.patches.size() == 5);
+  CHECK(h.cluster.lists ==
+        std::vector<std::string>{"/api/v1/namespaces/ns/secrets?fieldSelector=metadata.name%3Dchanged",
+                                 "/api/v1/namespaces/ns/secrets?fieldSelector=metadata.name%3Dassigned"});
+  CHECK_FALSE(h.metrics().contains("controller_sharding_move_failures_total{"));
+}
+
+TEST_CASE("at most concurrentMoves of a ring are under way, and fewer while the API server is overloaded") {
+  Harness h(40);
+  h.members = std::make_shared<const ring::Ring>(std::vector<std::string>{"a", "b"});
+  h.add_assigned(1000);
+  h.start({"a", "b"});
+  h.cluster.refuse = overloaded;
+  h.cluster.hold_patches = true;
+  h.change_members({"a"});
+  CHECK(h.cluster.most_in_flight == 40);
+  h.cluster.hold_patches = false;
+  h.advance(10s);
+  h.cluster.hold_patches = true;
+  h.cluster.most_in_flight = 0;
+  h.advance(3s);
+  CHECK(h.cluster.most_in_flight <= 10);
+  CHECK(h.cluster.most_in_flight >= 4);
+  h.cluster.refuse = nullptr;
+  h.cluster.hold_patches = false;
+  h.advance(10s);
+  CHECK(h.misplaced() == 0);
+}
+
+TEST_CASE("an object that cannot be patched is tried again with growing pauses, told once; others are not held up") {
+  Harness h;
+  h.cluster.refuse = [](const kube::Request& request) -> std::optional<Error> {
+    if (request.method == kube::Method::kPatch && request.target.contains("/bad")) {
+      return Error{.code = ErrorCode::kInvalid, .message = "denied by a policy", .http_status = 422};
+    }
+    return std::nullopt;
+  };
+  h.start({"a", "b"});
+  h.add_secret("bad");
+  h.add_secret("good");
+  h.advance(100ms);
+  CHECK(h.labels("good").value(kShard, "") == h.owner("good"));
+  h.advance(1min);
+  const auto tries = [&] {
+    return std::ranges::count_if(h.cluster.patches, [](const auto& patch) { return patch.object == "ns/bad"; });
+  };
+  const auto in_first_minute = tries();
+  CHECK(in_first_minute >= 4);
+  CHECK(in_first_minute <= 8);
+  h.advance(10min, 1s);
+  CHECK(tries() - in_first_minute <= 8);
+  CHECK(h.reasons() == std::vector<std::string>{"MoveFailed"});
+  CHECK(h.cluster.events.front()["message"].get<std::string>() == "Cannot move secrets ns/bad: denied by a policy");
+  CHECK(
+      h.has_metric("controller_sharding_move_failures_total{controllerring=\"ring\",group=\"\",reason=\"invalid\","
+                   "resource=\"secrets\"} " +
+                   std::to_string(tries())));
+  h.cluster.refuse = nullptr;
+  h.advance(6min, 1s);
+  CHECK(h.misplaced() == 0);
+}
+
+TEST_CASE("a tool that strips the shard label again and again is no hot loop, and gets an Event") {
+  Harness h;
+  h.start({"a", "b"});
+  for (int round = 0; round < 1200; ++round) {
+    if (!h.cluster.objects.contains({kSecrets, "ns/x"}) || h.labels("x").contains(kShard)) {
+      h.add_secret("x");
+    }
+    h.advance(50ms);
+  }
+  CHECK(h.cluster.patches.size() >= 5);
+  CHECK(h.cluster.patches.size() <= 9);  // in a minute
+  CHECK(h.reasons() == std::vector<std::string>{"LabelsDoNotLast"});
+}
+
+TEST_CASE("a resource that may not be patched is trouble, named with verb and resource, until it may") {
+  Harness h;
+  bool allowed = false;
+  h.cluster.refuse = [&](const kube::Request& request) -> std::optional<Error> {
+    if (request.method == kube::Method::kPatch && !allowed) {
+      return Error{.code = ErrorCode::kForbidden,
+                   .message = "User \"x\" cannot patch resource \"secrets\" in API group \"\"",
+                   .http_status = 403};
+    }
+    return std::nullopt;
+  };
+  h.start({"a", "b"});
+  h.add_secret("x");
+  h.add_secret("y");
+  h.advance(1s);
+  REQUIRE(h.trouble);
+  CHECK(h.trouble->starts_with("not allowed to patch secrets: "));
+  CHECK(h.cluster.patches.size() == 2);
+  allowed = true;
+  h.advance(1min);
+  CHECK(h.misplaced() == 0);
+  CHECK_FALSE(h.trouble);
+}
+
+TEST_CASE("a resource that may not be listed is trouble, and the others go on") {
+  Harness h;
+  h.cluster.no_list = {kSecrets};
+  h.cluster.no_watch = {kSecrets};
+  h.cluster.put(kConfigMaps, "ns", "owned", json::object(),
+                json::array({{{"apiVersion", "v1"}, {"kind", "Secret"}, {"name", "m"}, {"controller", true}}}));
+  h.start({"a", "b"});
+  REQUIRE(h.trouble);
+  CHECK(h.trouble->starts_with("not allowed to list secrets: "));
+  CHECK(h.cluster.labels(kConfigMaps, "ns/owned").value(kShard, "") == h.owner("m"));
+  h.cluster.no_list.clear();
+  h.advance(3min);
+  CHECK_FALSE(h.trouble);
+}
+
+TEST_CASE("without watch it is said once, and passes find what has to move (design, 5)") {
+  Harness h;
+  h.cluster.no_watch = {kSecrets};
+  h.members = std::make_shared<const ring::Ring>(std::vector<std::string>{"a", "b"});
+  h.add_assigned(100);
+  h.start({"a", "b"});
+  CHECK_FALSE(h.trouble);
+  h.change_members({"a"});
+  h.advance(15s);
+  CHECK(h.misplaced() == 0);
+  h.change_members({"a", "c"});
+  h.advance(15s);
+  for (const auto& [key, object] : h.cluster.objects) {
+    if (object["metadata"]["labels"].contains(kDrain)) {
+      h.acknowledge(object["metadata"]["name"]);
+    }
+  }
+  h.advance(6min);
+  CHECK(h.misplaced() == 0);
+  const std::string text = *h.lines;
+  const auto first = text.find("not allowed to watch a resource");
+  REQUIRE(first != std::string::npos);
+  CHECK(text.find("not allowed to watch a resource", first + 1) == std::string::npos);
+}
+
+TEST_CASE("only the selected namespaces count; one that is selected later at once (design, 5)") {
+  Harness h;
+  h.spec.namespace_selector = ring::LabelSelector{.match_labels = {{"team", "x"}}, .match_expressions = {}};
+  h.add_namespace("ns", {{"team", "x"}});
+  h.add_namespace("other");
+  h.start({"a", "b"});
+  h.add_secret("in");
+  h.cluster.put(kSecrets, "other", "out", json::object());
+  h.cluster.put(kSecrets, "late", "later", json::object());  // its namespace has not been shown yet
+  h.advance(6min);
+  CHECK(h.labels("in").value(kShard, "") == h.owner("in"));
+  CHECK(h.cluster.patches.size() == 1);
+  h.add_namespace("other", {{"team", "x"}});
+  h.add_namespace("late", {{"team", "x"}});
+  h.advance(200ms);
+  CHECK(h.cluster.labels(kSecrets, "other/out").contains(kShard));
+  CHECK(h.cluster.labels(kSecrets, "late/later").contains(kShard));
+  h.add_namespace("ns", {{"team", "y"}});
+  h.advance(100ms);
+  h.add_secret("in");  // somebody takes the label off; the namespace is not ours any more
+  h.advance(6min);
+  CHECK_FALSE(h.labels("in").contains(kShard));
+}
+
+TEST_CASE("a ring of namespaces selects by their own labels (protocol, 4)") {
+  Harness h;
+  h.spec.resources = {{.main = {"", "namespaces"}, .controlled = {}}};
+  h.start({"a", "b"});
+  CHECK(h.cluster.labels(kNamespaces, "ns").value(kShard, "") == *h.members->owner("/Namespace//ns"));
+  CHECK_FALSE(h.cluster.labels(kNamespaces, "kube-system").contains(kShard));
+}
+
+TEST_CASE("a change of the spec takes effect at once; what leaves the ring keeps its labels (protocol, 6)") {
+  Harness h;
+  h.start({"a", "b"});
+  const json owners =
+      json::array({{{"apiVersion", "v1"}, {"kind", "Secret"}, {"name", "m"}, {"uid", "1"}, {"controller", true}}});
+  h.cluster.put(kConfigMaps, "ns", "cm", json::object(), owners);
+  h.advance(100ms);
+  CHECK(h.cluster.labels(kConfigMaps, "ns/cm").contains(kShard));
+  h.spec.resources = {{.main = {"", "secrets"}, .controlled = {}}};
+  h.change_spec();
+  h.cluster.patches.clear();
+  h.cluster.put(kConfigMaps, "ns", "cm", {{kShard, "gone"}}, owners);
+  h.advance(6min);
+  CHECK(h.cluster.patches.empty());
+  CHECK_FALSE(h.metrics().contains("pending_moves{controllerring=\"ring\",group=\"\",resource=\"configmaps\"}"));
+  h.spec.resources = {{.main = {"", "secrets"}, .controlled = {{"", "configmaps"}}}};
+  h.change_spec();
+  CHECK(h.cluster.labels(kConfigMaps, "ns/cm").value(kShard, "") == h.owner("m"));
+}
+
+TEST_CASE("a ring that is deleted, or is being deleted, is left alone with its objects") {
+  Harness h;
+  h.start({"a", "b"});
+  SUBCASE("gone") {
+    h.rebalancer->on_ring_removed("ring");
+  }
+  SUBCASE("with a finalizer") {
+    h.deleting = true;
+    h.change_spec();
+  }
+  SUBCASE("we lead no more") {
+    h.rebalancer->on_leading(false);
+    CHECK(h.rebalancer->requests_in_flight() == 0);
+  }
+  h.add_secret("x");
+  h.advance(11min, 1s);
+  CHECK(h.cluster.patches.empty());
+  CHECK_FALSE(h.metrics().contains("controller_sharding_pending_moves{"));
+}
+
+TEST_CASE("without a shard nothing is moved; the first one gets everything") {
+  Harness h;
+  h.start({});
+  h.add_secret("x");
+  h.add_secret("y", {{kShard, "gone"}});
+  h.advance(6min);
+  CHECK(h.cluster.patches.empty());
+  h.change_members({"a"});
+  CHECK(h.misplaced() == 0);
+  CHECK(h.cluster.patches.size() == 2);
+}
+
+TEST_CASE("an expired continue token goes on with the one that the 410 brings, failures with the same page") {
+  Harness h;
+  h.members = std::make_shared<const ring::Ring>(std::vector<std::string>{"a", "b"});
+  h.add_assigned(1200);
+  int pages = 0;
+  h.cluster.refuse = [&](const kube::Request& request) -> std::optional<Error> {
+    if (request.target.starts_with("/api/v1/secrets?limit=500") && ++pages == 2) {
+      return Error{.code = ErrorCode::kGone, .message = "expired", .http_status = 410, .continue_token = "ns/s-3"};
+    }
+    if (pages == 3) {
+      ++pages;
+      return Error{.code = ErrorCode::kUnavailable, .message = "500", .http_status = 500};
+    }
+    return std::nullopt;
+  };
+  h.start({"a", "b"});
+  h.advance(1s);
+  CHECK(std::ranges::count(h.cluster.lists, "/api/v1/secrets?limit=500") == 1);
+  CHECK(std::ranges::count(h.cluster.lists, "/api/v1/secrets?limit=500&continue=ns%2Fs-3") == 1);
+  CHECK(h.lines->contains("pass ended"));
+}
+
+TEST_CASE("more objects than there is room for are moved all the same, and never held at once (design, 6.8)") {
+  Harness h;
+  h.members = std::make_shared<const ring::Ring>(std::vector<std::string>{"a", "b"});
+  h.add_assigned(16000);
+  h.start({"a", "b"});
+  h.cluster.hold_patches = true;
+  h.change_members({"a"});
+  h.advance(5s);
+  const auto pending = [&] {
+    const std::string text = h.metrics();
+    const std::string name =
+        "\ncontroller_sharding_pending_moves{controllerring=\"ring\",group=\"\",resource=\"secrets\"} ";
+    return std::stoul(text.substr(text.find(name) + name.size()));
+  };
+  CHECK(pending() > 1000);
+  CHECK(pending() <= MoveQueue::kCapacity);
+  h.cluster.hold_patches = false;
+  h.advance(20s);
+  CHECK(h.misplaced() == 0);
+}
