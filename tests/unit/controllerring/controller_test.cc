@@ -501,3 +501,26 @@ TEST_CASE("not being allowed to watch webhook configurations is said once and to
   REQUIRE(said != std::string::npos);
   CHECK(h.lines->find("not allowed to watch webhook configurations", said + 1) == std::string::npos);
 }
+
+TEST_CASE("what keeps a ring from being rebalanced is told in its status and an Event, until it is mended") {
+  Harness h;
+  h.publish({h.make_ring("r"), h.make_ring("other")});
+  h.lead();
+  REQUIRE(h.statuses.size() == 2);
+  h.controller->on_trouble("r", error(ErrorCode::kForbidden, "not allowed to list secrets: 403 Forbidden"));
+  h.advance(1s);
+  REQUIRE(h.statuses.size() == 3);
+  CHECK(h.ready(2)["status"] == "False");
+  CHECK(h.ready(2)["message"] == "Not allowed to list secrets: 403 Forbidden");
+  REQUIRE(h.told.size() == 1);
+  CHECK(h.told[0]["reason"] == "ReconciliationFailed");
+  CHECK(h.told[0]["involvedObject"]["name"] == "r");
+  // The webhook configuration is applied all the same, and the trouble stays through each reconciliation.
+  CHECK(h.applies.size() >= 3);
+  h.advance(5min);
+  CHECK(h.statuses.size() == 3);
+  h.controller->on_trouble("r", std::nullopt);
+  h.advance(1s);
+  REQUIRE(h.statuses.size() == 4);
+  CHECK(h.ready(3)["status"] == "True");
+}
