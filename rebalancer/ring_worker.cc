@@ -10,8 +10,8 @@ namespace sharder::rebalancer {
 
 namespace {
 
-// Shards often come in numbers.
-constexpr std::chrono::milliseconds kGather{50};
+// Shards often come in numbers: after one change the next ones are gathered.
+constexpr std::chrono::milliseconds kGather{200};
 constexpr std::chrono::seconds kMetricsPeriod{5};
 constexpr BackoffPolicy kDiscovery{.initial = std::chrono::seconds(1), .max = std::chrono::minutes(1)};
 
@@ -164,11 +164,13 @@ void RingWorker::members_changed(std::shared_ptr<const ring::RingEntry> entry) {
   view_.set_entry(std::move(entry));
   mover_->ring_changed();
   if (refresh_timer_ == 0) {
-    set_timer(refresh_timer_, kGather, &RingWorker::refresh);
+    const SteadyTime now = tools_->clock.steady();
+    set_timer(refresh_timer_, std::max(last_refresh_ + kGather, now) - now, &RingWorker::refresh);
   }
 }
 
 void RingWorker::refresh() {
+  last_refresh_ = tools_->clock.steady();
   for (std::uint32_t source = 0; source < nets_.size(); ++source) {
     watch_orphans(source);
   }
@@ -176,8 +178,11 @@ void RingWorker::refresh() {
     passes_->clear();
     return;
   }
-  if (std::exchange(joined_, false)) {
-    pass_over_all();
+  const bool joined = std::exchange(joined_, false);
+  for (std::uint32_t source = 0; source < nets_.size(); ++source) {
+    if (ready(source) && (joined || nets_[source].needs_passes())) {
+      passes_->want({.source = source, .object_namespace = ""});
+    }
   }
   second_pass_later();
 }
@@ -330,10 +335,7 @@ void RingWorker::orphan_connection(std::uint32_t source, const std::optional<Err
   } else {
     return;
   }
-  joined_ = true;  // until the next change of the members there may be objects that no watch shows
-  if (passes_->idle()) {
-    passes_->want({.source = source, .object_namespace = ""});
-  }
+  passes_->want({.source = source, .object_namespace = ""});
 }
 
 void RingWorker::cut_orphans(std::uint32_t source) {

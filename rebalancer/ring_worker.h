@@ -58,6 +58,7 @@ class RingWorker {
     bool orphans_cut = false;      // the watch brought more than there was room for: again when there is room
     bool watch_forbidden = false;  // then passes alone find what has to move
     bool watch_told = false;
+    bool needs_passes() const { return watch_forbidden || selector == OrphanSelector::kAbsent; }
     OrphanSelector selector = OrphanSelector::kNotIn;
     DrainCensus census;
     std::size_t draining_in_pass = 0;  // where it cannot be watched
@@ -104,6 +105,7 @@ class RingWorker {
   std::shared_ptr<Mover> mover_;
   std::shared_ptr<Passes> passes_;
   bool joined_ = false;  // since the last refresh
+  SteadyTime last_refresh_ = {};
   std::map<std::string, Error> troubles_;
   Executor::TimerId refresh_timer_ = 0;  // 0: not armed
   Executor::TimerId second_pass_timer_ = 0;

@@ -69,13 +69,14 @@ class FakeCluster {
   }
 
   std::map<Key, Json> objects;
-  std::vector<Patch> patches;      // that were tried, oldest first
-  std::vector<std::string> lists;  // targets of list requests
-  std::vector<Json> events;        // core/v1 Events that were written
-  std::set<std::string> no_watch;  // collections that may not be watched
-  std::set<std::string> no_list;   // nor listed
-  bool hold_patches = false;       // patches wait
-  std::size_t most_in_flight = 0;  // patches that waited at the same time
+  std::vector<Patch> patches;              // that were tried, oldest first
+  std::vector<std::string> lists;          // targets of list requests
+  std::vector<Json> events;                // core/v1 Events that were written
+  std::set<std::string> no_watch;          // collections that may not be watched
+  std::set<std::string> no_list;           // nor listed
+  std::size_t longest_selector = 1000000;  // of a watch: a longer one is a 414
+  bool hold_patches = false;               // patches wait
+  std::size_t most_in_flight = 0;          // patches that waited at the same time
   // Decides on a request before the cluster does.
   std::function<std::optional<Error>(const kube::Request&)> refuse;
 
@@ -276,10 +277,10 @@ class FakeCluster {
   }
   void open(const std::shared_ptr<FakeApi::OpenStream>& stream) {
     const Target target = parse(stream->request.target);
-    const auto close = [&](const std::string& message) {
-      executor_.post([stream, message] {
+    const auto close = [&](Error error) {
+      executor_.post([stream, error = std::move(error)] {
         if (!std::exchange(stream->cancelled, true)) {
-          stream->sink->on_close(Error{.code = ErrorCode::kForbidden, .message = message, .http_status = 403});
+          stream->sink->on_close(error);
         }
       });
     };
@@ -287,10 +288,14 @@ class FakeCluster {
       return;
     }
     if (no_watch.contains(target.collection)) {
-      close("cannot watch resource");
+      close({.code = ErrorCode::kForbidden, .message = "cannot watch resource", .http_status = 403});
       return;
     }
     const auto selector = target.query.find("labelSelector");
+    if (selector != target.query.end() && selector->second.size() > longest_selector) {
+      close({.code = ErrorCode::kTooLarge, .message = "414 URI Too Long", .http_status = 414});
+      return;
+    }
     Watch watch{stream, target.collection, selector == target.query.end() ? "" : selector->second};
     executor_.post([stream] {
       if (!stream->cancelled) {

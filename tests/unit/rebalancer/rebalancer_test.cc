@@ -437,8 +437,15 @@ TEST_CASE("without watch it is said once, and passes find what has to move (desi
   h.start({"a", "b"});
   CHECK_FALSE(h.trouble);
   h.change_members({"a"});
-  h.advance(15s);
+  h.advance(1s);
   CHECK(h.misplaced() == 0);
+  h.change_members({"a", "b"});
+  h.advance(1s);
+  h.change_members({"a"});
+  h.advance(1s);
+  for (const auto& [key, object] : h.cluster.objects) {
+    CHECK(object["metadata"]["labels"].value(kShard, "") != "b");
+  }
   h.change_members({"a", "c"});
   h.advance(15s);
   for (const auto& [key, object] : h.cluster.objects) {
@@ -452,6 +459,26 @@ TEST_CASE("without watch it is said once, and passes find what has to move (desi
   const auto first = text.find("not allowed to watch a resource");
   REQUIRE(first != std::string::npos);
   CHECK(text.find("not allowed to watch a resource", first + 1) == std::string::npos);
+}
+
+TEST_CASE(
+    "too many shards for the URL of a watch: it shows those without a label, passes find the others (design, 5)") {
+  Harness h;
+  h.cluster.longest_selector = 80;
+  std::vector<std::string> shards{"a", "b"};
+  for (int shard = 0; shard < 20; ++shard) {
+    shards.push_back("shard-" + std::to_string(shard));
+  }
+  h.members = std::make_shared<const ring::Ring>(shards);
+  h.add_assigned(100);
+  h.start(shards);
+  h.add_secret("none");
+  h.advance(100ms);
+  CHECK(h.misplaced() == 0);
+  shards.erase(shards.begin());
+  h.change_members(shards);
+  CHECK(h.misplaced() == 0);
+  CHECK(h.lines->contains("too many shards for a selector"));
 }
 
 TEST_CASE("only the selected namespaces count; one that is selected later at once (design, 5)") {
