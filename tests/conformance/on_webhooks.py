@@ -384,7 +384,7 @@ def refused(on):
 @behaviour("a webhook whose certificate the caBundle does not vouch for is not asked: Ignore passes, Fail is a 500")
 def distrusted(on):
     calls = both_policies(on, clientConfig={"url": on.hooks.url(f"/{on.id}/distrusted")})
-    ignored_or_failed(on, CALLING, "certificate")
+    ignored_or_failed(on, CALLING)
     assert calls == [[], []]
 
 
