@@ -18,7 +18,7 @@ RUN_KUBECONFIG := $(KUBECONFIG)
 endif
 unexport KUBECONFIG
 
-.PHONY: help deps build run test unit e2e e2e-oldest asan tsan fuzz coverage bench lint format clean
+.PHONY: help deps build run test unit e2e e2e-oldest mutants asan tsan fuzz coverage bench lint format clean
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,10 @@ e2e: build ## The sharder on a real kube-apiserver; TESTS="assignment membership
 e2e-oldest: build ## The same on the oldest Kubernetes that we promise
 	@scripts/deps.sh test
 	@env -u KUBEBUILDER_ASSETS K8S_VERSION=$(OLDEST_K8S) tests/e2e/run.py $(TESTS)
+
+mutants: deps ## Do the tests notice when a rule is broken? MUTANTS="move_unguarded" for some
+	@scripts/deps.sh test
+	@scripts/mutants.py -j $(JOBS) $(MUTANTS)
 
 asan: deps ## Unit tests and a short e2e under AddressSanitizer and UBSan
 	@scripts/deps.sh test

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Formatting, the includes that a folder may have, the table of rules and their tests, and clang-tidy: on the files that
-# changed since $LINT_BASE, else on all.
+# Formatting, the includes that a folder may have, the table of rules, their tests and their mutants, and clang-tidy: on
+# the files that changed since $LINT_BASE, else on all.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -9,6 +9,7 @@ clang-format-19 --dry-run -Werror "${sources[@]}"
 echo "lint: ${#sources[@]} files are formatted"
 scripts/check_includes.py
 scripts/check_rules.py
+scripts/mutants.py --check
 
 cmake --preset debug >/dev/null
 if [[ -n ${LINT_BASE:-} ]]; then
