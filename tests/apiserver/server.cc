@@ -49,7 +49,7 @@ ApiServer::ApiServer(ServerOptions options)
     audit_log_ = std::make_unique<AuditLog>(*options_.audit_log);
   }
   const testing::TestCertificate certificate = authority_.issue(
-      {.common_name = "embedded-api-server", .dns_names = {"localhost", "kubernetes"}, .valid_for = kValidity});
+      {.common_name = "kube-apiserver", .dns_names = {"localhost", "kubernetes"}, .valid_for = kValidity});
   port_ = std::make_unique<HttpPort>(
       HttpPort::Tls{certificate.certificate_pem, certificate.private_key_pem, authority_.certificate_pem()},
       options_.port, [this](const Request& request, const Caller& caller) { return handle(request, caller); });
