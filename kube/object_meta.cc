@@ -14,6 +14,7 @@ namespace ondemand = simdjson::ondemand;
 using simdjson::error_code;
 
 error_code read_text(ondemand::value value, std::string& text) {
+  text.clear();
   bool is_null = false;
   if (const auto error = value.is_null().get(is_null); error || is_null) {
     return error;
@@ -25,6 +26,7 @@ error_code read_text(ondemand::value value, std::string& text) {
 }
 
 error_code read_labels(ondemand::value value, ObjectMeta& meta) {
+  meta.labels.clear();
   return for_each_field(value, [&](std::string_view key, ondemand::value field) -> error_code {
     const auto known = std::ranges::find(meta.labels, key, &std::pair<std::string, std::string>::first);
     auto& label = known == meta.labels.end() ? meta.labels.emplace_back(key, "") : *known;
@@ -59,6 +61,7 @@ error_code read_owner(ondemand::value value, std::optional<OwnerReference>& cont
 }
 
 error_code read_owners(ondemand::value value, ObjectMeta& meta) {
+  meta.controller.reset();
   bool is_null = false;
   if (const auto error = value.is_null().get(is_null); error || is_null) {
     return error;
@@ -80,6 +83,7 @@ error_code read_owners(ondemand::value value, ObjectMeta& meta) {
 }
 
 error_code read_meta(ondemand::value value, ObjectMeta& meta) {
+  meta = {};
   return for_each_field(value, [&](std::string_view key, ondemand::value field) -> error_code {
     if (key == "name") {
       return read_text(field, meta.name);
