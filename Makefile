@@ -33,6 +33,8 @@ build: deps ## Build build/bin/sharder
 
 run: build ## Show the sharder at work; KUBECONFIG=FILE: on that cluster
 	@scripts/deps.sh test
+	@cmake --preset release
+	@cmake --build --preset release -j $(JOBS) --target sharder apiserver
 	@tests/e2e/demo.py $(if $(RUN_KUBECONFIG),--kubeconfig "$(RUN_KUBECONFIG)")
 
 test: unit e2e ## Everything that proves the product: unit tests, then a real control plane

@@ -1,14 +1,18 @@
 #!/usr/bin/python3
-"""`make run`: the sharder at work. A ring with three shards, objects that are created, and the shard that each got.
+"""`make run`: the sharder at work. 2,000 objects on three shards; one joins, one leaves in order, one crashes; after each
+step it shows who has what, how many objects moved and how long that took.
 
-Without arguments on a throw-away control plane; with --kubeconfig FILE on that cluster, after asking, in a namespace of
-its own that is removed afterwards. Runs until Ctrl-C; without a terminal it ends by itself. Exits non-zero when an
-object got no shard, or another than the ring says.
+Without arguments on an embedded API server (tests/apiserver/), with --real on etcd and kube-apiserver, with --kubeconfig
+FILE on that cluster, after asking, with fewer objects and in a namespace of its own that is removed afterwards. Runs until
+Ctrl-C; without a terminal it ends after the last step. Exits non-zero when an object ends without a live shard, or with
+another than the ring says.
 """
 
 import argparse
+import base64
+import collections
+import concurrent.futures
 import http.client
-import itertools
 import json
 import secrets
 import shutil
@@ -24,14 +28,17 @@ import yaml
 
 import binaries
 import oracle
+from agent import Agent
 from control_plane import ROOT, SYSTEM_NAMESPACE, ControlPlane
 from kubeclient import Client, Credentials, path_of
 from processes import Failed, Process, free_ports, install_signal_handlers, wait_until
-from sharder import Sharders
+from sharder import Sharders, binary
 from shards import Shards
 
 SHARDS = ("shard-a", "shard-b", "shard-c")
-OBJECTS_WITHOUT_A_TERMINAL = 24
+OBJECTS, OBJECTS_IN_YOUR_CLUSTER = 2000, 200
+KINDS = {"secrets": "Secret", "configmaps": "ConfigMap"}
+LEASE_SECONDS = 3  # so that the crash does not take long; shards usually have 15
 
 
 def say(line=""):
@@ -136,74 +143,188 @@ class UserCluster:
             return probe.getsockname()[0]
 
 
+class EmbeddedCluster:
+    """The embedded API server, in a process of its own: all that the demonstration needs of a cluster."""
+
+    def __init__(self):
+        self.folder = Path(tempfile.mkdtemp(prefix="sharder-run-"))
+        self.kubeconfig = self.folder / "kubeconfig"
+        program = binary().parent / "sharder-apiserver"
+        if not program.is_file():
+            program = ROOT / "build" / "bin" / "sharder-apiserver"
+        if not program.is_file():
+            raise Failed(f"no {program}: `cmake --build --preset release --target apiserver` makes it")
+        self.process = Process("sharder-apiserver", [
+            program, "--port", "0", "--kubeconfig", self.kubeconfig, "--audit-log", self.folder / "audit.log",
+            "--crd", ROOT / "manifests" / "crd" / "sharding.timebertt.dev_controllerrings.yaml"],
+            self.folder / "apiserver.log")
+        self.admin = None
+
+    def __enter__(self):
+        try:
+            self.process.start()
+            wait_until(self.kubeconfig.is_file, 15, "the embedded API server listens", alive=self.process)
+            config = yaml.safe_load(self.kubeconfig.read_text(encoding="utf-8"))
+            cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
+            authority = self.folder / "ca.crt"
+            authority.write_bytes(base64.b64decode(cluster["certificate-authority-data"]))
+            server = urllib.parse.urlsplit(cluster["server"])
+            self.admin = Client(server.port, authority, Credentials(token=user["token"]), host=server.hostname)
+            wait_until(lambda: self.admin.raw("GET", "/readyz")[0] == 200, 15, "the embedded API server is ready",
+                       alive=self.process)
+            if self.admin.find("namespaces", None, SYSTEM_NAMESPACE) is None:
+                self.admin.create("namespaces", None, {"apiVersion": "v1", "kind": "Namespace",
+                                                       "metadata": {"name": SYSTEM_NAMESPACE}})
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def sharder_kubeconfig(self, path):
+        shutil.copy(self.kubeconfig, path)
+        return path
+
+
 def ring(name, namespace):
-    """A ring over Secrets and the ConfigMaps that they own, in one namespace."""
+    """A ring over Secrets and ConfigMaps in one namespace."""
     return {"apiVersion": "sharding.timebertt.dev/v1alpha1", "kind": "ControllerRing", "metadata": {"name": name},
-            "spec": {"resources": [{"group": "", "resource": "secrets",
-                                    "controlledResources": [{"group": "", "resource": "configmaps"}]}],
+            "spec": {"resources": [{"group": "", "resource": resource} for resource in KINDS],
                      "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}}
 
 
-def owned_config_map(secret):
-    metadata = secret["metadata"]
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {
-        "name": f"checksum-{metadata['name']}",
-        "ownerReferences": [{"apiVersion": "v1", "kind": "Secret", "name": metadata["name"], "uid": metadata["uid"],
-                             "controller": True}]}}
+class Demonstration:
+    """The steps, and what they print. `shards` are in the ring already."""
 
+    def __init__(self, client, name, namespace, shards):
+        self._client, self._name, self._namespace, self._shards = client, name, namespace, shards
+        self._members = set(SHARDS)
 
-class Objects:
-    """Creates pairs of a Secret and the ConfigMap that it owns, and looks at the shards that they got."""
-
-    def __init__(self, client, ring_name, namespace):
-        self._client, self._ring, self._namespace = client, ring_name, namespace
-        self._owners = oracle.Ring(SHARDS)
-        self.counts = dict.fromkeys(SHARDS, 0)
-        self.wrong = 0
-
-    def create_pair(self, number):
-        secret = self._client.create("secrets", self._namespace, {
-            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": f"object-{number}"}})
-        config_map = self._client.create("configmaps", self._namespace, owned_config_map(secret))
-        wanted = self._owners.owner(oracle.main_key("", "Secret", self._namespace, f"object-{number}"))
-        for kind, item in (("secret", secret), ("configmap", config_map)):
-            shard = oracle.shard_of(item, self._ring)
-            self.counts[shard or "none"] = self.counts.get(shard or "none", 0) + 1
-            note = "" if shard == wanted else f"   WRONG: the ring says {wanted}"
-            self.wrong += shard != wanted
-            say(f"  {kind:<9} {item['metadata']['name']:<22} -> {shard or 'no shard'}{note}")
-
-    def summary(self):
+    def create(self, count):
         say()
-        total = sum(self.counts.values())
-        for shard, count in sorted(self.counts.items()):
-            say(f"  {shard:<10} {count:>5} objects  {'#' * round(40 * count / max(1, total))}")
-        say(f"  {total} objects, {self.wrong} without their shard")
+        say(f"creating {count} objects: Secrets and ConfigMaps")
+        began = time.monotonic()
+
+        def create(number):
+            for resource in KINDS:
+                self._client.create(resource, self._namespace, {
+                    "apiVersion": "v1", "kind": KINDS[resource], "metadata": {"name": f"object-{number}"}})
+
+        with concurrent.futures.ThreadPoolExecutor(16) as pool:
+            for future in [pool.submit(create, number) for number in range(count // len(KINDS))]:
+                future.result()
+        took = time.monotonic() - began
+        self._wait_settled()
+        say(f"  {count} objects in {took:.1f} s ({count / took:.0f} a second), each has its shard")
+        self.show()
+
+    def step(self, title, change, joins=(), leaves=()):
+        """Changes the shards, waits until all objects are where they belong, and says how that went."""
+        say()
+        say(title)
+        self._shards.agent.mark()
+        began = time.time()
+        change()
+        self._members = (self._members | set(joins)) - set(leaves)
+        self._wait_settled()
+        report = self._shards.agent.report()
+        last, first = ((report[key] or began) - began for key in ("last_move", "first_move"))
+        say(f"  {report['moved']} objects moved, the first after {first:.2f} s, the last after {last:.2f} s; "
+            f"{report['acknowledged']} drains acknowledged")
+        self.show()
+
+    def show(self):
+        counts = self._shards.agent.report()["shards"]
+        total = sum(counts.values())
+        for shard in sorted(self._members | set(counts)):
+            count = counts.get(shard, 0)
+            say(f"    {shard or 'no shard':<10} {count:>6} objects {100 * count / max(1, total):>5.1f} %  "
+                f"{'#' * round(60 * count / max(1, total))}")
+
+    def wrong(self):
+        """What is not as it ought to be, a line an object."""
+        owners = oracle.Ring(self._members)
+        return [line for resource, kind in KINDS.items()
+                for line in oracle.wrong_owners(self._client.list(resource, self._namespace), self._name, owners, "",
+                                                kind)]
+
+    def _wait_settled(self):
+        owners = oracle.Ring(self._members)
+        expected = collections.Counter(
+            owners.owner(oracle.main_key("", kind, self._namespace, item["metadata"]["name"]))
+            for resource, kind in KINDS.items() for item in self._client.list(resource, self._namespace))
+
+        def settled():
+            report = self._shards.agent.report()
+            return report["shards"] == expected and not report["draining"]
+
+        wait_until(settled, 60, "every object has its shard")
 
 
-def show(cluster, name, namespace, webhook_host, election_namespace):
+def show(cluster, name, namespace, webhook_host, election_namespace, objects):
     """Runs the demonstration; the exit code."""
-    sharders = Sharders(cluster, count=1, hosts=("127.0.0.1", "localhost") + tuple({webhook_host} - {"127.0.0.1"}),
+    replicas = 2 if webhook_host == "127.0.0.1" else 1  # the balancer in front of two listens on loopback only
+    sharders = Sharders(cluster, count=replicas,
+                        hosts=("127.0.0.1", "localhost") + tuple({webhook_host} - {"127.0.0.1"}),
                         overrides={"leaderElection": {"resourceNamespace": election_namespace}})
-    replica = sharders.replicas[0]
-    replica.config["webhook"]["server"]["bindAddress"] = f"{webhook_host}:{replica.port}"
-    replica.config["webhook"]["config"]["clientConfig"]["url"] = f"https://{webhook_host}:{replica.port}"
+    if replicas == 1:
+        replica = sharders.replicas[0]
+        replica.config["webhook"]["server"]["bindAddress"] = f"{webhook_host}:{replica.port}"
+        replica.config["webhook"]["config"]["clientConfig"]["url"] = f"https://{webhook_host}:{replica.port}"
     cluster.admin.create("controllerrings", None, ring(name, namespace))
+    agent = Agent(cluster.admin, name, [path_of(resource, namespace) for resource in KINDS])
+    forever = sys.stdout.isatty() and sys.stdin.isatty()
     try:
-        with Shards(cluster.admin, name, namespace) as shards:
-            say(f"shards:   {', '.join(SHARDS)}, each with a Lease")
+        with Shards(cluster.admin, name, namespace, duration=LEASE_SECONDS, renew_every=LEASE_SECONDS / 4,
+                    agent=agent) as shards:
             shards.start(*SHARDS)
             sharders.start()
-            say(f"sharder:  {replica.process.pid}, log {replica.process.log}")
+            for replica in sharders.replicas:
+                say(f"sharder:  process {replica.process.pid}, log {replica.process.log}")
             wait_until(lambda: ready_with(cluster.admin, name, len(SHARDS)), 30, "the ring is ready",
-                       alive=replica.process)
-            say(f"ring:     {name} is Ready, {len(SHARDS)} of {len(SHARDS)} shards available")
-            objects = Objects(cluster.admin, name, namespace)
-            create_until_told(objects)
-            objects.summary()
+                       alive=sharders.replicas[0].process)
+            say(f"ring:     {name} over Secrets and ConfigMaps is Ready; shards: {', '.join(SHARDS)}, each with a Lease "
+                f"of {LEASE_SECONDS} s")
+            wait_until(lambda: oracle.shard_of(cluster.admin.create(
+                "secrets", namespace, {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "dry-run"}},
+                dryRun="All"), name), 20, "the API server calls the webhook")
+            demonstration = Demonstration(cluster.admin, name, namespace, shards)
+            run_steps(demonstration, shards, objects)
+            say()
+            if forever:
+                say("it goes on until Ctrl-C: look at it, or change something")
+                wait_for_interrupt(sharders)
+            wrong = demonstration.wrong()
+            if wrong:
+                say(f"WRONG: {len(wrong)} objects are not where they belong: {wrong[:5]}")
+            else:
+                say("every object has the live shard that the ring gives")
     finally:
         sharders.stop()
-    return 1 if objects.wrong else 0
+    return 1 if wrong else 0
+
+
+def run_steps(demonstration, shards, objects):
+    demonstration.create(objects)
+    demonstration.step("shard-d joins: it drains what belongs to it from the others, which let go",
+                       lambda: shards.start("shard-d"), joins=["shard-d"])
+    demonstration.step("shard-b leaves in order: it releases its Lease", lambda: shards.release("shard-b"),
+                       leaves=["shard-b"])
+    demonstration.step(f"shard-c crashes: its Lease is taken over {2 * LEASE_SECONDS} s after the last renewal",
+                       lambda: shards.crash("shard-c"), leaves=["shard-c"])
+
+
+def wait_for_interrupt(sharders):
+    try:
+        while all(replica.process.alive() for replica in sharders.replicas):
+            time.sleep(0.5)
+        raise Failed("a replica of the sharder ended by itself\n" +
+                     "\n".join(replica.process.log_end() for replica in sharders.replicas))
+    except KeyboardInterrupt:
+        say()
 
 
 def ready_with(client, name, shards):
@@ -212,37 +333,37 @@ def ready_with(client, name, shards):
     return ready and status.get("availableShards") == shards
 
 
-def create_until_told(objects):
-    forever = sys.stdout.isatty() and sys.stdin.isatty()
-    say()
-    say("creating Secrets, each with a ConfigMap that it owns" + ("; Ctrl-C ends it" if forever else ""))
-    try:
-        for number in itertools.count(1) if forever else range(1, OBJECTS_WITHOUT_A_TERMINAL // 2 + 1):
-            objects.create_pair(number)
-            time.sleep(0.5 if forever else 0.05)
-    except KeyboardInterrupt:
-        say()
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kubeconfig", help="run on this cluster instead of a throw-away control plane")
+    parser.add_argument("--kubeconfig", help="run on this cluster")
     parser.add_argument("--webhook-host", help="address under which that cluster's API server reaches this machine")
+    parser.add_argument("--real", action="store_true", help="run on etcd and kube-apiserver on loopback ports")
     arguments = parser.parse_args()
     install_signal_handlers()
     if not arguments.kubeconfig:
-        say("starting a throw-away control plane: etcd and kube-apiserver on loopback ports")
-        with ControlPlane(say=say) as plane:
-            plane.install_manifests()
-            say(f"look at it: kubectl --kubeconfig {plane.kubeconfig} get controllerrings,secrets --show-labels")
-            return show(plane, "demo", "default", "127.0.0.1", SYSTEM_NAMESPACE)
+        began = time.monotonic()
+        with ControlPlane() if arguments.real else EmbeddedCluster() as cluster:
+            if arguments.real:
+                cluster.install_manifests()
+                cluster.grant_sharding("demo", {"": list(KINDS)})
+            say(f"cluster:  {'etcd and kube-apiserver' if arguments.real else 'the embedded API server'} on "
+                f"https://{cluster.admin.host}:{cluster.admin.port}, ready after {time.monotonic() - began:.1f} s")
+            cluster.admin.create("namespaces", None, {"apiVersion": "v1", "kind": "Namespace",
+                                                      "metadata": {"name": "demo"}})
+            say("look at it, in another terminal:")
+            say(f"          export KUBECONFIG={cluster.kubeconfig}")
+            say("          kubectl get controllerrings")
+            say("          kubectl get leases -n demo -L alpha.sharding.timebertt.dev/state")
+            say(f"          kubectl get secrets,configmaps -n demo -L {oracle.shard_label('demo')}")
+            return show(cluster, "demo", "demo", "127.0.0.1", SYSTEM_NAMESPACE, OBJECTS)
     name = f"sharder-run-{secrets.token_hex(3)}"
     cluster = UserCluster(arguments.kubeconfig, name)
     if not cluster.ask():
         say("nothing was touched")
         return 0
     with cluster:
-        return show(cluster, name, name, arguments.webhook_host or cluster.webhook_host(), election_namespace=name)
+        return show(cluster, name, name, arguments.webhook_host or cluster.webhook_host(), election_namespace=name,
+                    objects=OBJECTS_IN_YOUR_CLUSTER)
 
 
 if __name__ == "__main__":
