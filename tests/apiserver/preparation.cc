@@ -1,5 +1,6 @@
 #include "tests/apiserver/preparation.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <random>
@@ -84,6 +85,10 @@ std::string without_times(const json& metadata) {
 Outcome<void> check_preconditions(const Resource& resource, const json& before, const json& after, bool put) {
   const std::string name = metadata_string(before, "name");
   const std::string uid = metadata_string(after, "uid");
+  if (!put && !uid.empty() && uid != metadata_string(before, "uid")) {
+    return refuse(invalid(
+        resource, name, {{"FieldValueInvalid", "Invalid value: \"" + uid + "\": field is immutable", "metadata.uid"}}));
+  }
   if (!uid.empty() && uid != metadata_string(before, "uid")) {
     return refuse(conflict(resource, name,
                            "Precondition failed: UID in precondition: " + uid +
@@ -197,8 +202,24 @@ Outcome<json> prepare_update(const Resource& resource, const json& before, json 
       metadata[field] = old[field];
     }
   }
-  if (!metadata.contains("managedFields") && old.contains("managedFields")) {
-    metadata["managedFields"] = old["managedFields"];
+  if (put || !metadata.contains("managedFields")) {
+    metadata.erase("managedFields");  // whoever replaces the object does not say who owns what
+    if (old.contains("managedFields")) {
+      metadata["managedFields"] = old["managedFields"];
+    }
+  }
+  if (old.contains("deletionTimestamp")) {
+    const json known = old.value("finalizers", json::array());
+    for (const json& finalizer : metadata.value("finalizers", json::array())) {
+      if (std::ranges::find(known, finalizer) == known.end()) {
+        return refuse(invalid(resource, metadata_string(before, "name"),
+                              {{"FieldValueForbidden",
+                                "Forbidden: no new finalizers can be added if the object is being deleted, found new "
+                                "finalizers " +
+                                    finalizer.dump(),
+                                "metadata.finalizers"}}));
+      }
+    }
   }
   if (resource.has_generation && spec_of(before) != spec_of(after)) {
     metadata["generation"] = old.value("generation", 0) + 1;

@@ -200,6 +200,26 @@ std::string field_manager(const Request& request) {
   return agent.empty() ? "unknown" : agent.substr(0, 128);
 }
 
+Outcome<void> check_write_options(const Request& request) {
+  const Resource options{.group = "meta.k8s.io", .version = "v1", .plural = "patchoptions", .kind = "PatchOptions"};
+  constexpr std::size_t kLongest = 128;
+  const bool apply = request.content_type.starts_with("application/apply-patch");
+  const std::string manager = request.parameter("fieldManager");
+  if (manager.size() > kLongest) {
+    return refuse(
+        invalid(options, "", {{"FieldValueTooLong", "Too long: may not be more than 128 bytes", "fieldManager"}}));
+  }
+  if (request.method == "PATCH" && apply && manager.empty()) {
+    return refuse(
+        invalid(options, "", {{"FieldValueRequired", "Required value: is required for apply patch", "fieldManager"}}));
+  }
+  if (request.method == "PATCH" && !apply && request.query.contains("force")) {
+    return refuse(invalid(options, "",
+                          {{"FieldValueForbidden", "Forbidden: may not be specified for non-apply patch", "force"}}));
+  }
+  return {};
+}
+
 Outcome<ListOptions> list_options(const Request& request, const Resource&, bool watch, bool streaming_lists) {
   ListOptions options{.label_selector = request.parameter("labelSelector"),
                       .field_selector = request.parameter("fieldSelector"),

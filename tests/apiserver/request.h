@@ -47,6 +47,8 @@ Outcome<Form> accepted_form(std::string_view accept, bool list);
 
 // The manager of the fields that a write changes: the parameter fieldManager, or the program in the User-Agent.
 std::string field_manager(const Request& request);
+// The parameters fieldManager and force: 422 where they make no sense.
+Outcome<void> check_write_options(const Request& request);
 
 // The parameters of lists and watches.
 struct ListOptions {

@@ -17,6 +17,9 @@ Schema Schema::metadata() {
   Schema owners;
   owners.kind_ = Kind::kMap;
   owners.keys_ = {"uid"};
+  Schema owner;
+  owner.kind_ = Kind::kAtomic;
+  owners.items_ = std::make_shared<const Schema>(owner);
   Schema finalizers;
   finalizers.kind_ = Kind::kSet;
   Schema result;

@@ -69,11 +69,10 @@ Outcome<void> WebhookAdmission::ask(const Webhook& webhook, AdmissionInput& inpu
     if (patched) {
       patched = checked_object(std::move(*patched), *input.resource);
     }
-    if (!patched) {
-      verdict.broken = patched.error().message;
-    } else {
-      input.object = std::move(*patched);
+    if (!patched) {  // no matter what the failurePolicy says
+      return refuse(failure(500, "Internal error occurred: " + patched.error().message));
     }
+    input.object = std::move(*patched);
   }
   if (!verdict.broken.empty() && !webhook.ignore_failures) {
     return refuse(failure(500, "Internal error occurred: failed calling webhook \"" + webhook.name +

@@ -72,8 +72,8 @@ Status refusal(const Webhook& webhook, const json& response) {
   const json given = response.value("status", json::object());
   const std::string message = given.value("message", "");
   const std::string prefix = "admission webhook \"" + webhook.name + "\" denied the request";
-  int code = given.value("code", 403);
-  code = code >= 400 && code < 600 ? code : 403;
+  int code = given.value("code", 400);
+  code = code >= 400 && code < 600 ? code : 400;
   Status status = failure(code, message.empty() ? prefix + " without explanation" : prefix + ": " + message);
   status.reason = given.value("reason", status.reason);
   return status;

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "base/rfc3339.h"
 #include "tests/apiserver/body.h"
 #include "tests/apiserver/patch.h"
 #include "tests/apiserver/preparation.h"
@@ -73,7 +74,10 @@ Outcome<Written> Writer::create(const Request& request, const Route& route, cons
 }
 
 Outcome<Written> Writer::create_object(const Request& request, const Route& route, const Resource& resource,
-                                       json object) {
+                                       json object, bool apply) {
+  if (auto wrong = check_write_options(request); !wrong) {
+    return refuse(wrong.error());
+  }
   auto checked = checked_object(std::move(object), resource);
   if (!checked) {
     return refuse(checked.error());
@@ -93,10 +97,21 @@ Outcome<Written> Writer::create_object(const Request& request, const Route& rout
   if (!metadata_string(object, "resourceVersion").empty()) {
     return refuse(failure(400, "resourceVersion should not be set on objects to be created"));
   }
+  const auto catalog = catalog_.get();
   if (resource.namespaced && !database_.get("/namespaces", route.object_namespace)) {
-    return refuse(not_found(*catalog_.get()->find("", "v1", "namespaces"), route.object_namespace));
+    return refuse(not_found(*catalog->find("", "v1", "namespaces"), route.object_namespace));
   }
   prepare_create(resource, object, clock_.now());
+  const FieldManager manager = manager_of(request, route, resource);
+  const Schema& schema = catalog->schema(resource);
+  if (apply) {
+    auto applied = apiserver::apply(resource, schema, json::object(), object, manager, true);
+    if (!applied) {
+      return refuse(applied.error());
+    }
+    object = std::move(*applied);
+  }
+  json before = apply ? object : json::object();
   AdmissionInput input{.resource = &resource,
                        .operation = "CREATE",
                        .object_namespace = route.object_namespace,
@@ -119,6 +134,12 @@ Outcome<Written> Writer::create_object(const Request& request, const Route& rout
     set_defaults(resource, object, clock_.now());
     if (auto wrong = check_fields(resource, object); !wrong) {
       return refuse(wrong.error());
+    }
+    if (attempt == 0) {
+      if (apply) {
+        set_defaults(resource, before, clock_.now());  // nobody's
+      }
+      note_update(schema, before, object, manager);
     }
     const std::string name = metadata_string(object, "name");
     const std::string key = Bucket::key(route.object_namespace, name);
@@ -146,6 +167,9 @@ Outcome<Written> Writer::create_object(const Request& request, const Route& rout
 }
 
 Outcome<Written> Writer::update(const Request& request, const Route& route, const Resource& resource) {
+  if (auto wrong = check_write_options(request); !wrong) {
+    return refuse(wrong.error());
+  }
   auto body = parse_body(request);
   if (!body) {
     return refuse(body.error());
@@ -177,8 +201,22 @@ Outcome<Written> Writer::patch(const Request& request, const Route& route, const
   }
   const Write write{.request = request, .route = route, .resource = resource};
   const auto finished = [&](Outcome<json> patched) -> Outcome<json> {
-    return patched ? checked_object(std::move(*patched), resource) : patched;
+    if (patched) {
+      patched = checked_object(std::move(*patched), resource);
+    }
+    if (patched) {
+      if (auto wrong = check_place(route, resource, *patched); !wrong) {
+        return refuse(wrong.error());
+      }
+    }
+    return patched;
   };
+  if (auto wrong = check_write_options(request); !wrong) {
+    return refuse(wrong.error());
+  }
+  if (type == "application/apply-patch+yaml") {
+    return apply_patch(request, route, resource, *patch);
+  }
   if (type == "application/merge-patch+json") {
     if (!patch->is_object()) {
       return refuse(failure(400, "error decoding patch: an object is expected"));
@@ -196,6 +234,43 @@ Outcome<Written> Writer::patch(const Request& request, const Route& route, const
                         "the body of the request was in an unknown format - accepted media types include: "
                         "application/json-patch+json, application/merge-patch+json, "
                         "application/apply-patch+yaml"));
+}
+
+FieldManager Writer::manager_of(const Request& request, const Route& route, const Resource& resource) const {
+  return {.name = field_manager(request),
+          .api_version = resource.api_version(),
+          .subresource = route.subresource,
+          .now = format_time(clock_.now())};
+}
+
+Outcome<Written> Writer::apply_patch(const Request& request, const Route& route, const Resource& resource,
+                                     json applied) {
+  if (!applied.is_object() || !applied.contains("apiVersion") || !applied.contains("kind")) {
+    return refuse(failure(400, "error decoding patch: an object with apiVersion and kind is expected"));
+  }
+  auto checked = checked_object(std::move(applied), resource);
+  if (!checked) {
+    return refuse(checked.error());
+  }
+  if ((*checked)["metadata"].contains("managedFields")) {
+    return refuse(failure(400, "metadata.managedFields must be nil"));
+  }
+  if (auto wrong = check_place(route, resource, *checked); !wrong) {
+    return refuse(wrong.error());
+  }
+  const std::string key = Bucket::key(route.object_namespace, route.name);
+  if (!database_.get(resource.bucket(), key) && route.subresource.empty()) {
+    auto created = create_object(request, route, resource, *checked, true);
+    if (created || created.error().reason != "AlreadyExists") {
+      return created;
+    }
+  }
+  const Write write{.request = request, .route = route, .resource = resource, .apply = true};
+  return modify(write, [&](const json& now) {
+    const auto catalog = catalog_.get();
+    return apiserver::apply(resource, catalog->schema(resource), now, *checked, manager_of(request, route, resource),
+                            request.flag("force"));
+  });
 }
 
 Outcome<json> Writer::decide(const Write& write, const json& before, const Change& change) {
@@ -217,9 +292,17 @@ Outcome<json> Writer::decide(const Write& write, const json& before, const Chang
                        .old_object = before,
                        .dry_run = write.dry_run,
                        .user = write.request.user};
+  const bool applied = write.apply;
+  const json defaulted = applied ? input.object : json();
   auto admitted = admission_.admit(std::move(input));
   if (!admitted) {
     return refuse(admitted.error());
+  }
+  if (!same_content(before, *admitted)) {
+    const auto catalog = catalog_.get();
+    // What webhooks changed after an apply belongs to the manager as an update.
+    note_update(catalog->schema(write.resource), applied ? defaulted : before, *admitted,
+                manager_of(write.request, write.route, write.resource));
   }
   if (auto causes = wrong_changes(write.resource, before, *admitted); !causes.empty()) {
     return refuse(invalid(write.resource, write.route.name, std::move(causes)));

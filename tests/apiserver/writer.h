@@ -7,6 +7,7 @@
 
 #include "base/guarded.h"
 #include "tests/apiserver/admission.h"
+#include "tests/apiserver/apply.h"
 #include "tests/apiserver/catalog.h"
 #include "tests/apiserver/database.h"
 #include "tests/apiserver/faults.h"
@@ -35,9 +36,12 @@ class Writer {
 
   // For the server's own objects: namespaces that always exist, definitions from files.
   Outcome<Written> create_object(const Request& request, const Route& route, const Resource& resource,
-                                 nlohmann::json object);
+                                 nlohmann::json object, bool apply = false);
 
  private:
+  Outcome<Written> apply_patch(const Request& request, const Route& route, const Resource& resource,
+                               nlohmann::json applied);
+  FieldManager manager_of(const Request& request, const Route& route, const Resource& resource) const;
   // From the object as it is to the object as the client wants it.
   using Change = std::function<Outcome<nlohmann::json>(const nlohmann::json&)>;
   struct Write {
