@@ -12,7 +12,7 @@ LabelMap label_map(const kube::ObjectMeta& object) {
 Namespaces::Namespaces(const std::shared_ptr<Tools>& tools, Callbacks callbacks) : callbacks_(std::move(callbacks)) {
   watch_.emplace(tools, kube::kNamespaces, "", false,
                  ObjectWatch::Callbacks{.on_objects =
-                                            [this](std::vector<SeenObject> objects) {
+                                            [this](const std::vector<SeenObject>& objects) {
                                               for (const SeenObject& object : objects) {
                                                 seen(object);
                                               }
