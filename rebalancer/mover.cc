@@ -80,6 +80,12 @@ void Mover::retract(std::uint32_t source, const kube::ObjectMeta& object) {
 void Mover::ring_changed() {
   ++ring_version_;
   queue_.clear();
+  pump();  // there may be room again
+}
+
+void Mover::forget_namespace(const std::string& name) {
+  queue_.clear_namespace(name);
+  pump();
 }
 
 void Mover::stop() {

@@ -44,7 +44,8 @@ class Mover : public std::enable_shared_from_this<Mover> {
   bool consider(std::uint32_t source, const kube::ObjectMeta& object);
   // The object has been seen where it belongs, or gone.
   void retract(std::uint32_t source, const kube::ObjectMeta& object);
-  void forget_namespace(const std::string& name) { queue_.clear_namespace(name); }
+  // The namespace is not selected any more: what waits of it is dropped.
+  void forget_namespace(const std::string& name);
   // The RingEntry is another one: what was decided by the old one and is not under way is dropped.
   void ring_changed();
   // Nothing more is sent, and no callback comes.

@@ -22,6 +22,7 @@ struct Rebalancer::Impl {
   std::atomic<bool> leading = false;  // written by the control loop
   // The control loop's, while it leads:
   std::optional<Namespaces> namespaces = {};
+  std::optional<Error> namespaces_trouble = {};
   std::map<std::string, std::unique_ptr<RingWorker>> workers = {};
 };
 
@@ -42,7 +43,10 @@ void Rebalancer::Impl::renew(const std::string& ring) {
   }
   workers.erase(ring);
   if (auto entry = entry_of(ring)) {
-    workers.emplace(ring, std::make_unique<RingWorker>(tools, *namespaces, std::move(entry)));
+    auto& worker = workers[ring] = std::make_unique<RingWorker>(tools, *namespaces, std::move(entry));
+    if (namespaces_trouble) {
+      worker->namespaces_trouble(namespaces_trouble);
+    }
   }
 }
 
@@ -61,6 +65,7 @@ Namespaces::Callbacks Rebalancer::Impl::namespace_callbacks() {
               },
           .on_trouble =
               [this](const std::optional<Error>& error) {
+                namespaces_trouble = error;
                 for (auto& [ring, worker] : workers) {
                   worker->namespaces_trouble(error);
                 }
@@ -75,6 +80,7 @@ void Rebalancer::Impl::lead(bool now_leading) {
   if (!leading) {
     workers.clear();
     namespaces.reset();
+    namespaces_trouble.reset();
     return;
   }
   namespaces.emplace(tools, namespace_callbacks());

@@ -188,6 +188,9 @@ void RingWorker::refresh() {
 }
 
 void RingWorker::pass_over_all() {
+  if (view_.entry()->ring().shards().empty()) {
+    return;
+  }
   for (std::uint32_t source = 0; source < nets_.size(); ++source) {
     if (ready(source)) {
       passes_->want({.source = source, .object_namespace = ""});

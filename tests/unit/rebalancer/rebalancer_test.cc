@@ -603,7 +603,30 @@ TEST_CASE("more objects than there is room for are moved all the same, and never
   };
   CHECK(pending() > 1000);
   CHECK(pending() <= MoveQueue::kCapacity);
+  // Shards come and go while a pass waits for room, and while the watch is cut.
+  h.change_members({"a", "b", "c"});
+  h.advance(5s);
+  CHECK(pending() > 1000);
+  CHECK(pending() <= MoveQueue::kCapacity);
+  h.change_members({"a"});
+  h.advance(5s);
   h.cluster.hold_patches = false;
   h.advance(20s);
+  CHECK(h.misplaced() == 0);
+}
+
+TEST_CASE("namespaces that may not be watched are trouble for rings that select by them") {
+  Harness h;
+  h.cluster.no_watch = {kNamespaces};
+  h.add_secret("x");
+  h.start({"a", "b"});
+  REQUIRE(h.trouble);
+  CHECK(h.trouble->starts_with("not allowed to watch namespaces: "));
+  CHECK(h.cluster.patches.empty());
+  h.change_spec();
+  REQUIRE(h.trouble);
+  h.cluster.no_watch.clear();
+  h.advance(5s);
+  CHECK_FALSE(h.trouble);
   CHECK(h.misplaced() == 0);
 }
