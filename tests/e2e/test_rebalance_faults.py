@@ -100,6 +100,11 @@ def survive(env, name, begin, end, seconds):
         back = time.monotonic()
         rebalance.finish(timeout=60)
         took = time.monotonic() - back
+        # Objects that lose their shard are noticed as before.
+        for number in range(5):
+            env.admin.patch("secrets", rebalance.ring.namespace, f"s-{number}",
+                            {"metadata": {"labels": {rebalance.ring.label: "nobody"}}})
+        rebalance.ring.wait_settled(rebalance.members, timeout=SOON)
     env.figure(f"{name} for {seconds} s in a rebalance", f"{left} objects were left; all was done {took:.2f} s "
                f"after /readyz was ok")
     assert left > 0, "the rebalance was over before the outage"
