@@ -47,7 +47,8 @@ void Bucket::scan(std::uint64_t version, std::string_view prefix, std::string_vi
 void Bucket::set(const std::string& key, std::uint64_t version, ObjectPtr object) {
   Versions& versions = objects_[key];
   ObjectPtr previous = versions.empty() ? nullptr : versions.back().second;
-  live_ += (object ? 1U : 0U) - (previous ? 1U : 0U);
+  live_ += object ? 1 : 0;
+  live_ -= previous ? 1 : 0;
   versions.emplace_back(version, object);
   changes_.push_back({version, key, std::move(object), std::move(previous)});
 }
