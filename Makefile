@@ -18,10 +18,10 @@ RUN_KUBECONFIG := $(KUBECONFIG)
 endif
 unexport KUBECONFIG
 
-.PHONY: help deps build run test unit e2e e2e-oldest mutants asan tsan fuzz coverage bench lint format clean
+.PHONY: help deps build run test unit conformance e2e e2e-oldest mutants asan tsan fuzz coverage bench lint format clean
 
 help: ## Show this list
-	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 deps: ## Install the Debian packages that building needs and that are missing
 	@scripts/deps.sh build
@@ -37,7 +37,7 @@ run: build ## Show the sharder at work; KUBECONFIG=FILE: on that cluster
 	@cmake --build --preset release -j $(JOBS) --target sharder apiserver
 	@tests/e2e/demo.py $(if $(RUN_KUBECONFIG),--kubeconfig "$(RUN_KUBECONFIG)")
 
-test: unit e2e ## Everything that proves the product: unit tests, then a real control plane
+test: unit conformance e2e ## Everything that proves the product: unit tests, then a real control plane
 	@echo "make test: all passed"
 
 unit: deps ## Unit and in-process tests
@@ -49,6 +49,11 @@ unit: deps ## Unit and in-process tests
 e2e: build ## The sharder on a real kube-apiserver; TESTS="assignment membership" for some
 	@scripts/deps.sh test
 	@tests/e2e/run.py $(TESTS)
+
+conformance: build ## The embedded API server behaves as the real one
+	@scripts/deps.sh test
+	@cmake --build --preset release -j $(JOBS) --target apiserver
+	@tests/conformance/run.py --server both
 
 e2e-oldest: build ## The same on the oldest Kubernetes that we promise
 	@scripts/deps.sh test
