@@ -18,6 +18,7 @@ struct AdmissionInput {
   nlohmann::json object = {};      // null: DELETE
   nlohmann::json old_object = {};  // null: CREATE
   bool dry_run = false;
+  std::string manager = {};  // the parameter fieldManager
   std::string user = {};
 };
 

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/rfc3339.h"
+#include "tests/apiserver/base64.h"
 
 namespace sharder::apiserver {
 
@@ -92,15 +93,42 @@ Outcome<void> check_metadata(const json& metadata) {
   return {};
 }
 
+bool is_micro_time(const std::string& text) {
+  const std::size_t dot = text.find('.');
+  constexpr std::string_view kDigits = "0123456789";
+  const std::size_t end = text.find_first_not_of(kDigits, dot == std::string::npos ? 0 : dot + 1);
+  return parse_rfc3339(text) && dot != std::string::npos && end == dot + 7;
+}
+
+Outcome<void> check_base64(const json& object, const char* field) {
+  const json data = object.value(field, json::object());
+  for (const auto& [key, value] : data.items()) {
+    if (!value.is_null() && !(value.is_string() && base64_decode(value.get_ref<const std::string&>()))) {
+      return refuse(wrong_shape(std::string(field) + "." + key, "base64"));
+    }
+  }
+  return {};
+}
+
+Outcome<void> check_bundles(const json& object) {
+  for (const json& webhook : object.value("webhooks", json::array())) {
+    const json config = webhook.is_object() ? webhook.value("clientConfig", json::object()) : json::object();
+    const json bundle = config.is_object() ? config.value("caBundle", json()) : json();
+    if (bundle.is_string() && !base64_decode(bundle.get_ref<const std::string&>())) {
+      return refuse(wrong_shape("webhooks.clientConfig.caBundle", "base64"));
+    }
+  }
+  return {};
+}
+
 Outcome<void> check_lease(const json& object) {
   const json spec = object.value("spec", json::object());
   if (!spec.is_object()) {
     return refuse(wrong_shape("spec", "an object"));
   }
   for (const char* field : {"acquireTime", "renewTime"}) {
-    if (spec.contains(field) && !spec[field].is_null() &&
-        (!spec[field].is_string() || !parse_rfc3339(spec[field].get_ref<const std::string&>()))) {
-      return refuse(wrong_shape(std::string("spec.") + field, "an RFC 3339 time"));
+    if (spec.contains(field) && !spec[field].is_null() && !(spec[field].is_string() && is_micro_time(spec[field]))) {
+      return refuse(wrong_shape(std::string("spec.") + field, "an RFC 3339 time with six decimals"));
     }
   }
   for (const char* field : {"leaseDurationSeconds", "leaseTransitions"}) {
@@ -178,12 +206,25 @@ Outcome<json> checked_object(json object, const Resource& resource) {
   if (auto wrong = check_metadata(metadata); !wrong) {
     return refuse(wrong.error());
   }
+  const bool secret = resource.plural == "secrets" && resource.group.empty();
+  if (auto wrong = secret ? check_base64(object, "data") : Outcome<void>(); !wrong) {
+    return refuse(wrong.error());
+  }
+  const bool webhooks = resource.group == "admissionregistration.k8s.io";
+  if (auto wrong = webhooks ? check_bundles(object) : Outcome<void>(); !wrong) {
+    return refuse(wrong.error());
+  }
   if (resource.plural == "leases" && resource.group == "coordination.k8s.io") {
     if (auto wrong = check_lease(object); !wrong) {
       return refuse(wrong.error());
     }
     if (object.contains("spec")) {
       drop_nulls(object["spec"]);
+      for (const char* field : {"acquireTime", "renewTime"}) {
+        if (object["spec"].contains(field)) {
+          object["spec"][field] = format_micro_time(*parse_rfc3339(object["spec"][field].get<std::string>()));
+        }
+      }
     }
   }
   for (const char* field : {"labels", "annotations", "ownerReferences", "finalizers"}) {

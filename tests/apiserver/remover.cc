@@ -111,6 +111,12 @@ Outcome<std::string> Remover::remove(const Request& request, const Route& route,
   if (!removed) {
     return refuse(removed.error());
   }
+  if (removed->gone && resource.group.empty() && resource.plural == "namespaces") {
+    json body = removed->object->json(resource);  // as it was in its last moment
+    body["metadata"]["deletionTimestamp"] = format_time(clock_.now());
+    body["status"]["phase"] = "Terminating";
+    return body.dump();
+  }
   return removed->gone ? success(resource, *removed->object) : removed->object->text(resource, Form::kFull);
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/rfc3339.h"
 #include "tests/apiserver/object.h"
+#include "tests/apiserver/selector.h"
 
 namespace sharder::apiserver {
 
@@ -105,6 +106,15 @@ void check_lease(const json& object, std::vector<Cause>& causes) {
   }
 }
 
+void check_event(const json& object, std::vector<Cause>& causes) {
+  const json involved = object.value("involvedObject", json::object());
+  const std::string of = involved.is_object() ? involved.value("namespace", "") : "";
+  const std::string place = metadata_string(object, "namespace");
+  if (of.empty() ? place != "default" : place != of) {
+    causes.push_back(wrong_value("involvedObject.namespace", of, "does not match event.namespace"));
+  }
+}
+
 void check_webhooks(const json& object, std::vector<Cause>& causes) {
   std::vector<std::string> names;
   const json webhooks = object.value("webhooks", json::array());
@@ -122,6 +132,13 @@ void check_webhooks(const json& object, std::vector<Cause>& causes) {
     const std::string effects = webhook.value("sideEffects", "");
     if (effects.empty()) {
       causes.push_back(required(at + ".sideEffects", "must specify one of None, NoneOnDryRun"));
+    } else if (effects != "None" && effects != "NoneOnDryRun") {
+      causes.push_back({"FieldValueNotSupported", "Unsupported value: \"" + effects + "\"", at + ".sideEffects"});
+    }
+    for (const char* selector : {"namespaceSelector", "objectSelector"}) {
+      if (const auto parsed = LabelSelector::from_json(webhook.value(selector, json())); !parsed) {
+        causes.push_back({"FieldValueInvalid", "Invalid value: " + parsed.error().message, at + "." + selector});
+      }
     }
     if (webhook.value("admissionReviewVersions", json::array()).empty()) {
       causes.push_back(required(at + ".admissionReviewVersions", "must specify one of v1, v1beta1"));
@@ -217,6 +234,8 @@ std::vector<Cause> wrong_fields(const Resource& resource, const json& object) {
   check_owners(metadata, causes);
   if (resource.plural == "leases") {
     check_lease(object, causes);
+  } else if (resource.plural == "events") {
+    check_event(object, causes);
   } else if (resource.plural == "mutatingwebhookconfigurations") {
     check_webhooks(object, causes);
   }

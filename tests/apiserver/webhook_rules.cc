@@ -134,6 +134,9 @@ json review_of(const AdmissionInput& input, const std::string& uid) {
                   {"oldObject", input.old_object},
                   {"dryRun", input.dry_run},
                   {"options", {{"kind", options}, {"apiVersion", "meta.k8s.io/v1"}}}};
+  if (!input.manager.empty()) {
+    request["options"]["fieldManager"] = input.manager;
+  }
   const auto add = [&](const char* name, const std::string& value) {
     if (!value.empty()) {
       request[name] = value;

@@ -112,12 +112,14 @@ Outcome<Written> Writer::create_object(const Request& request, const Route& rout
     object = std::move(*applied);
   }
   json before = apply ? object : json::object();
+  set_defaults(resource, object, clock_.now());
   AdmissionInput input{.resource = &resource,
                        .operation = "CREATE",
                        .object_namespace = route.object_namespace,
                        .name = metadata_string(object, "name"),
                        .object = std::move(object),
                        .dry_run = *dry,
+                       .manager = request.parameter("fieldManager"),
                        .user = request.user};
   auto admitted = admission_.admit(std::move(input));
   if (!admitted) {
@@ -291,6 +293,7 @@ Outcome<json> Writer::decide(const Write& write, const json& before, const Chang
                        .object = std::move(*after),
                        .old_object = before,
                        .dry_run = write.dry_run,
+                       .manager = write.request.parameter("fieldManager"),
                        .user = write.request.user};
   const bool applied = write.apply;
   const json defaulted = applied ? input.object : json();
