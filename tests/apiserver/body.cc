@@ -184,6 +184,9 @@ Outcome<json> checked_object(json object, const Resource& resource) {
       return refuse(wrong_shape(field, "a string"));
     }
   }
+  if (resource.custom && (!object.contains("apiVersion") || !object.contains("kind"))) {
+    return refuse(failure(400, "Object 'Kind' or 'apiVersion' is missing"));
+  }
   if (const std::string version = object.value("apiVersion", resource.api_version());
       version != resource.api_version()) {
     return refuse(failure(400, "the API version in the data (" + version +
