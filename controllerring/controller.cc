@@ -12,6 +12,7 @@
 #include "controllerring/status.h"
 #include "controllerring/webhook_configuration.h"
 #include "kube/json.h"
+#include "kube/lasting_refusal.h"
 #include "kube/list_watch.h"
 #include "kube/resource.h"
 #include "ring/names.h"
@@ -115,6 +116,7 @@ struct Controller::Impl : std::enable_shared_from_this<Impl> {
   std::map<std::string, Work> works;      // while leading, one for each ring
   std::map<std::string, Error> troubles;  // by ring
   std::shared_ptr<kube::ListWatch> configuration_watch;
+  kube::LastingRefusal configuration_refusal;
   bool told_forbidden = false;
 };
 
@@ -142,8 +144,11 @@ class Controller::Impl::Sink final : public kube::WatchSink {
     }
   }
 
-  void on_connection(bool /*watching*/, const std::optional<Error>& error) override {
-    if (const auto impl = impl_.lock(); impl && error && error->code == ErrorCode::kForbidden) {
+  void on_connection(bool watching, const std::optional<Error>& error) override {
+    const auto impl = impl_.lock();
+    if (impl && watching) {
+      impl->post([](Impl& self) { self.configuration_refusal.granted(); });
+    } else if (impl && error && error->code == ErrorCode::kForbidden) {
       impl->post([error = *error](Impl& self) { self.configuration_watch_forbidden(error); });
     }
   }
@@ -316,6 +321,9 @@ void Controller::Impl::configuration_seen(const std::string& ring, const std::st
 }
 
 void Controller::Impl::configuration_watch_forbidden(const Error& error) {
+  if (!configuration_refusal.refused(tools->clock.steady())) {
+    return;  // the watch tries again by itself
+  }
   if (auto watch = std::exchange(configuration_watch, nullptr)) {
     watch->stop();
   }

@@ -16,6 +16,7 @@ constexpr BackoffPolicy kTransient{};
 constexpr BackoffPolicy kRefusal{.initial = std::chrono::seconds(2), .max = std::chrono::minutes(5)};
 // Conflicts in a row after which an object that others write all the time has to wait.
 constexpr int kPatientConflicts = 3;
+constexpr std::chrono::seconds kForbiddenPause{1};
 
 // The API server's own authorisation, not a policy or webhook that refuses this one object. It takes text: both say
 // Forbidden.
@@ -43,7 +44,7 @@ Mover::Mover(std::shared_ptr<Tools> tools, RingView& view, std::vector<std::shar
       callbacks_(std::move(callbacks)),
       log_(tools_->log.with({{"ring", ring_.name}})),
       limit_(tools_->settings.concurrent_moves),
-      forbidden_(metrics_.size()) {}
+      refusals_(metrics_.size()) {}
 
 std::string Mover::describe(const ObjectId& id) const {
   return to_string(view_.sources()[id.source].name) + " " + to_string(id);
@@ -96,7 +97,7 @@ void Mover::stop() {
 }
 
 void Mover::pump() {
-  while (queue_.in_flight() < limit_.current()) {
+  while (queue_.in_flight() < limit_.current() && tools_->clock.steady() >= paused_until_) {
     auto taken = queue_.take(tools_->clock.steady());
     if (!taken) {
       break;
@@ -119,6 +120,9 @@ void Mover::pump() {
 void Mover::arm_timer() {
   const SteadyTime now = tools_->clock.steady();
   auto due = queue_.next_due();
+  if (due && paused_until_ > now) {
+    due = std::max(*due, paused_until_);
+  }
   if (due && *due <= now) {
     due.reset();  // it waits for a place, which an answer makes
   }
@@ -185,8 +189,7 @@ void Mover::succeeded(const FlightPointer& flight) {
   if (log_.enabled(LogLevel::kDebug)) {
     log_.debug("object patched", {{"object", describe(flight->id)}, {"drain", move.decision.kind == MoveKind::kDrain}});
   }
-  if (forbidden_[flight->id.source]) {
-    forbidden_[flight->id.source] = false;
+  if (std::exchange(refusals_[flight->id.source], {}).pending()) {
     callbacks_.on_permission(flight->id.source, std::nullopt);
   }
   guard_.moved(move.object, ring_version_, now);
@@ -250,17 +253,25 @@ void Mover::failed(const FlightPointer& flight, const Error& error) {
       retry(flight, kTransient);
       return;
     case Outcome::kForbidden:
-      finish(flight);
-      queue_.clear_source(source);
-      if (!forbidden_[source]) {
-        forbidden_[source] = true;
-        callbacks_.on_permission(source, error);
-      }
+      forbidden(flight, error);
       return;
     case Outcome::kRefused:
       refused(flight, error);
       return;
   }
+}
+
+void Mover::forbidden(const FlightPointer& flight, const Error& error) {
+  const std::uint32_t source = flight->id.source;
+  const SteadyTime now = tools_->clock.steady();
+  if (!refusals_[source].refused(now)) {
+    paused_until_ = now + kForbiddenPause;
+    retry(flight, kTransient);
+    return;
+  }
+  finish(flight);
+  queue_.clear_source(source);
+  callbacks_.on_permission(source, error);
 }
 
 void Mover::refused(const FlightPointer& flight, const Error& error) {

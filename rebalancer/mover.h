@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/backoff.h"
+#include "kube/lasting_refusal.h"
 #include "rebalancer/move_limit.h"
 #include "rebalancer/move_queue.h"
 #include "rebalancer/repeat_guard.h"
@@ -25,7 +26,8 @@ namespace sharder::rebalancer {
 //                   │            │ not reached, overloaded: a pause of up to 2 s
 //                   └── pause ◄──┤ refused (too large, a validating webhook): growing pauses, named once
 //                                │ not there (any more): done
-//                                └ not allowed to patch the resource: its moves are dropped, the worker is told
+//                                └ not allowed to patch the resource: tried again each second, and when that lasts, its
+//                                  moves are dropped and the worker is told
 //
 // Owned by the ring's worker, on the control loop.
 class Mover : public std::enable_shared_from_this<Mover> {
@@ -74,6 +76,7 @@ class Mover : public std::enable_shared_from_this<Mover> {
   void answered(const FlightPointer& flight, const Result<kube::Response>& answer);
   void succeeded(const FlightPointer& flight);
   void failed(const FlightPointer& flight, const Error& error);
+  void forbidden(const FlightPointer& flight, const Error& error);
   void refused(const FlightPointer& flight, const Error& error);
   void read_again(const FlightPointer& flight);
   void read(const FlightPointer& flight, Result<kube::Response> answer);
@@ -93,7 +96,8 @@ class Mover : public std::enable_shared_from_this<Mover> {
   MoveLimit limit_;
   RepeatGuard guard_;
   std::uint64_t ring_version_ = 0;
-  std::vector<bool> forbidden_;  // by source: nothing of it could be patched
+  std::vector<kube::LastingRefusal> refusals_;  // by source: patches that are not permitted
+  SteadyTime paused_until_ = SteadyTime::min();
   bool room_told_ = true;
   Executor::TimerId timer_ = 0;
   std::optional<SteadyTime> timer_due_;

@@ -9,26 +9,33 @@ LabelMap label_map(const kube::ObjectMeta& object) {
   return {object.labels.begin(), object.labels.end()};
 }
 
-Namespaces::Namespaces(const std::shared_ptr<Tools>& tools, Callbacks callbacks) : callbacks_(std::move(callbacks)) {
-  watch_.emplace(tools, kube::kNamespaces, "", false,
-                 ObjectWatch::Callbacks{.on_objects =
-                                            [this](const std::vector<SeenObject>& objects) {
-                                              for (const SeenObject& object : objects) {
-                                                seen(object);
-                                              }
-                                            },
-                                        .on_connection =
-                                            [this](bool watching, const std::optional<Error>& error) {
-                                              if (watching || error) {
-                                                callbacks_.on_trouble(watching ? std::nullopt : error);
-                                              }
-                                            },
-                                        .on_overflow = [] {}});
+Namespaces::Namespaces(const std::shared_ptr<Tools>& tools, Callbacks callbacks)
+    : callbacks_(std::move(callbacks)), tools_(tools) {
+  watch_.emplace(
+      tools, kube::kNamespaces, "", false,
+      ObjectWatch::Callbacks{
+          .on_objects =
+              [this](const std::vector<SeenObject>& objects) {
+                for (const SeenObject& object : objects) {
+                  seen(object);
+                }
+              },
+          .on_connection = [this](bool watching, const std::optional<Error>& error) { connection(watching, error); },
+          .on_overflow = [] {}});
 }
 
 const LabelMap* Namespaces::find(std::string_view name) const {
   const auto found = labels_.find(name);
   return found == labels_.end() ? nullptr : &found->second;
+}
+
+void Namespaces::connection(bool watching, const std::optional<Error>& error) {
+  if (watching) {
+    refusal_.granted();
+    callbacks_.on_trouble(std::nullopt);
+  } else if (error && error->code == ErrorCode::kForbidden && refusal_.refused(tools_->clock.steady())) {
+    callbacks_.on_trouble(error);
+  }
 }
 
 void Namespaces::seen(const SeenObject& seen) {

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "kube/lasting_refusal.h"
 #include "kube/object_meta.h"
 #include "rebalancer/object_watch.h"
 #include "rebalancer/tools.h"
@@ -25,7 +26,7 @@ class Namespaces {
     std::function<void()> on_synced;  // once
     // After synced: a namespace came (`before` is null) or has other labels. A namespace that goes tells nothing.
     std::function<void(const std::string& name, const LabelMap* before, const LabelMap& labels)> on_change;
-    // The watch fails (an error), or works again.
+    // The watch is not permitted (an error), or works.
     std::function<void(const std::optional<Error>&)> on_trouble;
   };
 
@@ -38,12 +39,15 @@ class Namespaces {
 
  private:
   void seen(const SeenObject& seen);
+  void connection(bool watching, const std::optional<Error>& error);
   void put(const kube::ObjectMeta& object);
 
   const Callbacks callbacks_;
   std::map<std::string, LabelMap, std::less<>> labels_;
   std::optional<std::set<std::string>> unseen_;  // during a list: what it has not shown yet
   bool synced_ = false;
+  kube::LastingRefusal refusal_;
+  const std::shared_ptr<Tools> tools_;
   std::optional<ObjectWatch> watch_;
 };
 

@@ -132,7 +132,7 @@ void Passes::read_page(std::string body) {
 void Passes::end_scope() {
   const Scope scope = *plan_.running();
   plan_.end();
-  if (std::exchange(refusals_[scope.source], 0) > 0) {
+  if (std::exchange(refusals_[scope.source], {}).count > 0) {
     callbacks_.on_permission(scope.source, std::nullopt);
   }
   if (scope.object_namespace.empty()) {
@@ -156,8 +156,10 @@ void Passes::page_failed(const Error& error) {
     // Not a matter of moments: the other resources first.
     const Scope scope = *plan_.running();
     plan_.end();
-    plan_.want(scope, tools_->clock.steady() + backoff_pause(kLasting, refusals_[scope.source], random_));
-    if (++refusals_[scope.source] == 1) {
+    Refusals& refusals = refusals_[scope.source];
+    const SteadyTime now = tools_->clock.steady();
+    plan_.want(scope, now + backoff_pause(kLasting, refusals.count++, random_));
+    if (refusals.lasting.refused(now)) {
       callbacks_.on_permission(scope.source, error);
     }
     advance();

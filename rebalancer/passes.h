@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "kube/lasting_refusal.h"
 #include "kube/object_meta.h"
 #include "rebalancer/pass_plan.h"
 #include "rebalancer/ring_view.h"
@@ -31,7 +32,7 @@ class Passes : public std::enable_shared_from_this<Passes> {
     // An object of the source. False: there was no room for it.
     std::function<bool(std::uint32_t source, const kube::ObjectMeta&)> consider;
     std::function<bool()> has_room;
-    // A pass over a source cannot be made; nullopt: one has been made.
+    // Passes over a source are not permitted; nullopt: one has been made.
     std::function<void(std::uint32_t source, const std::optional<Error>&)> on_permission;
     // A pass over a whole source has ended.
     std::function<void(std::uint32_t source)> on_end;
@@ -66,8 +67,12 @@ class Passes : public std::enable_shared_from_this<Passes> {
   bool stopped_ = false;
 
   PassPlan plan_;
-  std::vector<int> refusals_;  // by source, in a row
-  std::size_t objects_ = 0;    // since it was idle
+  struct Refusals {
+    int count = 0;  // in a row
+    kube::LastingRefusal lasting;
+  };
+  std::vector<Refusals> refusals_;  // by source
+  std::size_t objects_ = 0;         // since it was idle
   Executor::TimerId timer_ = 0;
   std::minstd_rand random_{std::random_device{}()};
   kube::ObjectMetaDecoder decoder_;

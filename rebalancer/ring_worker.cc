@@ -229,7 +229,7 @@ void RingWorker::namespace_changed(const std::string& name, const LabelMap* befo
 }
 
 void RingWorker::namespaces_trouble(const std::optional<Error>& error) {
-  if (!error || (view_.needs_namespaces() && error->code == ErrorCode::kForbidden)) {
+  if (!error || view_.needs_namespaces()) {
     set_trouble("watch namespaces", error);
   }
 }
@@ -293,8 +293,9 @@ void RingWorker::watch_orphans(std::uint32_t source) {
       tools_, *view_.sources()[source].resource, orphan_selector(nets), true,
       ObjectWatch::Callbacks{
           .on_objects = [this, source](const std::vector<SeenObject>& objects) { orphans_seen(source, objects); },
-          .on_connection = [this, source](bool,
-                                          const std::optional<Error>& error) { orphan_connection(source, error); },
+          .on_connection = [this, source](
+                               bool watching,
+                               const std::optional<Error>& error) { orphan_connection(source, watching, error); },
           .on_overflow = [this, source] { cut_orphans(source); }});
 }
 
@@ -318,27 +319,35 @@ void RingWorker::orphans_seen(std::uint32_t source, const std::vector<SeenObject
   }
 }
 
-void RingWorker::orphan_connection(std::uint32_t source, const std::optional<Error>& error) {
-  if (!error) {
-    return;
-  }
+void RingWorker::orphan_connection(std::uint32_t source, bool watching, const std::optional<Error>& error) {
   Nets& nets = nets_[source];
-  const std::string name = to_string(view_.sources()[source].name);
-  if (error->code == ErrorCode::kForbidden) {
-    nets.orphans.reset();
-    nets.watch_forbidden = true;
-    if (!std::exchange(nets.watch_told, true)) {
-      log_.warn("not allowed to watch a resource, its objects are found by passes only",
-                {{"resource", name}, {"error", error->message}});
-    }
-  } else if (is_request_too_large(*error) && nets.selector == OrphanSelector::kNotIn) {
-    log_.info("too many shards for a selector, objects of dead shards are found by passes only", {{"resource", name}});
+  if (watching) {
+    nets.refusal.granted();
+  } else if (error && error->code == ErrorCode::kForbidden) {
+    orphans_forbidden(source, *error);
+  } else if (error && is_request_too_large(*error) && nets.selector == OrphanSelector::kNotIn) {
+    log_.info("too many shards for a selector, objects of dead shards are found by passes only",
+              {{"resource", to_string(view_.sources()[source].name)}});
     nets.selector = OrphanSelector::kAbsent;
     watch_orphans(source);
-  } else {
-    return;
+    passes_->want({.source = source, .object_namespace = ""});
   }
-  passes_->want({.source = source, .object_namespace = ""});
+}
+
+void RingWorker::orphans_forbidden(std::uint32_t source, const Error& error) {
+  Nets& nets = nets_[source];
+  if (!nets.refusal.pending()) {
+    passes_->want({.source = source, .object_namespace = ""});  // in its place
+  }
+  if (!nets.refusal.refused(tools_->clock.steady())) {
+    return;  // the watch tries again by itself
+  }
+  nets.orphans.reset();
+  nets.watch_forbidden = true;
+  if (!std::exchange(nets.watch_told, true)) {
+    log_.warn("not allowed to watch a resource, its objects are found by passes only",
+              {{"resource", to_string(view_.sources()[source].name)}, {"error", error.message}});
+  }
 }
 
 void RingWorker::cut_orphans(std::uint32_t source) {
@@ -396,9 +405,12 @@ void RingWorker::drains_seen(std::uint32_t source, const std::vector<SeenObject>
 }
 
 void RingWorker::drain_connection(std::uint32_t source, const std::optional<Error>& error) {
-  if (error && error->code == ErrorCode::kForbidden) {
-    nets_[source].drains.reset();
-    nets_[source].census = {};
+  Nets& nets = nets_[source];
+  if (error && error->code == ErrorCode::kForbidden && nets.drain_refusal.refused(tools_->clock.steady())) {
+    nets.drains.reset();
+    nets.census = {};
+  } else if (!error) {
+    nets.drain_refusal.granted();
   }
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/backoff.h"
+#include "kube/lasting_refusal.h"
 #include "rebalancer/drain_census.h"
 #include "rebalancer/mover.h"
 #include "rebalancer/namespaces.h"
@@ -56,9 +57,11 @@ class RingWorker {
     std::unique_ptr<ObjectWatch> orphans;
     std::unique_ptr<ObjectWatch> drains;
     bool orphans_cut = false;      // the watch brought more than there was room for: again when there is room
-    bool watch_forbidden = false;  // then passes alone find what has to move
+    kube::LastingRefusal refusal;  // of the watch: meanwhile passes find what has to move
+    bool watch_forbidden = false;  // it lasted: the watch is not tried before the sync
+    kube::LastingRefusal drain_refusal;
     bool watch_told = false;
-    bool needs_passes() const { return watch_forbidden || selector == OrphanSelector::kAbsent; }
+    bool needs_passes() const { return refusal.pending() || selector == OrphanSelector::kAbsent; }
     OrphanSelector selector = OrphanSelector::kNotIn;
     DrainCensus census;
     std::size_t draining_in_pass = 0;  // where it cannot be watched
@@ -82,7 +85,8 @@ class RingWorker {
 
   void watch_orphans(std::uint32_t source);
   void orphans_seen(std::uint32_t source, const std::vector<SeenObject>& objects);
-  void orphan_connection(std::uint32_t source, const std::optional<Error>& error);
+  void orphan_connection(std::uint32_t source, bool watching, const std::optional<Error>& error);
+  void orphans_forbidden(std::uint32_t source, const Error& error);
   void cut_orphans(std::uint32_t source);
   void room_again();
   std::string orphan_selector(const Nets& nets) const;
