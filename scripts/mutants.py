@@ -33,7 +33,7 @@ WORK = ROOT / "build" / "mutants"
 SOURCES, BUILD = WORK / "src", WORK / "build"
 TEST = re.compile(r'`([^`]+)` "([^"]+)"')
 SECTIONS = ("3 ", "5 ", "6 ")  # of the protocol
-UNIT_SECONDS, E2E_SECONDS = 120, 420
+UNIT_SECONDS, E2E_SECONDS = 300, 420
 RESULTS = {"passed": "SURVIVED", "failed": "killed", "crashed": "killed (crash)", "hung": "killed (hang)"}
 
 
