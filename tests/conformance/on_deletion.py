@@ -146,14 +146,6 @@ def orphaned(on):
     assert "ownerReferences" not in kept["metadata"], kept["metadata"]
 
 
-@behaviour("what names an owner that is not there, or one of another uid, is collected too")
-def never_there(on):
-    ring = on.ring()
-    configuration(on, {**owner_of(ring), "uid": "00000000-0000-0000-0000-000000000000"})
-    eventually(lambda: gone(on), "the configuration is collected", 60)
-    assert on.api.get(f"{RINGS}/{on.id}").ok() == ring
-
-
 @behaviour("a namespace that is deleted is Terminating first, and takes its objects with it")
 def namespace(on):
     on.secret("a")

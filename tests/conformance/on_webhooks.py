@@ -243,16 +243,6 @@ def operations(on):
     assert asked(calls) == [("CREATE", "a")], calls
 
 
-@behaviour("a deletion is asked about where the rule has DELETE, with the old object alone")
-def deletion(on):
-    calls = on.hook(rules=[rule("secrets", operations=["DELETE"])])
-    on.secret("a", labels={"x": "1"})
-    on.api.delete(on.at("secrets", "a")).ok()
-    assert asked(calls) == [("DELETE", "a")] and calls[0].request["object"] is None
-    assert calls[0].request["oldObject"]["metadata"]["labels"] == {"x": "1"}
-    assert calls[0].request["options"]["kind"] == "DeleteOptions"
-
-
 @behaviour("subresources are asked about only where the rule names them")
 def subresources(on):
     group = ["sharding.timebertt.dev"]
@@ -334,14 +324,6 @@ def denied_ignore(on):
     on.hook(lambda call: {"allowed": False}, failurePolicy="Ignore")
     body = on.api.post(on.at("secrets"), {"metadata": {"name": "a"}}).ok(400)
     assert body["message"] == 'admission webhook "hook.conformance.test" denied the request without explanation', body
-
-
-@behaviour("warnings of a webhook reach the client as Warning headers")
-def warnings(on):
-    on.hook(lambda call: {"warnings": ["mind the gap"]})
-    answer = on.api.post(on.at("secrets"), {"metadata": {"name": "a"}})
-    answer.ok(201)
-    assert answer.headers["Warning"] == '299 - "mind the gap"', answer.headers
 
 
 def both_policies(on, answer=None, **fields):
