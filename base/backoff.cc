@@ -7,7 +7,8 @@ namespace sharder {
 
 std::chrono::milliseconds backoff_pause(const BackoffPolicy& policy, int failures, std::minstd_rand& random) {
   using Milliseconds = std::chrono::duration<double, std::milli>;
-  const auto step = std::min<Milliseconds>(Milliseconds(policy.initial) * std::pow(policy.factor, failures), policy.max);
+  const auto step =
+      std::min<Milliseconds>(Milliseconds(policy.initial) * std::pow(policy.factor, failures), policy.max);
   return std::chrono::duration_cast<std::chrono::milliseconds>(
       step * std::uniform_real_distribution<double>(0.5, 1.0)(random));
 }

@@ -11,7 +11,8 @@ struct BackoffPolicy {
   double factor = 2.0;
 };
 
-// The pause after `failures` tries in a row that failed (0: the first pause), drawn evenly from [half, whole] of the step.
+// The pause after `failures` tries in a row that failed (0: the first pause), drawn evenly from [half, whole] of the
+// step.
 std::chrono::milliseconds backoff_pause(const BackoffPolicy& policy, int failures, std::minstd_rand& random);
 
 // Growing pauses between tries, each drawn evenly from [half, whole] of the step, so that clients that failed together
