@@ -18,8 +18,6 @@ import argparse
 import io
 import os
 import re
-import shlex
-import shutil
 import subprocess
 import sys
 import tarfile
