@@ -30,8 +30,7 @@ bool make_key(std::string& key, ring::Role role, const kube::Resource& resource,
 Decision Decider::decide(const ring::RingEntry& entry, ring::Role role, const kube::Resource& resource,
                          const kube::ObjectMeta& object) {
   const std::string_view current = object.label(entry.shard_label()).value_or("");
-  Decision decision{.has_drain_label = object.label(entry.drain_label()).has_value(),
-                    .has_shard_label = !current.empty()};
+  Decision decision{.has_drain_label = object.label(entry.drain_label()).has_value()};
   if (!make_key(key_, role, resource, object)) {
     return decision;
   }
@@ -44,6 +43,7 @@ Decision Decider::decide(const ring::RingEntry& entry, ring::Role role, const ku
   } else if (role == ring::Role::kControlled || !entry.ring().contains(current)) {
     decision.kind = MoveKind::kReassign;
     decision.shard = *desired;
+    decision.is_orphan = !entry.ring().contains(current);
   } else {
     decision.kind = decision.has_drain_label ? MoveKind::kNone : MoveKind::kDrain;
   }

@@ -22,7 +22,7 @@ struct Decision {
   MoveKind kind = MoveKind::kNone;
   std::string_view shard = {};   // of kReassign; lives as long as the ring
   bool has_drain_label = false;  // the object drains, or should not
-  bool has_shard_label = false;  // not empty
+  bool is_orphan = false;        // it has no live shard: it comes before those that have
   bool operator==(const Decision&) const = default;
 };
 

@@ -1,5 +1,6 @@
 #include "rebalancer/move_queue.h"
 
+#include <algorithm>
 #include <functional>
 #include <iterator>
 #include <utility>
@@ -77,14 +78,16 @@ void MoveQueue::clear_namespace(const std::string& name) {
 }
 
 std::optional<MoveQueue::Taken> MoveQueue::take(SteadyTime now) {
-  if (waiting_.empty() || waiting_.begin()->first.first > now) {
-    return std::nullopt;
+  for (Waiting& waiting : waiting_) {
+    if (!waiting.empty() && waiting.begin()->first.first <= now) {
+      auto& [id, entry] = *waiting.begin()->second;
+      stop_waiting(entry);
+      entry.in_flight = true;
+      ++in_flight_;
+      return Taken{.id = id, .move = entry.move};
+    }
   }
-  auto& [id, entry] = *waiting_.begin()->second;
-  stop_waiting(entry);
-  entry.in_flight = true;
-  ++in_flight_;
-  return Taken{.id = id, .move = entry.move};
+  return std::nullopt;
 }
 
 bool MoveQueue::retry(const ObjectId& id, Move move, SteadyTime not_before) {
@@ -115,7 +118,13 @@ void MoveQueue::looking(const ObjectId& id) {
 }
 
 std::optional<SteadyTime> MoveQueue::next_due() const {
-  return waiting_.empty() ? std::nullopt : std::optional(waiting_.begin()->first.first);
+  std::optional<SteadyTime> due;
+  for (const Waiting& waiting : waiting_) {
+    if (!waiting.empty()) {
+      due = std::min(due.value_or(SteadyTime::max()), waiting.begin()->first.first);
+    }
+  }
+  return due;
 }
 
 std::size_t MoveQueue::size(std::uint32_t source) const {
@@ -124,11 +133,11 @@ std::size_t MoveQueue::size(std::uint32_t source) const {
 
 void MoveQueue::wait(Entries::value_type& entry, SteadyTime not_before) {
   entry.second.place = {not_before, ++last_place_};
-  waiting_.emplace(entry.second.place, &entry);
+  waiting_with(entry.second).emplace(entry.second.place, &entry);
 }
 
 void MoveQueue::stop_waiting(Entry& entry) {
-  waiting_.erase(entry.place);
+  waiting_with(entry).erase(entry.place);
 }
 
 void MoveQueue::erase(Entries::iterator entry) {

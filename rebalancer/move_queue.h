@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -35,8 +36,8 @@ struct Move {
   bool delayed = false;  // waits for long: it was refused, or is repeated again and again
 };
 
-// The moves of one ring that were found and are not done: in order of the time from which they may be sent, one for
-// each object, bounded. Pure.
+// The moves of one ring that were found and are not done: one for each object, bounded. Orphans first, then in order of
+// the time from which they may be sent. Pure.
 //
 //   offer ──► waiting ── take ──► in flight ── done ──► (gone)
 //                ▲                    │
@@ -45,7 +46,7 @@ class MoveQueue {
  public:
   // Those that are not delayed; and those that are, which are rather forgotten (the sync finds them) than kept from
   // the others.
-  static constexpr std::size_t kCapacity = 5000;
+  static constexpr std::size_t kCapacity = 4000;
   static constexpr std::size_t kDelayedCapacity = 1000;
 
   // False: it is full, come again later. A move of an object that waits replaces its older one; of one in flight, it is
@@ -101,8 +102,11 @@ class MoveQueue {
   template <class Predicate>
   void clear_if(Predicate predicate);
 
+  using Waiting = std::map<Place, Entries::value_type*>;
+  Waiting& waiting_with(const Entry& entry) { return waiting_[entry.move.decision.is_orphan ? 0 : 1]; }
+
   Entries entries_;
-  std::map<Place, Entries::value_type*> waiting_;
+  std::array<Waiting, 2> waiting_;  // orphans, others
   std::uint64_t last_place_ = 0;
   std::size_t in_flight_ = 0;
   std::size_t delayed_ = 0;

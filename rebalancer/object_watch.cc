@@ -7,9 +7,11 @@ namespace sharder::rebalancer {
 
 // Both loops hold it; `callbacks` is the control loop's.
 struct ObjectWatch::Shared {
+  Shared(std::shared_ptr<Tools> t, Callbacks c) : tools(std::move(t)), callbacks(std::move(c)) {}
+
   std::shared_ptr<Tools> tools;
   Callbacks callbacks;
-  bool stopped = false;  // the control loop's
+  std::atomic<bool> stopped = false;  // written by the control loop
   std::atomic<std::size_t> backlog = 0;
 };
 
@@ -18,7 +20,7 @@ class ObjectWatch::Sink final : public kube::WatchSink {
   Sink(std::shared_ptr<Shared> shared, bool bounded) : shared_(std::move(shared)), bounded_(bounded) {}
 
   void on_event(const kube::WatchEvent& event) override {
-    if (overflowed_) {
+    if (overflowed_ || shared_->stopped) {
       return;
     }
     SeenObject seen{.type = event.type, .is_new = event.is_new, .object = {}};

@@ -34,7 +34,7 @@ class ObjectWatch {
     std::function<void()> on_overflow;
   };
   // Objects on their way to the control loop.
-  static constexpr std::size_t kMaxBacklog = 5000;
+  static constexpr std::size_t kMaxBacklog = 1500;
 
   // `bounded`: whether it can overflow; else all is handed over.
   ObjectWatch(const std::shared_ptr<Tools>& tools, const kube::Resource& resource, const std::string& label_selector,

@@ -71,6 +71,7 @@ TEST_CASE("the table: no shard, an empty one, or one that is not available: reas
     const Decision decision = decide(entry, ring::Role::kMain, secret(name, labels));
     CHECK(decision.kind == MoveKind::kReassign);
     CHECK(decision.shard == "b");
+    CHECK(decision.is_orphan);
   }
 }
 
@@ -84,6 +85,7 @@ TEST_CASE("the table: a main object on another available shard is drained, a con
   const Decision decision = decide(entry, ring::Role::kControlled, controlled);
   CHECK(decision.kind == MoveKind::kReassign);
   CHECK(decision.shard == "b");
+  CHECK_FALSE(decision.is_orphan);
 }
 
 TEST_CASE("what drains already is left alone; a drain label that is left over goes (protocol, 9)") {

@@ -112,6 +112,20 @@ TEST_CASE("the queue is bounded, and what is delayed does not keep others out (d
   CHECK(queue.offer(id("one-more"), move("1"), kStart));
 }
 
+TEST_CASE("orphans come before objects that have a live shard") {
+  MoveQueue queue;
+  Move drain = move("1");
+  drain.decision = {.kind = MoveKind::kDrain};
+  Move orphan = move("1");
+  orphan.decision.is_orphan = true;
+  queue.offer(id("drained"), drain, kStart);
+  queue.offer(id("orphan"), orphan, kStart + 1s);
+  CHECK(queue.next_due() == kStart);
+  CHECK(queue.take(kStart + 1s)->id.name == "orphan");
+  CHECK(queue.take(kStart + 1s)->id.name == "drained");
+  CHECK_FALSE(queue.next_due());
+}
+
 TEST_CASE("what failed waits again") {
   MoveQueue queue;
   queue.offer(id("x"), move("1"), kStart);
