@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from kubeclient import path_of
 
 PROCESSES = 2
+LONGEST = 600  # seconds of a load
 
 
 @dataclass
@@ -68,16 +69,15 @@ def run(target, requests, clients=32, rate=None, keep_bodies=False, timeout=60):
         processes = 1
     shares = [requests[index::processes] for index in range(processes)]
     counts = [clients // processes + (index < clients % processes) for index in range(processes)]
-    began = time.monotonic()
     if processes == 1:
         parts = [_run_share(target, requests, clients, rate, keep_bodies, timeout)]
     else:
-        context = multiprocessing.get_context("fork")
-        with context.Pool(processes) as pool:
-            parts = pool.starmap(_run_share, [(target, share, count, None, keep_bodies, timeout)
-                                              for share, count in zip(shares, counts)])
-    result = Result(seconds=time.monotonic() - began)
-    for latencies, failures, bodies in parts:
+        # Not forked: what other threads hold at that moment would stay locked for ever in the child.
+        with multiprocessing.get_context("spawn").Pool(processes) as pool:
+            parts = pool.starmap_async(_run_share, [(target, share, count, None, keep_bodies, timeout)
+                                                    for share, count in zip(shares, counts)]).get(LONGEST)
+    result = Result(seconds=max(part[1] for part in parts) - min(part[0] for part in parts))
+    for _, _, latencies, failures, bodies in parts:
         result.latencies += latencies
         result.failures += failures
         result.bodies += bodies
@@ -85,7 +85,9 @@ def run(target, requests, clients=32, rate=None, keep_bodies=False, timeout=60):
 
 
 def _run_share(target, requests, clients, rate, keep_bodies, timeout):
-    return _Loop(target, requests, clients, rate, keep_bodies, timeout).run()
+    began = time.monotonic()
+    done = _Loop(target, requests, clients, rate, keep_bodies, timeout).run()
+    return began, time.monotonic(), *done
 
 
 class _Connection:
