@@ -68,6 +68,59 @@ class Rebalance:
         assert not self.shards.lost, self.shards.lost
 
 
+def webhook_away(env, name, seconds):
+    """Objects are made all the time; for a while nobody answers the webhook's calls."""
+    names = NAMES[:3]
+    ring = env.ring(name)
+    with ring.shards(*names, duration=90, renew_every=10, working=True) as shards:
+        ring.wait_ready(names)
+        env.sharders.wait_leader()
+        shards.agent.mark()
+        made, stop = [], threading.Event()
+
+        def create():
+            while not stop.wait(0.02):
+                item = env.admin.create("secrets", ring.namespace, {"metadata": {"name": f"s-{len(made)}"}})
+                made.append((time.monotonic(), oracle.shard_of(item, ring.name)))
+
+        thread = threading.Thread(target=create, daemon=True)
+        thread.start()
+        try:
+            wait_until(lambda: len(made) > 20, 10, "objects are made")
+            env.sharders.balancer.kill()
+            gone = time.monotonic()
+            wait_until(lambda: time.monotonic() > gone + seconds, seconds + 5, "the outage", interval=0.1)
+            # Taken away altogether, which the webhook would have mended.
+            for number in range(5):
+                env.admin.patch("secrets", ring.namespace, f"s-{number}", {"metadata": {"labels": {ring.label: None}}})
+            wait_until(lambda: shards.agent.report()["violation_count"] == 5, 5, "the shards have seen it")
+            during = wait_until(lambda: shards.agent.report()["without"] == 0 and time.monotonic(), SOON + 5,
+                                "each object has its shard during the outage")
+            env.sharders.balancer.start()
+            wait_until(lambda: made[-1][1] is not None, 10, "the webhook is called again")
+        finally:
+            stop.set()
+            thread.join(30)
+            if not env.sharders.balancer.alive():
+                env.sharders.balancer.start()
+        missed = [moment for moment, shard in made if shard is None]
+        assert len(missed) > seconds * 5, f"only {len(missed)} objects of {len(made)} were made without the webhook"
+        ring.wait_settled(names, timeout=SOON)
+        report = shards.agent.report()
+        assert report["longest_without"] <= SOON, f"{report['longest_without_object']} was without a shard for " \
+                                                  f"{report['longest_without']:.2f} s"
+        assert during and report["violation_count"] == 5, report["violations"]  # those that we took away
+    env.admin.delete("controllerrings", None, ring.name)
+    env.admin.delete("mutatingwebhookconfigurations", None, f"controllerring-{ring.name}")
+    env.figure(f"webhook away for {seconds} s", f"{len(missed)} of {len(made)} objects were made without a shard, the "
+               f"longest was without for {report['longest_without']:.2f} s")
+
+
+@suite.case("objects are created while the webhook cannot be reached: each has its shard within seconds")
+def webhook_outage(env):
+    webhook_away(env, "webhook-away", 6)
+
+
 @suite.case("the leader is killed in the middle of a rebalance: the other leads in time, finishes, nothing drains")
 def leader_killed(env):
     leader = env.sharders.wait_leader()
@@ -151,59 +204,6 @@ def long_outage(env):
         env.plane.start_apiserver(wait=False)
 
     survive(env, "API server and etcd killed for long", begin, end, 30)
-
-
-def webhook_away(env, name, seconds):
-    """Objects are made all the time; for a while nobody answers the webhook's calls."""
-    names = NAMES[:3]
-    ring = env.ring(name)
-    with ring.shards(*names, duration=90, renew_every=10, working=True) as shards:
-        ring.wait_ready(names)
-        env.sharders.wait_leader()
-        shards.agent.mark()
-        made, stop = [], threading.Event()
-
-        def create():
-            while not stop.wait(0.02):
-                item = env.admin.create("secrets", ring.namespace, {"metadata": {"name": f"s-{len(made)}"}})
-                made.append((time.monotonic(), oracle.shard_of(item, ring.name)))
-
-        thread = threading.Thread(target=create, daemon=True)
-        thread.start()
-        try:
-            wait_until(lambda: len(made) > 20, 10, "objects are made")
-            env.sharders.balancer.kill()
-            gone = time.monotonic()
-            wait_until(lambda: time.monotonic() > gone + seconds, seconds + 5, "the outage", interval=0.1)
-            # Taken away altogether, which the webhook would have mended.
-            for number in range(5):
-                env.admin.patch("secrets", ring.namespace, f"s-{number}", {"metadata": {"labels": {ring.label: None}}})
-            wait_until(lambda: shards.agent.report()["violation_count"] == 5, 5, "the shards have seen it")
-            during = wait_until(lambda: shards.agent.report()["without"] == 0 and time.monotonic(), SOON + 5,
-                                "each object has its shard during the outage")
-            env.sharders.balancer.start()
-            wait_until(lambda: made[-1][1] is not None, 10, "the webhook is called again")
-        finally:
-            stop.set()
-            thread.join(30)
-            if not env.sharders.balancer.alive():
-                env.sharders.balancer.start()
-        missed = [moment for moment, shard in made if shard is None]
-        assert len(missed) > seconds * 5, f"only {len(missed)} objects of {len(made)} were made without the webhook"
-        ring.wait_settled(names, timeout=SOON)
-        report = shards.agent.report()
-        assert report["longest_without"] <= SOON, f"{report['longest_without_object']} was without a shard for " \
-                                                  f"{report['longest_without']:.2f} s"
-        assert during and report["violation_count"] == 5, report["violations"]  # those that we took away
-    env.admin.delete("controllerrings", None, ring.name)
-    env.admin.delete("mutatingwebhookconfigurations", None, f"controllerring-{ring.name}")
-    env.figure(f"webhook away for {seconds} s", f"{len(missed)} of {len(made)} objects were made without a shard, the "
-               f"longest was without for {report['longest_without']:.2f} s")
-
-
-@suite.case("objects are created while the webhook cannot be reached: each has its shard within seconds")
-def webhook_outage(env):
-    webhook_away(env, "webhook-away", 6)
 
 
 @suite.case("the same for a minute", long=True)
