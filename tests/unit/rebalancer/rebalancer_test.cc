@@ -612,7 +612,7 @@ TEST_CASE("an expired continue token goes on with the one that the 410 brings, f
 TEST_CASE("more objects than there is room for are moved all the same, and never held at once (design, 6.8)") {
   Harness h;
   h.members = std::make_shared<const ring::Ring>(std::vector<std::string>{"a", "b"});
-  h.add_assigned(16000);
+  h.add_assigned(10000);
   h.start({"a", "b"});
   h.cluster.hold_patches = true;
   h.change_members({"a"});
