@@ -293,7 +293,7 @@ void Controller::Impl::tell(Work& work, const std::string& ring, const std::opti
   work.told = error->message;
   log.warn("cannot reconcile ring, trying again", {{"ring", ring}, {"error", error->message}});
   if (!is_unanswered(error->code)) {
-    tools->events.record(reference(work.run->spec()), kube::EventType::kWarning, kFailed, capitalised(error->message));
+    tools->events.record(work.run->reference(), kube::EventType::kWarning, kFailed, capitalised(error->message));
   }
 }
 

@@ -40,14 +40,6 @@ Error missing_resource(const ring::GroupResource& resource, Error error) {
 
 }  // namespace
 
-kube::ObjectReference reference(const ring::ControllerRing& ring) {
-  return {.api_version = kube::kControllerRings.group + "/" + kube::kControllerRings.version,
-          .kind = kube::kControllerRings.kind,
-          .object_namespace = "",
-          .name = ring.name,
-          .uid = ring.uid};
-}
-
 Reconciliation::Reconciliation(std::shared_ptr<Tools> tools, std::shared_ptr<const ring::RingStatus> ring,
                                std::optional<Error> trouble, Done done)
     : tools_(std::move(tools)), ring_(std::move(ring)), trouble_(std::move(trouble)), done_(std::move(done)) {}
@@ -147,7 +139,7 @@ void Reconciliation::apply_failed(Error error) {
   // With an incomplete message the caBundle may be one of the fields.
   if (conflict && !force_ && (!with_ca_bundle || conflict->complete)) {
     tools_->events.record(
-        reference(spec()), kube::EventType::kWarning, "FieldConflict",
+        reference(), kube::EventType::kWarning, "FieldConflict",
         "Took over fields of webhook configuration " + configuration + " that were set by " + join(conflict->managers));
     tools_->log.warn("taking over fields of a webhook configuration",
                      {{"ring", spec().name}, {"error", error.message}});

@@ -55,6 +55,10 @@ class Reconciliation : public std::enable_shared_from_this<Reconciliation> {
   void drop() { dropped_ = true; }
 
   const ring::ControllerRing& spec() const { return ring_->spec; }
+  // For Events of the ring.
+  kube::ObjectReference reference() const {
+    return kube::reference_to(kube::kControllerRings, spec().name, spec().uid);
+  }
 
  private:
   using Step = void (Reconciliation::*)(Result<kube::Response>);
@@ -87,8 +91,5 @@ class Reconciliation : public std::enable_shared_from_this<Reconciliation> {
   int status_conflicts_ = 0;
   Report report_;
 };
-
-// Of which ring an Event tells.
-kube::ObjectReference reference(const ring::ControllerRing& ring);
 
 }  // namespace sharder::controllerring

@@ -7,7 +7,6 @@
 
 #include "base/rfc3339.h"
 #include "kube/event_correlator.h"
-#include "kube/resource.h"
 
 namespace sharder::kube {
 
@@ -40,6 +39,14 @@ std::string namespace_of(const ObjectReference& object) {
 }  // namespace
 
 // Everything but the constants happens on the API loop.
+ObjectReference reference_to(const Resource& resource, std::string name, std::string uid) {
+  return {.api_version = resource.group.empty() ? resource.version : resource.group + "/" + resource.version,
+          .kind = resource.kind,
+          .object_namespace = "",
+          .name = std::move(name),
+          .uid = std::move(uid)};
+}
+
 struct EventRecorder::Impl : std::enable_shared_from_this<EventRecorder::Impl> {
   struct Occurrence {
     ObjectReference object;

@@ -8,6 +8,7 @@
 #include "base/guarded.h"
 #include "base/log.h"
 #include "kube/api.h"
+#include "kube/resource.h"
 
 namespace sharder::kube {
 
@@ -20,6 +21,9 @@ struct ObjectReference {
   std::string uid;
   std::string resource_version = {};
 };
+
+// A cluster-scoped object of the resource, by name and uid.
+ObjectReference reference_to(const Resource& resource, std::string name, std::string uid);
 
 enum class EventType { kNormal, kWarning };
 

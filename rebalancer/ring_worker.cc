@@ -15,14 +15,6 @@ constexpr std::chrono::milliseconds kGather{200};
 constexpr std::chrono::seconds kMetricsPeriod{5};
 constexpr BackoffPolicy kDiscovery{.initial = std::chrono::seconds(1), .max = std::chrono::minutes(1)};
 
-kube::ObjectReference reference(const ring::ControllerRing& ring) {
-  return {.api_version = kube::kControllerRings.group + "/" + kube::kControllerRings.version,
-          .kind = kube::kControllerRings.kind,
-          .object_namespace = "",
-          .name = ring.name,
-          .uid = ring.uid};
-}
-
 std::uint64_t hash_of(const kube::ObjectMeta& object) {
   return std::hash<std::string>()(object.uid);
 }
@@ -55,7 +47,7 @@ RingWorker::RingWorker(std::shared_ptr<Tools> tools, const Namespaces& namespace
     nets_.emplace_back().metrics = metrics.emplace_back(tools_->metrics.of(spec.name, source.name));
   }
   mover_ = std::make_shared<Mover>(
-      tools_, view_, std::move(metrics), reference(spec),
+      tools_, view_, std::move(metrics), kube::reference_to(kube::kControllerRings, spec.name, spec.uid),
       Mover::Callbacks{.on_room = [this] { room_again(); },
                        .on_permission =
                            [this](std::uint32_t source, const std::optional<Error>& error) {
@@ -153,14 +145,9 @@ void RingWorker::members_changed(std::shared_ptr<const ring::RingEntry> entry) {
   }
   const auto& before = view_.entry()->ring().shards();
   const auto& after = entry->ring().shards();
-  if (before == after) {
-    // Only the object around them is another one.
-    joined_ = joined_ || !passes_->idle() || !mover_->idle();
-  } else {
-    // What passes have found of the older ring is dropped, so they begin anew; and a shard that joined has to get its
-    // keys from wherever they are. What a shard leaves behind the orphan watch shows.
-    joined_ = joined_ || !passes_->idle() || !mover_->idle() || !std::ranges::includes(before, after);
-  }
+  // What passes have found of the older ring is dropped, so they begin anew; and a shard that joined has to get its
+  // keys from wherever they are. What a shard leaves behind the orphan watch shows.
+  joined_ = joined_ || !passes_->idle() || !mover_->idle() || !std::ranges::includes(before, after);
   view_.set_entry(std::move(entry));
   mover_->ring_changed();
   if (refresh_timer_ == 0) {
