@@ -74,6 +74,12 @@ class Context:
         """The resourceVersion of a list of its namespace, for watches from now on."""
         return self.api.get(self.at(resource), **query).ok()["metadata"]["resourceVersion"]
 
+    def settle(self, target):
+        """Waits until the server's cache has this object as it is stored. An update that comes earlier may be tried on
+        the state before, and once more on the right one: the webhooks are asked about both."""
+        stored = self.api.get(target).ok()["metadata"]["resourceVersion"]
+        self.api.get(target, resourceVersion=stored).ok()
+
     def webhook(self, answer=None, path="hook", **fields):
         """(webhook for a configuration, list that gets its calls): Secrets of its namespace, created or updated."""
         calls = []

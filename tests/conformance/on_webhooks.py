@@ -47,6 +47,7 @@ def review_of_create(on):
 def review_of_update(on):
     calls = on.hook(rules=[rule("secrets", operations=["UPDATE"])])
     made = on.secret("a", labels={"x": "1"})
+    on.settle(on.at("secrets", "a"))
     on.api.put(on.at("secrets", "a"), {**made, "data": {"k": "dg=="}}).ok()
     assert asked(calls) == [("UPDATE", "a")], calls
     request = calls[0].request
@@ -61,7 +62,9 @@ def review_of_update(on):
 def review_of_patch(on):
     calls = on.hook()
     on.secret("a")
+    on.settle(on.at("secrets", "a"))
     on.api.merge(on.at("secrets", "a"), {"metadata": {"labels": {"x": "1"}}}).ok()
+    on.settle(on.at("secrets", "a"))
     on.api.json_patch(on.at("secrets", "a"), {"op": "add", "path": "/metadata/labels/y", "value": "2"}).ok()
     assert asked(calls) == [("CREATE", "a"), ("UPDATE", "a"), ("UPDATE", "a")]
     assert [call.request["object"]["metadata"].get("labels") for call in calls] == [
@@ -74,6 +77,7 @@ def review_of_apply(on):
     calls = on.hook(rules=[rule("configmaps")])
     body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"k": "v"}}
     on.api.send("PATCH", on.at("configmaps", "a"), body, APPLY, fieldManager="me").ok(201)
+    on.settle(on.at("configmaps", "a"))
     on.api.send("PATCH", on.at("configmaps", "a"), {**body, "data": {"k": "w"}}, APPLY, fieldManager="me").ok()
     mine = [call for call in asked(calls) if call[1] == "a"]
     assert mine == [("CREATE", "a"), ("UPDATE", "a")], mine
@@ -145,11 +149,13 @@ def object_selector(on):
 def old_or_new(on):
     calls = on.hook(objectSelector={"matchExpressions": [{"key": LABEL, "operator": "DoesNotExist"}]})
     on.secret("a", labels={LABEL: "s-0"})
-    on.api.merge(on.at("secrets", "a"), {"metadata": {"labels": {"x": "1"}}}).ok()   # neither
-    on.api.merge(on.at("secrets", "a"), {"metadata": {"labels": {LABEL: None}}}).ok()  # the new one
-    on.api.merge(on.at("secrets", "a"), {"metadata": {"labels": {"x": "2"}}}).ok()   # both
-    on.api.merge(on.at("secrets", "a"), {"metadata": {"labels": {LABEL: "s"}}}).ok()  # the old one
-    on.api.merge(on.at("secrets", "a"), {"metadata": {"labels": {"x": "3"}}}).ok()   # neither
+    for labels in ({"x": "1"},    # neither
+                   {LABEL: None},  # the new one
+                   {"x": "2"},    # both
+                   {LABEL: "s"},  # the old one
+                   {"x": "3"}):   # neither
+        on.settle(on.at("secrets", "a"))
+        on.api.merge(on.at("secrets", "a"), {"metadata": {"labels": labels}}).ok()
     assert [call.request["object"]["metadata"]["labels"] for call in calls] == [
         {"x": "1"}, {"x": "2"}, {"x": "2", LABEL: "s"}], calls
 
@@ -204,6 +210,7 @@ def namespaces_themselves(on):
     calls = on.hook(assign, rules=[rule("namespaces")], namespaceSelector={"matchLabels": {"of": on.id}})
     for name, labels in ((f"{on.id}-b", {"of": on.id}), (f"{on.id}-c", {"of": "other"})):
         on.api.post("/api/v1/namespaces", {"metadata": {"name": name, "labels": labels}}).ok(201)
+    on.settle(f"/api/v1/namespaces/{on.id}-c")
     on.api.merge(f"/api/v1/namespaces/{on.id}-c", {"metadata": {"labels": {"of": on.id}}}).ok()
     assert asked(calls) == [("CREATE", f"{on.id}-b"), ("UPDATE", f"{on.id}-c")], calls
     stored = on.api.get(f"/api/v1/namespaces/{on.id}-b").ok()
@@ -447,6 +454,7 @@ def invalid_patch(on):
 def json_patch_request(on):
     calls = on.hook(assign, rules=[rule("secrets", operations=["UPDATE"])])
     on.secret("a", labels={LABEL: "s-0"})
+    on.settle(on.at("secrets", "a"))
     body = on.api.send("PATCH", on.at("secrets", "a"), [{"op": "remove", "path": "/metadata/labels"}], JSON_PATCH,
                        headers={"Accept": METADATA}).ok()
     assert body["metadata"]["labels"] == {LABEL: "s-1"} and len(calls) == 1, body
@@ -489,6 +497,7 @@ def being_deleted(on):
     calls = on.hook(assign)
     made = on.api.post(on.at("secrets"), {"metadata": {"name": "a", "finalizers": ["example.com/f"]}}).ok(201)
     on.api.delete(on.at("secrets", "a")).ok()
+    on.settle(on.at("secrets", "a"))
     before = len(calls)
     changed = on.api.merge(on.at("secrets", "a"), {"metadata": {"labels": {LABEL: None}}}).ok()
     assert changed["metadata"]["labels"] == {LABEL: "s-1"} and len(calls) == before + 1
