@@ -8,6 +8,8 @@
 
 #include <mutex>
 
+#include "base/json_string.h"
+
 namespace sharder {
 namespace {
 
@@ -39,27 +41,6 @@ class StringSink final : public spdlog::sinks::base_sink<std::mutex> {
 
   std::shared_ptr<std::string> lines_;
 };
-
-// Bytes that are no UTF-8 of their own pass unchanged: what we log comes from JSON or from the operating system.
-void append_json_string(std::string& out, std::string_view text) {
-  static constexpr std::string_view kHex = "0123456789abcdef";
-  out += '"';
-  for (const char c : text) {
-    if (c == '"' || c == '\\') {
-      out += '\\';
-      out += c;
-    } else if (c == '\n') {
-      out += "\\n";
-    } else if (static_cast<unsigned char>(c) < 0x20) {
-      out += "\\u00";
-      out += kHex[static_cast<unsigned char>(c) >> 4];
-      out += kHex[static_cast<unsigned char>(c) & 15];
-    } else {
-      out += c;
-    }
-  }
-  out += '"';
-}
 
 void append_value(std::string& out, const LogField::Value& value, LogFormat format) {
   if (const auto* text = std::get_if<std::string>(&value)) {

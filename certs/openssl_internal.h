@@ -13,23 +13,17 @@
 #include <string>
 #include <string_view>
 
+#include "base/delete_with.h"
+
 // OpenSSL's objects with an owner. For the .cc files of certs/ alone.
 namespace sharder::certs {
 
-template <auto Free>
-struct OpensslDelete {
-  template <class T>
-  void operator()(T* object) const {
-    Free(object);
-  }
-};
-
-using BioPtr = std::unique_ptr<BIO, OpensslDelete<BIO_free_all>>;
-using KeyPtr = std::unique_ptr<EVP_PKEY, OpensslDelete<EVP_PKEY_free>>;
-using CertificatePtr = std::unique_ptr<X509, OpensslDelete<X509_free>>;
-using ExtensionPtr = std::unique_ptr<X509_EXTENSION, OpensslDelete<X509_EXTENSION_free>>;
-using BignumPtr = std::unique_ptr<BIGNUM, OpensslDelete<BN_free>>;
-using ContextPtr = std::unique_ptr<SSL_CTX, OpensslDelete<SSL_CTX_free>>;
+using BioPtr = std::unique_ptr<BIO, DeleteWith<BIO_free_all>>;
+using KeyPtr = std::unique_ptr<EVP_PKEY, DeleteWith<EVP_PKEY_free>>;
+using CertificatePtr = std::unique_ptr<X509, DeleteWith<X509_free>>;
+using ExtensionPtr = std::unique_ptr<X509_EXTENSION, DeleteWith<X509_EXTENSION_free>>;
+using BignumPtr = std::unique_ptr<BIGNUM, DeleteWith<BN_free>>;
+using ContextPtr = std::unique_ptr<SSL_CTX, DeleteWith<SSL_CTX_free>>;
 
 // A view of `text` to read PEM from; `text` outlives it.
 inline BioPtr read_from(std::string_view text) {

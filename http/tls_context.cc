@@ -13,19 +13,14 @@
 #include <string>
 #include <string_view>
 
+#include "base/delete_with.h"
+
 namespace sharder::http {
 namespace {
 
-template <auto Free>
-struct Deleter {
-  template <class T>
-  void operator()(T* object) const {
-    Free(object);
-  }
-};
-using BioPtr = std::unique_ptr<BIO, Deleter<BIO_free>>;
-using CertificatePtr = std::unique_ptr<X509, Deleter<X509_free>>;
-using KeyPtr = std::unique_ptr<EVP_PKEY, Deleter<EVP_PKEY_free>>;
+using BioPtr = std::unique_ptr<BIO, DeleteWith<BIO_free>>;
+using CertificatePtr = std::unique_ptr<X509, DeleteWith<X509_free>>;
+using KeyPtr = std::unique_ptr<EVP_PKEY, DeleteWith<EVP_PKEY_free>>;
 
 std::unexpected<Error> openssl_failure(const std::string& what) {
   std::array<char, 256> text = {};
@@ -80,12 +75,12 @@ long socket_control(BIO* bio, int command, long /*number*/, void* /*pointer*/) {
 }
 
 const BIO_METHOD* socket_method() {
-  static const std::unique_ptr<BIO_METHOD, Deleter<BIO_meth_free>> shared = [] {
+  static const std::unique_ptr<BIO_METHOD, DeleteWith<BIO_meth_free>> shared = [] {
     BIO_METHOD* method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "non-blocking socket");
     BIO_meth_set_read_ex(method, socket_read);
     BIO_meth_set_write_ex(method, socket_write);
     BIO_meth_set_ctrl(method, socket_control);
-    return std::unique_ptr<BIO_METHOD, Deleter<BIO_meth_free>>(method);
+    return std::unique_ptr<BIO_METHOD, DeleteWith<BIO_meth_free>>(method);
   }();
   return shared.get();
 }

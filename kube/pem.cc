@@ -9,18 +9,15 @@
 #include <algorithm>
 #include <memory>
 
+#include "base/delete_with.h"
+
 namespace sharder::kube {
 
 namespace {
 
-struct Free {
-  void operator()(BIO* bio) const { BIO_free(bio); }
-  void operator()(X509* certificate) const { X509_free(certificate); }
-  void operator()(EVP_PKEY* key) const { EVP_PKEY_free(key); }
-};
-using Bio = std::unique_ptr<BIO, Free>;
-using Certificate = std::unique_ptr<X509, Free>;
-using Key = std::unique_ptr<EVP_PKEY, Free>;
+using Bio = std::unique_ptr<BIO, DeleteWith<BIO_free>>;
+using Certificate = std::unique_ptr<X509, DeleteWith<X509_free>>;
+using Key = std::unique_ptr<EVP_PKEY, DeleteWith<EVP_PKEY_free>>;
 
 Bio open(std::string_view text) {
   return Bio(BIO_new_mem_buf(text.data(), static_cast<int>(std::min<std::size_t>(text.size(), 1U << 30U))));

@@ -5,13 +5,11 @@
 #include <charconv>
 #include <memory>
 
+#include "base/delete_with.h"
+
 namespace sharder::kube {
 
 namespace {
-
-struct UrlFree {
-  void operator()(CURLU* url) const { curl_url_cleanup(url); }
-};
 
 std::string part(CURLU* url, CURLUPart what, unsigned flags = 0) {
   char* text = nullptr;
@@ -31,7 +29,7 @@ Result<ServerUrl> parse(std::string_view text, std::string_view default_scheme, 
   if (text.find("://") == std::string_view::npos) {
     full.insert(0, std::string(default_scheme) + "://");
   }
-  const std::unique_ptr<CURLU, UrlFree> url(curl_url());
+  const std::unique_ptr<CURLU, DeleteWith<curl_url_cleanup>> url(curl_url());
   if (const auto failure = curl_url_set(url.get(), CURLUPART_URL, full.c_str(), CURLU_NON_SUPPORT_SCHEME);
       failure != CURLUE_OK) {
     return fail(ErrorCode::kInvalid, std::string("not a URL: ") + curl_url_strerror(failure));

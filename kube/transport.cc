@@ -15,6 +15,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "base/delete_with.h"
 #include "kube/status.h"
 
 namespace sharder::kube {
@@ -39,14 +40,8 @@ constexpr int kKeepAliveProbes = 3;
 constexpr std::size_t kMaxIdleHandles = 32;
 constexpr char kSystemRoots[] = "/etc/ssl/certs";
 
-struct EasyFree {
-  void operator()(CURL* easy) const { curl_easy_cleanup(easy); }
-};
-struct ListFree {
-  void operator()(curl_slist* list) const { curl_slist_free_all(list); }
-};
-using EasyHandle = std::unique_ptr<CURL, EasyFree>;
-using HeaderList = std::unique_ptr<curl_slist, ListFree>;
+using EasyHandle = std::unique_ptr<CURL, DeleteWith<curl_easy_cleanup>>;
+using HeaderList = std::unique_ptr<curl_slist, DeleteWith<curl_slist_free_all>>;
 
 void init_curl() {
   static std::once_flag once;

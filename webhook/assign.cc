@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/json_string.h"
 #include "ring/object_key.h"
 #include "ring/ring_set.h"
 #include "webhook/admission_review.h"

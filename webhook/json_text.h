@@ -3,7 +3,8 @@
 #include <string>
 #include <string_view>
 
-// Small pieces of JSON (RFC 8259), of its pointers (RFC 6901) and of base64, without allocation.
+// Small pieces of JSON (RFC 8259), of its pointers (RFC 6901) and of base64, without allocation. Strings are written by
+// base/json_string.h.
 namespace sharder::webhook {
 
 // Whether the JSON string that begins at `text`, behind its opening quote, has escapes, and whether all of them are
@@ -14,9 +15,6 @@ Escapes check_escapes(const char* text);
 
 // Whether `text` is a JSON number, of any size.
 bool is_number(std::string_view text);
-
-// Appends `text` as a JSON string, quotes included. `text` is UTF-8.
-void append_json_string(std::string& out, std::string_view text);
 
 // Appends `key` as one reference token of a JSON pointer ("a/b" is "a~1b").
 void append_pointer_token(std::string& out, std::string_view key);

@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/json_string.h"
 #include "webhook/assign.h"
 #include "webhook/json_text.h"
 

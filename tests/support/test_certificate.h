@@ -17,6 +17,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/delete_with.h"
+
 // Certificates for tests, made in memory: a CA, and what it issues to servers and clients.
 //
 //   TestCa ca;
@@ -44,17 +46,10 @@ struct TestCertificateOptions {
 
 namespace detail {
 
-template <auto Free>
-struct OpensslDelete {
-  template <class T>
-  void operator()(T* object) const {
-    Free(object);
-  }
-};
-using KeyPtr = std::unique_ptr<EVP_PKEY, OpensslDelete<EVP_PKEY_free>>;
-using CertificatePtr = std::unique_ptr<X509, OpensslDelete<X509_free>>;
-using BioPtr = std::unique_ptr<BIO, OpensslDelete<BIO_free_all>>;
-using ExtensionPtr = std::unique_ptr<X509_EXTENSION, OpensslDelete<X509_EXTENSION_free>>;
+using KeyPtr = std::unique_ptr<EVP_PKEY, DeleteWith<EVP_PKEY_free>>;
+using CertificatePtr = std::unique_ptr<X509, DeleteWith<X509_free>>;
+using BioPtr = std::unique_ptr<BIO, DeleteWith<BIO_free_all>>;
+using ExtensionPtr = std::unique_ptr<X509_EXTENSION, DeleteWith<X509_EXTENSION_free>>;
 
 inline void require(bool ok, const char* what) {
   if (!ok) {
@@ -95,7 +90,7 @@ inline CertificatePtr make_certificate(EVP_PKEY* key, const TestCertificateOptio
   CertificatePtr certificate(X509_new());
   require(certificate != nullptr, "allocate");
   X509_set_version(certificate.get(), X509_VERSION_3);
-  const std::unique_ptr<BIGNUM, OpensslDelete<BN_free>> serial(BN_new());
+  const std::unique_ptr<BIGNUM, DeleteWith<BN_free>> serial(BN_new());
   require(serial && BN_rand(serial.get(), 63, BN_RAND_TOP_ONE, BN_RAND_BOTTOM_ANY) == 1 &&
               BN_to_ASN1_INTEGER(serial.get(), X509_get_serialNumber(certificate.get())) != nullptr,
           "set serial");

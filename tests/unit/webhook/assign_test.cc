@@ -134,7 +134,7 @@ TEST_CASE("the answer is written exactly so") {
         R"("patchType":"JSONPatch","patch":"W10=","status":{"code":200,"message":"assigning object"}}})");
   webhook::write_review_response(text, "u", {.message = "m", .warning = "say \"no\"\n", .patch = {}});
   CHECK(text == R"({"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","response":{"uid":"u","allowed":true,)"
-                R"("status":{"code":200,"message":"m"},"warnings":["say \"no\"\u000a"]}})");
+                R"("status":{"code":200,"message":"m"},"warnings":["say \"no\"\n"]}})");
 }
 
 TEST_CASE("an assigned object stays where it is, also on a shard that is gone") {

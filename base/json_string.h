@@ -1,0 +1,12 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace sharder {
+
+// Appends `text` as a JSON string (RFC 8259, 7), quotes included. Bytes from 0x80 on pass unchanged: the result is
+// UTF-8 when `text` is. No allocation but what `out` needs to grow.
+void append_json_string(std::string& out, std::string_view text);
+
+}  // namespace sharder
