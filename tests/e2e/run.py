@@ -11,6 +11,7 @@ $SHARDER_BIN names another program than build/bin/sharder.
 import argparse
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -39,7 +40,7 @@ class Run:
         arguments = ["/usr/bin/python3", HERE / f"test_{name}.py", "--results", self._results]
         self._began = time.monotonic()
         self._process = subprocess.Popen(arguments + ([mode] if mode else []), stdin=subprocess.DEVNULL,
-                                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+                                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0)
         self.passed = self.failed = 0
         self.figures = []
 
@@ -47,9 +48,9 @@ class Run:
         """Prints its lines until it ends."""
         timer = threading.Timer(self._seconds, self.stop)
         timer.start()
-        for line in self._process.stdout:
-            if not line.endswith(" failed\n") or " passed, " not in line:
-                print(f"{self.name:>18} | {line}", end="", flush=True)
+        for line in self._lines():
+            if not line.endswith(" failed") or " passed, " not in line:
+                print(f"{self.name:>18} | {line}", flush=True)
         self._process.wait()
         timer.cancel()
         try:
@@ -60,6 +61,19 @@ class Run:
             return
         self.passed, self.failed, self.figures = results["passed"], results["failed"], results["figures"]
         print(f"{self.name:>18} | done in {time.monotonic() - self._began:.0f} s", flush=True)
+
+    def _lines(self):
+        """Its output until it has ended: what it started may keep the pipe open for longer."""
+        pipe, rest = self._process.stdout, b""
+        while True:
+            ready, _, _ = select.select([pipe], [], [], 1)
+            chunk = pipe.read(65536) if ready else b""
+            if not chunk and (ready or self._process.poll() is not None):
+                break
+            *lines, rest = (rest + chunk).split(b"\n")
+            yield from (line.decode("utf-8", "replace") for line in lines)
+        if rest:
+            yield rest.decode("utf-8", "replace")
 
     def stop(self):
         if self._process.poll() is None:
