@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +78,9 @@ class ControlPlane:
         self.authority = None
         self.admin = None  # a Client that may do everything
         self.kubeconfig = self.folder / "admin.kubeconfig"
-        self._metrics_token = self._sharder_client = None
+        self._sharder_client = None
+        self._lock = threading.Lock()
+        self._tokens = {}  # by ServiceAccount, guarded by _lock
 
     def __enter__(self):
         try:
@@ -226,21 +229,31 @@ class ControlPlane:
 
     def metrics_token(self):
         """The token of somebody who may read /metrics, and nothing else."""
-        if self._metrics_token is None:
-            account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "metrics-reader"}}
+        with self._lock:
+            if "metrics-reader" not in self._tokens:
+                self.admin.apply("clusterroles", None, {
+                    "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+                    "metadata": {"name": "metrics-reader"},
+                    "rules": [{"nonResourceURLs": ["/metrics"], "verbs": ["get"]}]}, "e2e", force=True)
+            return self._account_token("metrics-reader", "metrics-reader")
+
+    def all_powerful_token(self, name):
+        """The token of a ServiceAccount of this name that may do everything. What sends much must not come with a
+        client certificate: the API server verifies that for each request, which costs it a fifth of a patch."""
+        with self._lock:
+            return self._account_token(name, "cluster-admin")
+
+    def _account_token(self, name, role):
+        """Of a ServiceAccount in the namespace `default`, bound to a ClusterRole; made when it is first asked for."""
+        if name not in self._tokens:
+            account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}}
             self.admin.apply("serviceaccounts", "default", account, "e2e", force=True)
-            self.admin.apply("clusterroles", None, {
-                "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
-                "metadata": {"name": "metrics-reader"},
-                "rules": [{"nonResourceURLs": ["/metrics"], "verbs": ["get"]}]}, "e2e", force=True)
             self.admin.apply("clusterrolebindings", None, {
-                "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
-                "metadata": {"name": "metrics-reader"},
-                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "metrics-reader"},
-                "subjects": [{"kind": "ServiceAccount", "name": "metrics-reader", "namespace": "default"}]},
-                "e2e", force=True)
-            self._metrics_token = self.service_account_token("default", "metrics-reader")
-        return self._metrics_token
+                "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": name},
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+                "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": "default"}]}, "e2e", force=True)
+            self._tokens[name] = self.service_account_token("default", name)
+        return self._tokens[name]
 
     def sharder_requests(self):
         """[(verb, resource, code, name or "")] of all requests of the sharder that the audit log has so far."""

@@ -152,7 +152,8 @@ class Ring:
 
         mains = [main for main, _ in self.resources]
         controlled = [one for _, several in self.resources for one in several if one not in mains]
-        return Agent(self.env.admin, self.name, paths(mains), paths(dict.fromkeys(controlled)))
+        client = self.env.plane.client(self.env.plane.all_powerful_token("shards"))
+        return Agent(client, self.name, paths(mains), paths(dict.fromkeys(controlled)))
 
     # -- its objects
 
