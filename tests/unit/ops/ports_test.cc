@@ -75,8 +75,8 @@ Answer get(std::uint16_t port, bool tls, const std::string& path, const std::str
   Answer answer;
   std::array<char, 4096> chunk;
   if (tls) {
-    const std::unique_ptr<SSL_CTX, detail::OpensslDelete<SSL_CTX_free>> context(SSL_CTX_new(TLS_client_method()));
-    const std::unique_ptr<SSL, detail::OpensslDelete<SSL_free>> ssl(SSL_new(context.get()));
+    const std::unique_ptr<SSL_CTX, sharder::DeleteWith<SSL_CTX_free>> context(SSL_CTX_new(TLS_client_method()));
+    const std::unique_ptr<SSL, sharder::DeleteWith<SSL_free>> ssl(SSL_new(context.get()));
     SSL_set_fd(ssl.get(), fd);
     REQUIRE(SSL_connect(ssl.get()) == 1);
     const detail::CertificatePtr shown(SSL_get1_peer_certificate(ssl.get()));
