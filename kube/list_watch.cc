@@ -13,6 +13,8 @@ namespace {
 
 // A list page holds up to some thousand objects and may come from a busy etcd.
 constexpr std::chrono::seconds kListTimeout{30};
+// A watch with initial events is answered when the server has them; past that a list in pages is tried.
+constexpr std::chrono::seconds kInitialEventsTimeout{5};
 // Silence is measured in so many steps of the limit, so that a byte costs no timer.
 constexpr int kSilenceSteps = 4;
 
@@ -118,6 +120,9 @@ class Runner final : public std::enable_shared_from_this<Runner> {
                                     {"labelSelector", options_.label_selector},
                                     {"fieldSelector", options_.field_selector}}),
                     .lane = Lane::kWatch};
+    if (initial) {
+      request.timeout = kInitialEventsTimeout;
+    }
     if (options_.metadata_only) {
       request.accept = kMetadataOnly;
     }

@@ -159,6 +159,7 @@ void WatchState::handle(const watch_input::Failed& failed, WatchActions& actions
       if (error.code == ErrorCode::kInvalid) {
         list_in_pages_instead(actions);
       } else {
+        pages_next_ = !init_shown_ && (error.code == ErrorCode::kTimeout || error.code == ErrorCode::kUnavailable);
         actions.emplace_back(CloseStream{});
         pause(error, actions);
       }
@@ -203,7 +204,8 @@ void WatchState::handle(const watch_input::Stopped&, WatchActions& actions) {
 }
 
 void WatchState::go_on(WatchActions& actions) {
-  if (resource_version_.empty() && !stream_list_) {
+  const bool pages = std::exchange(pages_next_, false) || !stream_list_;
+  if (resource_version_.empty() && pages) {
     list(actions);
   } else {
     open_watch(actions);

@@ -39,6 +39,8 @@
 //     ignore it (aggregated servers with a foreign implementation): ADDED events, and then no end: a bookmark
 //     without the annotation, or silence. client-go only warns then; here the list goes in pages instead.
 //   Either way the server is not asked again.
+// - A server whose watch cache lags behind etcd (it was paused, or has just begun) has no initial events to show: it
+//   answers with 429 or 504, or not at all. A list in pages it reads from etcd then; so the next attempt is one.
 // - Until the initial events' end resourceVersions are not in order: nothing is remembered (as client-go).
 // - A watch that ends in order (the server's timeout) is taken up again at once from the newest resourceVersion. One
 //   that did not last kSettled pauses first: a server that closes every watch must not be called in a loop.
@@ -165,6 +167,7 @@ class WatchState {
   WatchPhase phase_ = WatchPhase::kEmpty;
   bool stream_list_;
   bool stream_list_cut_ = false;  // a stream ended in order before its initial events did
+  bool pages_next_ = false;       // the last stream failed before it showed anything
   bool settled_ = false;          // the open stream has been open for kSettled
   bool init_shown_ = false;       // of the list that is under way
   bool page_halved_ = false;

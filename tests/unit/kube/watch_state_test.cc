@@ -177,6 +177,25 @@ TEST_CASE("initial events that break off begin anew") {
   CHECK(machine.added("9") == "init, init-apply");
 }
 
+TEST_CASE("a server that has no initial events to show is asked for pages once") {
+  for (const ErrorCode code : {ErrorCode::kTimeout, ErrorCode::kUnavailable}) {
+    CAPTURE(to_string(code));
+    const std::string down = "down " + std::string(to_string(code)) + ", pause";
+    Machine machine(WatchStateOptions{});
+    machine.start();
+    CHECK(machine.fail(code) == "close, " + down);
+    CHECK(machine.resume() == "list 500");
+    CHECK(machine.fail(code) == down);
+    CHECK(machine.resume() == "watch initial");
+    CHECK(machine.fail(code) == "close, " + down);
+    CHECK(machine.resume() == "list 500");
+    CHECK(machine.page("5") == "init, items, init-done, watch 5");
+    machine.open();
+    CHECK(machine.fail(ErrorCode::kGone, 410) == "close, down gone, pause");
+    CHECK(machine.resume() == "watch initial");
+  }
+}
+
 TEST_CASE("what fails is told and tried again after a pause") {
   for (const ErrorCode code : {ErrorCode::kForbidden, ErrorCode::kNotFound, ErrorCode::kUnavailable,
                                ErrorCode::kTimeout, ErrorCode::kUnauthorized, ErrorCode::kInvalid, ErrorCode::kGone}) {
