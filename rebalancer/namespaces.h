@@ -34,6 +34,7 @@ class Namespaces {
   Namespaces(const std::shared_ptr<Tools>& tools, Callbacks callbacks);
 
   bool synced() const { return synced_; }
+  const std::map<std::string, LabelMap, std::less<>>& all() const { return labels_; }
   // Null: there is no such namespace, or it has not been shown yet.
   const LabelMap* find(std::string_view name) const;
 

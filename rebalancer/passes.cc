@@ -57,11 +57,23 @@ void Passes::advance() {
     return;
   }
   ++run_;
-  continue_token_.clear();
+  const Scope& scope = *plan_.running();
+  namespaces_ = scope.object_namespace.empty() ? view_.namespaces_to_list(scope.source)
+                                               : std::vector<std::string>{scope.object_namespace};
   page_size_ = kPageSize;
   failures_ = 0;
   crowded_ = false;
-  request_page();
+  next_list();
+}
+
+// Begins the list of the next namespace, or ends the scope.
+void Passes::next_list() {
+  continue_token_.clear();
+  if (namespaces_.empty()) {
+    end_scope();
+  } else {
+    request_page();
+  }
 }
 
 void Passes::wait(std::chrono::nanoseconds delay, void (Passes::*then)()) {
@@ -77,9 +89,8 @@ void Passes::request_page() {
     waits_for_room_ = true;
     return;
   }
-  const Scope& scope = *plan_.running();
-  const kube::Resource& resource = *view_.sources()[scope.source].resource;
-  kube::Request request{.target = kube::path(resource, scope.object_namespace, {}, {},
+  const kube::Resource& resource = *view_.sources()[plan_.running()->source].resource;
+  kube::Request request{.target = kube::path(resource, namespaces_.back(), {}, {},
                                              {{"limit", std::to_string(page_size_)}, {"continue", continue_token_}}),
                         .accept = std::string(kube::kMetadataOnlyList),
                         .timeout = kPageTimeout,
@@ -123,7 +134,8 @@ void Passes::read_page(std::string body) {
   }
   continue_token_ = page->continue_token;
   if (continue_token_.empty()) {
-    end_scope();
+    namespaces_.pop_back();
+    next_list();
   } else {
     request_page();
   }

@@ -19,9 +19,10 @@
 namespace sharder::rebalancer {
 
 // Looks at all objects of a ring, resource by resource, in pages of metadata: never more than one page in memory, and
-// the next one only when there is room for the moves that it may bring. A page is a consistent read (no
-// resourceVersion). Its continue token expired: on with the token that the 410 brings, else from the beginning. What
-// fails is tried again with backoff; a resource that may not be listed does not hold up the others.
+// the next one only when there is room for the moves that it may bring. Where the ring selects few namespaces, these
+// are listed one by one. A page is a consistent read (no resourceVersion). Its continue token expired: on with the
+// token that the 410 brings, else from the list's beginning. What fails is tried again with backoff; a resource that
+// may not be listed does not hold up the others.
 //
 // Owned by the ring's worker, on the control loop.
 class Passes : public std::enable_shared_from_this<Passes> {
@@ -54,6 +55,7 @@ class Passes : public std::enable_shared_from_this<Passes> {
 
  private:
   void advance();
+  void next_list();
   void request_page();
   void page_came(std::uint64_t run, Result<kube::Response> answer);
   void read_page(std::string body);
@@ -78,7 +80,8 @@ class Passes : public std::enable_shared_from_this<Passes> {
   kube::ObjectMetaDecoder decoder_;
 
   // Of the scope that runs:
-  std::uint64_t run_ = 0;  // tells its answers from those of one that was cleared
+  std::uint64_t run_ = 0;                // tells its answers from those of one that was cleared
+  std::vector<std::string> namespaces_;  // that are still to be listed, the last one first; "": all in one list
   std::string continue_token_;
   std::size_t page_size_ = kPageSize;
   int failures_ = 0;      // in a row

@@ -37,18 +37,33 @@ bool RingView::needs_namespaces() const {
   return selector() != ring::LabelSelector();
 }
 
+bool RingView::selects_by_namespace(const Source& source) const {
+  return needs_namespaces() && source.resource->namespaced;
+}
+
 bool RingView::selects(const Source& source, const kube::ObjectMeta& object) const {
-  if (!needs_namespaces()) {
-    return true;
+  if (selects_by_namespace(source)) {
+    const LabelMap* const labels = namespaces_.find(object.object_namespace);
+    return labels != nullptr && selects(*labels);
   }
-  if (source.name == ring::GroupResource{.group = "", .resource = "namespaces"}) {
-    return selects(label_map(object));
+  return source.name != ring::GroupResource{.group = "", .resource = "namespaces"} || selects(label_map(object));
+}
+
+std::vector<std::string> RingView::namespaces_to_list(std::uint32_t source) const {
+  if (!selects_by_namespace(sources_[source])) {
+    return {""};
   }
-  if (!source.resource->namespaced) {
-    return true;
+  std::vector<std::string> selected;
+  for (const auto& [name, labels] : namespaces_.all()) {
+    if (!selects(labels)) {
+      continue;
+    }
+    if (selected.size() == kFewNamespaces) {
+      return {""};
+    }
+    selected.push_back(name);
   }
-  const LabelMap* const labels = namespaces_.find(object.object_namespace);
-  return labels != nullptr && selects(*labels);
+  return selected;
 }
 
 Decision RingView::decide(std::uint32_t source, const kube::ObjectMeta& object) {

@@ -42,11 +42,20 @@ class RingView {
   // cluster-scoped objects always, as the API server does it for webhooks.
   bool selects(const Source& source, const kube::ObjectMeta& object) const;
 
+  // Which namespaces a pass over all objects of the source has to list; "" stands for all of the cluster, in one list:
+  // cheaper than one list for each of many namespaces, but not where a ring selects few of them.
+  std::vector<std::string> namespaces_to_list(std::uint32_t source) const;
+
   // kNone too for what is not selected.
   Decision decide(std::uint32_t source, const kube::ObjectMeta& object);
 
  private:
+  // So many namespaces are few.
+  static constexpr std::size_t kFewNamespaces = 10;
+
   const ring::LabelSelector& selector() const;
+  // Whether objects of the source are selected by the labels of the namespace that they are in.
+  bool selects_by_namespace(const Source& source) const;
 
   std::shared_ptr<const ring::RingEntry> entry_;
   const Namespaces& namespaces_;

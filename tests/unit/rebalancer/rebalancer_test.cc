@@ -527,6 +527,26 @@ TEST_CASE("only the selected namespaces count; one that is selected later at onc
   CHECK_FALSE(h.labels("in").contains(kShard));
 }
 
+TEST_CASE("a pass lists the selected namespaces one by one where they are few, else everything") {
+  Harness h;
+  h.spec.resources = {{.main = {"", "secrets"}, .controlled = {}}};
+  h.spec.namespace_selector = ring::LabelSelector{.match_labels = {{"team", "x"}}, .match_expressions = {}};
+  h.add_namespace("ns", {{"team", "x"}});
+  h.add_namespace("other", {{"team", "x"}});
+  h.start({"a", "b"});
+  h.cluster.lists.clear();
+  h.advance(5min + 1s);
+  CHECK(h.cluster.lists == std::vector<std::string>{"/api/v1/namespaces/other/secrets?limit=500",
+                                                    "/api/v1/namespaces/ns/secrets?limit=500"});
+  for (int number = 0; number < 20; ++number) {
+    h.add_namespace("more-" + std::to_string(number), {{"team", "x"}});
+  }
+  h.advance(1s);
+  h.cluster.lists.clear();
+  h.advance(5min + 1s);
+  CHECK(h.cluster.lists == std::vector<std::string>{"/api/v1/secrets?limit=500"});
+}
+
 TEST_CASE("a ring of namespaces selects by their own labels (protocol, 4)") {
   Harness h;
   h.spec.resources = {{.main = {"", "namespaces"}, .controlled = {}}};
@@ -593,7 +613,7 @@ TEST_CASE("an expired continue token goes on with the one that the 410 brings, f
   h.add_assigned(1200);
   int pages = 0;
   h.cluster.refuse = [&](const kube::Request& request) -> std::optional<Error> {
-    if (request.target.starts_with("/api/v1/secrets?limit=500") && ++pages == 2) {
+    if (request.target.starts_with("/api/v1/namespaces/ns/secrets?limit=500") && ++pages == 2) {
       return Error{.code = ErrorCode::kGone, .message = "expired", .http_status = 410, .continue_token = "ns/s-3"};
     }
     if (pages == 3) {
@@ -604,8 +624,8 @@ TEST_CASE("an expired continue token goes on with the one that the 410 brings, f
   };
   h.start({"a", "b"});
   h.advance(1s);
-  CHECK(std::ranges::count(h.cluster.lists, "/api/v1/secrets?limit=500") == 1);
-  CHECK(std::ranges::count(h.cluster.lists, "/api/v1/secrets?limit=500&continue=ns%2Fs-3") == 1);
+  CHECK(std::ranges::count(h.cluster.lists, "/api/v1/namespaces/ns/secrets?limit=500") == 1);
+  CHECK(std::ranges::count(h.cluster.lists, "/api/v1/namespaces/ns/secrets?limit=500&continue=ns%2Fs-3") == 1);
   CHECK(h.lines->contains("pass ended"));
 }
 
