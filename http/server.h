@@ -58,7 +58,7 @@ struct Limits {
                                        // nobody to go, a few more are taken and answered with 503 and
                                        // `Retry-After: 1`; past these, clients wait to be accepted
   // Of requests over 16 KiB, all connections together; past it the next is answered with 503 and `Retry-After: 1`.
-  std::size_t max_buffered_bytes = std::size_t{256} * 1024 * 1024;
+  std::size_t max_buffered_bytes = std::size_t{128} * 1024 * 1024;
   std::chrono::milliseconds handshake_timeout{10'000};
   std::chrono::milliseconds header_timeout{10'000};  // from a request's first byte
   std::chrono::milliseconds body_timeout{10'000};
@@ -76,7 +76,7 @@ struct ServerOptions {
   const Published<TlsIdentity>* tls = nullptr;
 };
 
-// Counts since start; for tests and metrics. Safe from any thread.
+// Counts since start, for tests. Safe from any thread.
 struct ServerStats {
   std::uint64_t connections = 0;  // open now
   std::uint64_t accepted = 0;
@@ -87,7 +87,7 @@ struct ServerStats {
   std::uint64_t failed_handshakes = 0;
 };
 
-// Starts in the constructor's order, stops in the destructor. start(), begin_drain() and stop() from one thread.
+// Binds in start(); the destructor is stop() without grace. start(), begin_drain() and stop() from one thread.
 class Server {
  public:
   // One handler for each loop, made by `make_handler(loop index)` in start().

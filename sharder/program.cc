@@ -43,6 +43,10 @@ using std::chrono::steady_clock;
 
 constexpr std::string_view kMetricsCertificateFolder = "/tmp/k8s-metrics-server/serving-certs";
 
+// Of the ports for probes and scrapes, whose requests have no body and come from few.
+constexpr http::Limits kSmallLimits{
+    .max_body_bytes = 4096, .max_connections = 64, .max_buffered_bytes = std::size_t{1024} * 1024};
+
 kube::LeaderElectionOptions election_options(const LeaderElectionConfig& config, const std::string& identity) {
   return {
       .lease_namespace = config.resource_namespace,
@@ -228,7 +232,7 @@ Result<void> Program::Impl::start_health() {
     return {};
   }
   health_server = std::make_unique<http::Server>(
-      http::ServerOptions{.name = "health", .address = *config.health_bind_address},
+      http::ServerOptions{.name = "health", .address = *config.health_bind_address, .limits = kSmallLimits},
       [this](unsigned) { return std::make_unique<ops::HealthHandler>([this] { return not_ready(); }); },
       log.named("health"));
   return health_server->start();
@@ -257,6 +261,7 @@ Result<void> Program::Impl::start_metrics() {
   metrics_server = std::make_unique<http::Server>(
       http::ServerOptions{.name = "metrics",
                           .address = *config.metrics_bind_address,
+                          .limits = kSmallLimits,
                           .tls = metrics_files ? &metrics_files->identity() : &metrics_self_signed},
       [this, sources](unsigned) { return std::make_unique<ops::MetricsHandler>(*reviewer, sources, worker); },
       log.named("metrics"));

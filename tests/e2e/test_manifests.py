@@ -194,7 +194,7 @@ def wiring(env):
     assert deployment["spec"]["replicas"] == 2 and pod["serviceAccountName"] == "sharder"
     # shutdownDelay 5 s and gracefulShutDown 15 s are the defaults, and the shipped file has no others.
     assert not {"shutdownDelay", "gracefulShutDown"} & set(shipped_config(env))
-    assert pod["terminationGracePeriodSeconds"] > 5 + 15
+    assert pod["terminationGracePeriodSeconds"] > 5 + 5 + 15  # shutdownDelay, release of the leadership, gracefulShutDown
 
 
 def shipped_config(env):

@@ -1,0 +1,132 @@
+#include "rebalancer/move_queue.h"
+
+#include <doctest/doctest.h>
+
+using namespace sharder;
+using namespace sharder::rebalancer;
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr SteadyTime kStart{1h};
+
+ObjectId id(const std::string& name, std::uint32_t source = 0) {
+  return {.source = source, .object_namespace = "ns", .name = name};
+}
+
+Move move(const std::string& version, bool delayed = false) {
+  return {.decision = {.kind = MoveKind::kReassign, .shard = "a"},
+          .resource_version = version,
+          .object = 1,
+          .found = kStart,
+          .failures = 0,
+          .delayed = delayed};
+}
+
+}  // namespace
+
+TEST_CASE("moves are taken in order of their time, one for each object") {
+  MoveQueue queue;
+  CHECK(queue.offer(id("later"), move("1"), kStart + 1s));
+  CHECK(queue.offer(id("first"), move("1"), kStart));
+  CHECK(queue.offer(id("second"), move("1"), kStart));
+  CHECK(queue.offer(id("first"), move("2"), kStart));  // replaces, and goes behind
+  CHECK(queue.size(0) == 3);
+  CHECK(queue.take(kStart)->id.name == "second");
+  const auto taken = queue.take(kStart);
+  CHECK(taken->id.name == "first");
+  CHECK(taken->move.resource_version == "2");
+  CHECK_FALSE(queue.take(kStart));
+  CHECK(queue.next_due() == kStart + 1s);
+  CHECK(queue.in_flight() == 2);
+  CHECK(queue.done(id("first")));
+  CHECK(queue.done(id("second")));
+  CHECK(queue.size(0) == 1);
+}
+
+TEST_CASE("what is offered while it is in flight has to be looked at again, unless it is the same version") {
+  MoveQueue queue;
+  queue.offer(id("x"), move("1"), kStart);
+  CHECK(queue.take(kStart));
+  CHECK(queue.offer(id("x"), move("1"), kStart));
+  CHECK(queue.done(id("x")));
+
+  queue.offer(id("x"), move("1"), kStart);
+  CHECK(queue.take(kStart));
+  CHECK(queue.offer(id("x"), move("2"), kStart));
+  CHECK_FALSE(queue.done(id("x")));
+  CHECK(queue.in_flight() == 1);
+  CHECK(queue.done(id("x")));
+  CHECK(queue.active() == 0);
+}
+
+TEST_CASE("when the ring changes, what waits is dropped and what is in flight looked at again") {
+  MoveQueue queue;
+  queue.offer(id("flying"), move("1"), kStart);
+  CHECK(queue.take(kStart));
+  queue.offer(id("waiting"), move("1"), kStart);
+  queue.clear();
+  CHECK(queue.active() == 1);
+  CHECK_FALSE(queue.next_due());
+  CHECK_FALSE(queue.done(id("flying")));
+  CHECK(queue.done(id("flying")));
+}
+
+TEST_CASE("a source or a namespace is forgotten alone; what is retracted too, unless it is in flight") {
+  MoveQueue queue;
+  queue.offer(id("a", 0), move("1"), kStart);
+  queue.offer(id("b", 1), move("1"), kStart);
+  queue.offer({.source = 1, .object_namespace = "other", .name = "c"}, move("1"), kStart);
+  queue.clear_source(0);
+  CHECK(queue.size(0) == 0);
+  queue.clear_namespace("other");
+  CHECK(queue.size(1) == 1);
+  CHECK(queue.take(kStart));
+  queue.retract(id("b", 1));
+  CHECK(queue.size(1) == 1);
+  CHECK(queue.done(id("b", 1)));
+  queue.offer(id("b", 1), move("1"), kStart);
+  queue.retract(id("b", 1));
+  CHECK(queue.size(1) == 0);
+}
+
+TEST_CASE("the queue is bounded, and what is delayed does not keep others out (design, 6.8)") {
+  MoveQueue queue;
+  for (std::size_t number = 0; number < MoveQueue::kDelayedCapacity + 10; ++number) {
+    CHECK(queue.offer(id("delayed-" + std::to_string(number)), move("1", true), kStart + 1h));
+  }
+  CHECK(queue.size(0) == MoveQueue::kDelayedCapacity);
+  CHECK(queue.active() == 0);
+  for (std::size_t number = 0; number < MoveQueue::kCapacity; ++number) {
+    CHECK(queue.offer(id("s-" + std::to_string(number)), move("1"), kStart));
+  }
+  CHECK_FALSE(queue.offer(id("one-more"), move("1"), kStart));
+  CHECK(queue.take(kStart));
+  CHECK_FALSE(queue.retry(id("s-0"), move("1", true), kStart + 1h));  // forgotten
+  CHECK(queue.active() == MoveQueue::kCapacity - 1);
+  CHECK(queue.offer(id("one-more"), move("1"), kStart));
+}
+
+TEST_CASE("orphans come before objects that have a live shard") {
+  MoveQueue queue;
+  Move drain = move("1");
+  drain.decision = {.kind = MoveKind::kDrain};
+  Move orphan = move("1");
+  orphan.decision.is_orphan = true;
+  queue.offer(id("drained"), drain, kStart);
+  queue.offer(id("orphan"), orphan, kStart + 1s);
+  CHECK(queue.next_due() == kStart);
+  CHECK(queue.take(kStart + 1s)->id.name == "orphan");
+  CHECK(queue.take(kStart + 1s)->id.name == "drained");
+  CHECK_FALSE(queue.next_due());
+}
+
+TEST_CASE("what failed waits again") {
+  MoveQueue queue;
+  queue.offer(id("x"), move("1"), kStart);
+  CHECK(queue.take(kStart));
+  CHECK(queue.retry(id("x"), move("1"), kStart + 2s));
+  CHECK(queue.in_flight() == 0);
+  CHECK_FALSE(queue.take(kStart + 1s));
+  CHECK(queue.take(kStart + 2s));
+}

@@ -1,0 +1,49 @@
+#include "rebalancer/pass_plan.h"
+
+#include <doctest/doctest.h>
+
+using namespace sharder;
+using namespace sharder::rebalancer;
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr SteadyTime kStart{1h};
+
+}  // namespace
+
+TEST_CASE("passes run one at a time; what is wanted again while it runs begins anew") {
+  PassPlan plan;
+  CHECK(plan.empty());
+  plan.want({.source = 0, .object_namespace = ""}, kStart);
+  plan.want({.source = 1, .object_namespace = "ns"}, kStart + 1s);
+  CHECK(plan.begin(kStart)->source == 0);
+  CHECK_FALSE(plan.begin(kStart + 2s));
+  plan.want({.source = 1, .object_namespace = ""}, kStart + 1s);  // takes "ns" in
+  CHECK_FALSE(plan.overtaken());
+  plan.want({.source = 0, .object_namespace = ""}, kStart);
+  CHECK(plan.overtaken());
+  plan.end();
+  CHECK(plan.begin(kStart)->source == 0);
+  plan.end();
+  CHECK_FALSE(plan.begin(kStart));
+  CHECK(plan.next_due() == kStart + 1s);
+  CHECK(plan.begin(kStart + 1s)->object_namespace.empty());
+  plan.end();
+  CHECK(plan.empty());
+}
+
+TEST_CASE("a pass over a namespace is part of one over everything that comes no later") {
+  PassPlan plan;
+  plan.want({.source = 0, .object_namespace = ""}, kStart + 10s);
+  plan.want({.source = 0, .object_namespace = "ns"}, kStart);
+  CHECK(plan.begin(kStart)->object_namespace == "ns");
+  plan.want({.source = 0, .object_namespace = "other"}, kStart);
+  CHECK_FALSE(plan.overtaken());
+  plan.want({.source = 0, .object_namespace = ""}, kStart);
+  CHECK(plan.overtaken());
+  plan.end();
+  CHECK(plan.begin(kStart)->object_namespace.empty());
+  plan.end();
+  CHECK(plan.empty());
+}
