@@ -43,7 +43,7 @@ struct ClusterConfig {
   std::vector<std::string> impersonate_groups;
   std::vector<std::pair<std::string, std::string>> impersonate_extra;
 
-  std::string source;  // where it came from, for messages: "/root/.kube/config, context kind" or "in-cluster"
+  std::string source;  // where it came from, for messages: "~/.kube/config, context kind" or "in-cluster"
   std::string default_namespace = "default";
 };
 

@@ -41,7 +41,6 @@ std::string path(const Resource& resource, std::string_view object_namespace, st
 // Percent-encodes everything but RFC 3986's unreserved characters.
 std::string percent_encode(std::string_view text);
 
-inline constexpr std::string_view kJsonPatch = "application/json-patch+json";
 inline constexpr std::string_view kMergePatch = "application/merge-patch+json";
 inline constexpr std::string_view kApplyPatch = "application/apply-patch+yaml";
 // Accept header for objects and lists of which only the metadata comes (metav1.PartialObjectMetadata).

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -45,7 +46,6 @@ class Ledger {
   void leases_listed();
 
   bool rings_synced() const { return rings_synced_; }
-  bool leases_synced() const { return leases_synced_; }
   // Both lists were complete once. Never false again.
   bool synced() const { return rings_synced_ && leases_synced_; }
 

@@ -21,7 +21,8 @@ class ResourceMetrics {
   // A move was carried out, so long after it was found: an assignment of a shard, or a drain asked for.
   virtual void moved(std::chrono::nanoseconds duration) = 0;
   virtual void drained(std::chrono::nanoseconds duration) = 0;
-  // A try of a move failed, and not because of a conflict. `reason`: one of a fixed set.
+  // A try of a move failed, and not because of a conflict. `reason`: to_string() of its
+  // ErrorCode (base/error.h).
   virtual void failed(std::string_view reason) = 0;
   virtual void set_pending(std::size_t moves) = 0;
   virtual void set_draining(std::size_t objects, std::chrono::nanoseconds oldest) = 0;

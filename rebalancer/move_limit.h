@@ -8,7 +8,7 @@
 namespace sharder::rebalancer {
 
 // How many moves of a ring may be under way: concurrentMoves, and fewer while the API server is overloaded. Halved, at
-// most once a second, when it answers 429 or 503, does not answer, or takes longer than kSlow; one more with each
+// most once a second, when it answers 429 or 5xx, does not answer, or takes longer than kSlow; one more with each
 // success once it has been quiet for a second. Pure.
 class MoveLimit {
  public:

@@ -10,7 +10,7 @@ declare -A packages=(
           wrk nghttp2-client ccache"
   [lint]="clang-format-19 clang-tidy-19 clang-19 python3 git"
   [fuzz]="clang-19 libclang-rt-19-dev"
-  [bench]="libbenchmark-dev valgrind"
+  [bench]="libbenchmark-dev"
   [coverage]="gcovr"
 )
 

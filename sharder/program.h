@@ -12,7 +12,7 @@ namespace sharder::app {
 // The whole program, built from its parts. It alone knows all of them; each is handed what it needs.
 //
 //   start: health port, webhook and metrics ports, watches, leader election
-//   stop:  leadership, (shutdownDelay,) webhook port, watches, metrics and health port
+//   stop:  leadership, (shutdownDelay,) webhook port, metrics port, control loop, health port, watches
 //
 // All calls from one thread, the main one.
 class Program {

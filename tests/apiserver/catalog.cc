@@ -134,10 +134,6 @@ std::shared_ptr<const Resource> Catalog::find(std::string_view group, std::strin
   return found == resources_.end() ? nullptr : *found;
 }
 
-std::shared_ptr<const Resource> Catalog::find_any(std::string_view group, std::string_view plural) const {
-  return find_bucket(std::string(group) + "/" + std::string(plural));
-}
-
 std::shared_ptr<const Resource> Catalog::find_bucket(std::string_view bucket) const {
   const auto found = std::ranges::find_if(resources_, [&](const auto& r) { return r->bucket() == bucket; });
   return found == resources_.end() ? nullptr : *found;

@@ -25,8 +25,7 @@ class Catalog {
 
   // nullptr when there is none.
   std::shared_ptr<const Resource> find(std::string_view group, std::string_view version, std::string_view plural) const;
-  // In any version, the stored one first.
-  std::shared_ptr<const Resource> find_any(std::string_view group, std::string_view plural) const;
+  // By Resource::bucket(), in any version, the stored one first.
   std::shared_ptr<const Resource> find_bucket(std::string_view bucket) const;
   std::shared_ptr<const Resource> find_kind(std::string_view api_version, std::string_view kind) const;
 

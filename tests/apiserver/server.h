@@ -43,7 +43,6 @@ class ApiServer {
   int port() const { return port_->port(); }
   std::string url() const { return "https://127.0.0.1:" + std::to_string(port()); }
   const std::string& token() const { return token_; }
-  std::string ca_certificate_pem() const { return authority_.certificate_pem(); }
   // A kubeconfig with the CA and the token.
   std::string kubeconfig() const;
   // A client certificate with all permissions.

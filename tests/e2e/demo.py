@@ -61,14 +61,14 @@ class UserCluster:
     def __init__(self, kubeconfig, name):
         self.name = name
         self.folder = Path(tempfile.mkdtemp(prefix="sharder-run-"))
-        self.bin = binaries.find()
+        self._kubectl = shutil.which("kubectl") or binaries.find() / "kubectl"
         self._source = kubeconfig
         self._installed_crd = False
         self.admin = self._proxy = None
         self.server = ""
 
     def kubectl(self, *arguments):
-        done = subprocess.run([self.bin / "kubectl", f"--kubeconfig={self._source}", *map(str, arguments)],
+        done = subprocess.run([self._kubectl, f"--kubeconfig={self._source}", *map(str, arguments)],
                               capture_output=True, text=True, timeout=60, check=False)
         if done.returncode:
             raise Failed(f"kubectl {arguments[0]}: {done.stderr.strip()}")
@@ -94,7 +94,7 @@ class UserCluster:
 
     def __enter__(self):
         port = free_ports(1)[0]
-        self._proxy = Process("kubectl-proxy", [self.bin / "kubectl", f"--kubeconfig={self._source}", "proxy",
+        self._proxy = Process("kubectl-proxy", [self._kubectl, f"--kubeconfig={self._source}", "proxy",
                                                 f"--port={port}"], self.folder / "proxy.log")
         self._proxy.start()
         self.admin = ProxyClient(port)

@@ -20,11 +20,6 @@ class FakeClock final : public Clock {
     steady_ += by;
     boot_ += by;
   }
-  // Somebody sets the wall clock.
-  void set_wall(WallTime wall) {
-    std::lock_guard lock(mutex_);
-    wall_ = wall;
-  }
 
  private:
   template <class T>
