@@ -60,6 +60,14 @@ curl_blob blob_of(const std::string& text) {
   return {.data = const_cast<char*>(text.data()), .len = text.size(), .flags = CURL_BLOB_NOCOPY};  // NOLINT
 }
 
+// What libcurl reads into. Pages come in large pieces; a watch is mostly idle, and there are many; a hundred moves are
+// under way, and of their answers nothing is used.
+long buffer_size(Lane lane) {
+  return lane == Lane::kList ? 128L * 1024 : lane == Lane::kMove ? 4L * 1024 : 16L * 1024;
+}
+// What libcurl sends from; its least. Our bodies are small, and its default of 64 KiB counts for each request.
+constexpr long kUploadBufferSize = 16L * 1024;
+
 bool equals_ignoring_case(std::string_view a, std::string_view b) {
   return std::ranges::equal(a, b, [](unsigned char x, unsigned char y) { return std::tolower(x) == std::tolower(y); });
 }
@@ -430,6 +438,7 @@ void Transport::Impl::set_up(Handle& handle) const {
   curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
   curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2TLS));
   curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L);  // rather share a connection that is being made than make another
+  curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, kUploadBufferSize);
   curl_easy_setopt(easy, CURLOPT_USERAGENT, options.user_agent.c_str());
   curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
   curl_easy_setopt(easy, CURLOPT_TCP_KEEPIDLE, kKeepAliveIdleSeconds);
@@ -522,8 +531,7 @@ Transport::Exchange* Transport::start(const Outgoing& outgoing, ExchangeSink& si
   curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, method.c_str());
   curl_easy_setopt(easy, CURLOPT_HTTPHEADER, exchange->headers_.get());
   curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(outgoing.connect_timeout.count()));
-  // Pages come in large pieces; a watch is mostly idle, and there are many.
-  curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, outgoing.lane == Lane::kList ? 128L * 1024 : 16L * 1024);
+  curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, buffer_size(outgoing.lane));
   curl_easy_setopt(easy, CURLOPT_PRIVATE, exchange.get());
   curl_easy_setopt(easy, CURLOPT_HEADERDATA, exchange.get());
   curl_easy_setopt(easy, CURLOPT_WRITEDATA, exchange.get());
