@@ -35,6 +35,8 @@ struct Request {
   // answer's header.
   std::chrono::milliseconds timeout{10'000};
   Lane lane = Lane::kGeneral;
+  // Asked on the API loop each time before the request goes out, which may be after waits: false gives kCancelled.
+  std::function<bool()> still_wanted = {};
 };
 
 struct Response {

@@ -331,6 +331,10 @@ void Client::Impl::authenticate(const std::shared_ptr<Call>& call) {
 }
 
 void Client::Impl::dispatch(Call& call, CredentialSource::Current current) {
+  if (call.request.still_wanted && !call.request.still_wanted()) {
+    cancel(call);
+    return;
+  }
   const auto now = std::chrono::steady_clock::now();
   if (tls.refresh(now) || current != tls_for) {
     TlsMaterial material = tls.material();

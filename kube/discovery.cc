@@ -82,12 +82,12 @@ struct Discovery::Impl : std::enable_shared_from_this<Discovery::Impl> {
 
   Impl(Api& api_in, const Clock& clock_in, Logger log_in) : api(api_in), clock(clock_in), log(std::move(log_in)) {}
 
-  void resolve(std::string name, std::string plural, Callback callback) {
+  void resolve(std::string name, std::string plural, Callback callback, std::chrono::nanoseconds max_age) {
     Group& group = groups[name];
     if (group.waiters.empty() && group.asked) {
       const auto age = clock.steady() - *group.asked;
       const auto found = group.table.find(plural);
-      if (found != group.table.end() ? age < kMaxAge : age < kMinAge) {
+      if (found != group.table.end() ? age < max_age : age < kMinAge) {
         answer(group, name, {std::move(plural), std::move(callback)}, std::nullopt);
         return;
       }
@@ -211,11 +211,10 @@ Discovery::Discovery(Api& api, const Clock& clock, Logger log)
     : impl_(std::make_shared<Impl>(api, clock, std::move(log))) {}
 Discovery::~Discovery() = default;
 
-void Discovery::resolve(std::string group, std::string resource, Callback callback) {
-  impl_->api.loop().post([impl = impl_, group = std::move(group), resource = std::move(resource),
-                          callback = std::move(callback)]() mutable {
-    impl->resolve(std::move(group), std::move(resource), std::move(callback));
-  });
+void Discovery::resolve(std::string group, std::string resource, Callback callback, std::chrono::nanoseconds max_age) {
+  impl_->api.loop().post(
+      [impl = impl_, group = std::move(group), resource = std::move(resource), callback = std::move(callback),
+       max_age]() mutable { impl->resolve(std::move(group), std::move(resource), std::move(callback), max_age); });
 }
 
 }  // namespace sharder::kube

@@ -30,8 +30,8 @@ class Discovery {
 
   using Callback = std::move_only_function<void(Result<Resource>)>;
   // Answers on the API loop, exactly once, also when this is gone by then: kNotFound when the API server serves no such
-  // resource, else as Api::send.
-  void resolve(std::string group, std::string resource, Callback callback);
+  // resource, else as Api::send. `max_age`: of what is known; kMinAge when that turned out to be served no more.
+  void resolve(std::string group, std::string resource, Callback callback, std::chrono::nanoseconds max_age = kMaxAge);
 
  private:
   struct Impl;

@@ -215,6 +215,24 @@ TEST_CASE("a 503 with Retry-After is tried again, within the timeout") {
   CHECK(requests == 3);
 }
 
+TEST_CASE("a request that is not wanted any more when its wait is over is not sent again") {
+  std::atomic<int> requests = 0;
+  const HttpServer server([&](const auto&, auto& response) {
+    ++requests;
+    response.status = 503;
+    response.set_header("Retry-After", "0");
+  });
+  const auto client = connect(server.url());
+  auto answer = call(*client, {.target = "/x", .still_wanted = [&] { return requests < 2; }});
+  REQUIRE_FALSE(answer);
+  CHECK(answer.error().code == ErrorCode::kCancelled);
+  CHECK(requests == 2);
+  answer = call(*client, {.target = "/x", .still_wanted = [] { return false; }});
+  REQUIRE_FALSE(answer);
+  CHECK(answer.error().code == ErrorCode::kCancelled);
+  CHECK(requests == 2);
+}
+
 TEST_CASE("a Retry-After past the timeout comes back at once, for the caller to obey") {
   std::atomic<int> requests = 0;
   const HttpServer server([&](const auto&, auto& response) {
