@@ -16,6 +16,22 @@ std::size_t MoveQueue::Hash::operator()(const ObjectId& id) const {
   return ((hash(id.name) * 31) + hash(id.object_namespace)) * 31 + id.source;
 }
 
+MoveQueue::SourceState& MoveQueue::of(const ObjectId& id) {
+  if (sources_.size() <= id.source) {
+    sources_.resize(id.source + 1);
+  }
+  return sources_[id.source];
+}
+
+void MoveQueue::count_delayed(const ObjectId& id, const Entry& entry, bool add) {
+  if (!entry.move.delayed) {
+    return;
+  }
+  SourceState& source = of(id);
+  delayed_ = add ? delayed_ + 1 : delayed_ - 1;
+  source.delayed = add ? source.delayed + 1 : source.delayed - 1;
+}
+
 bool MoveQueue::offer(const ObjectId& id, Move move, SteadyTime not_before) {
   const auto known = entries_.find(id);
   if (known != entries_.end() && known->second.in_flight) {
@@ -23,24 +39,28 @@ bool MoveQueue::offer(const ObjectId& id, Move move, SteadyTime not_before) {
     return true;
   }
   if (known != entries_.end()) {
-    if (known->second.move.resource_version == move.resource_version) {
+    const Move& older = known->second.move;
+    if (older.resource_version == move.resource_version && older.decision.kind != MoveKind::kNone) {
       return true;
+    }
+    if (older.delayed) {
+      move.delayed = true;
+      move.failures = older.failures;
+      move.found = older.found;
+      not_before = std::max(not_before, known->second.place.first);
     }
     erase(known);
   }
   if (move.delayed && delayed_ >= kDelayedCapacity) {
     return true;
   }
-  if (!move.delayed && active() >= kCapacity) {
+  if (!move.delayed && active(id.source) >= kCapacity) {
     return false;
   }
   const auto [entry, added] = entries_.emplace(id, Entry{});
-  delayed_ += move.delayed ? 1 : 0;
   entry->second.move = std::move(move);
-  if (sizes_.size() <= id.source) {
-    sizes_.resize(id.source + 1);
-  }
-  ++sizes_[id.source];
+  count_delayed(id, entry->second, true);
+  ++of(id).size;
   wait(*entry, not_before);
   return true;
 }
@@ -49,6 +69,21 @@ void MoveQueue::retract(const ObjectId& id) {
   if (const auto known = entries_.find(id); known != entries_.end() && !known->second.in_flight) {
     erase(known);
   }
+}
+
+void MoveQueue::retract(const ObjectId& id, const std::string& resource_version) {
+  const auto known = entries_.find(id);
+  if (known == entries_.end() || known->second.in_flight) {
+    return;
+  }
+  if (known->second.move.resource_version == resource_version) {
+    erase(known);
+    return;
+  }
+  stop_waiting(*known);
+  // Where it stands in the order it stays.
+  known->second.move.decision = {.is_orphan = known->second.move.decision.is_orphan};
+  waiting_in(of(id), known->second).emplace(known->second.place, &*known);
 }
 
 template <class Predicate>
@@ -78,13 +113,18 @@ void MoveQueue::clear_namespace(const std::string& name) {
 }
 
 std::optional<MoveQueue::Taken> MoveQueue::take(SteadyTime now) {
-  for (Waiting& waiting : waiting_) {
-    if (!waiting.empty() && waiting.begin()->first.first <= now) {
-      auto& [id, entry] = *waiting.begin()->second;
-      stop_waiting(entry);
-      entry.in_flight = true;
-      ++in_flight_;
-      return Taken{.id = id, .move = entry.move};
+  for (const std::size_t rank : {0, 1}) {
+    for (std::size_t step = 0; step < sources_.size(); ++step) {
+      const std::size_t source = (turn_ + step) % sources_.size();
+      Waiting& waiting = sources_[source].waiting[rank];
+      if (!waiting.empty() && waiting.begin()->first.first <= now) {
+        turn_ = source + 1;
+        auto& taken = *waiting.begin()->second;
+        stop_waiting(taken);
+        taken.second.in_flight = true;
+        ++in_flight_;
+        return Taken{.id = taken.first, .move = taken.second.move};
+      }
     }
   }
   return std::nullopt;
@@ -96,10 +136,10 @@ bool MoveQueue::retry(const ObjectId& id, Move move, SteadyTime not_before) {
     erase(known);
     return false;
   }
-  delayed_ -= known->second.move.delayed ? 1 : 0;
-  delayed_ += move.delayed ? 1 : 0;
+  count_delayed(id, known->second, false);
   --in_flight_;
   known->second = {.move = std::move(move)};
+  count_delayed(id, known->second, true);
   wait(*known, not_before);
   return true;
 }
@@ -119,35 +159,41 @@ void MoveQueue::looking(const ObjectId& id) {
 
 std::optional<SteadyTime> MoveQueue::next_due() const {
   std::optional<SteadyTime> due;
-  for (const Waiting& waiting : waiting_) {
-    if (!waiting.empty()) {
-      due = std::min(due.value_or(SteadyTime::max()), waiting.begin()->first.first);
+  for (const SourceState& source : sources_) {
+    for (const Waiting& waiting : source.waiting) {
+      if (!waiting.empty()) {
+        due = std::min(due.value_or(SteadyTime::max()), waiting.begin()->first.first);
+      }
     }
   }
   return due;
 }
 
+std::size_t MoveQueue::active(std::uint32_t source) const {
+  return source < sources_.size() ? sources_[source].size - sources_[source].delayed : 0;
+}
+
 std::size_t MoveQueue::size(std::uint32_t source) const {
-  return source < sizes_.size() ? sizes_[source] : 0;
+  return source < sources_.size() ? sources_[source].size : 0;
 }
 
 void MoveQueue::wait(Entries::value_type& entry, SteadyTime not_before) {
   entry.second.place = {not_before, ++last_place_};
-  waiting_with(entry.second).emplace(entry.second.place, &entry);
+  waiting_in(of(entry.first), entry.second).emplace(entry.second.place, &entry);
 }
 
-void MoveQueue::stop_waiting(Entry& entry) {
-  waiting_with(entry).erase(entry.place);
+void MoveQueue::stop_waiting(Entries::value_type& entry) {
+  waiting_in(of(entry.first), entry.second).erase(entry.second.place);
 }
 
 void MoveQueue::erase(Entries::iterator entry) {
   if (entry->second.in_flight) {
     --in_flight_;
   } else {
-    stop_waiting(entry->second);
+    stop_waiting(*entry);
   }
-  delayed_ -= entry->second.move.delayed ? 1 : 0;
-  --sizes_[entry->first.source];
+  count_delayed(entry->first, entry->second, false);
+  --of(entry->first).size;
   entries_.erase(entry);
 }
 

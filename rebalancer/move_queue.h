@@ -36,24 +36,28 @@ struct Move {
   bool delayed = false;  // waits for long: it was refused, or is repeated again and again
 };
 
-// The moves of one ring that were found and are not done: one for each object, bounded. Orphans first, then in order of
-// the time from which they may be sent. Pure.
+// The moves of one ring that were found and are not done: one for each object, bounded. Orphans first; sources by
+// turns; in order of the time from which they may be sent. A source that is stuck takes neither room nor turns from the
+// others. Pure.
 //
 //   offer ──► waiting ── take ──► in flight ── done ──► (gone)
 //                ▲                    │
 //                └────── retry ◄──────┘
 class MoveQueue {
  public:
-  // Those that are not delayed; and those that are, which are rather forgotten (the sync finds them) than kept from
-  // the others.
+  // Of a source, those that are not delayed; of all, those that are, which are rather forgotten (the sync finds them)
+  // than kept from the others.
   static constexpr std::size_t kCapacity = 4000;
   static constexpr std::size_t kDelayedCapacity = 1000;
 
-  // False: it is full, come again later. A move of an object that waits replaces its older one; of one in flight, it is
-  // noted that the object has to be looked at again.
+  // False: it is full, come again later. A move of an object that waits replaces its older one, and goes on waiting
+  // when that is delayed; of one in flight, it is noted that the object has to be looked at again.
   bool offer(const ObjectId& id, Move move, SteadyTime not_before);
   // The object needs no move any more. One in flight is not touched.
   void retract(const ObjectId& id);
+  // As it was in `resource_version`, the object needs no move. Where that is not what its move was decided on, nobody
+  // knows which of the two is newer: its decision becomes kNone, and it has to be read.
+  void retract(const ObjectId& id, const std::string& resource_version);
   // Forgets what waits: all of it, a source's, a namespace's. After the first, what is in flight has to be looked at
   // again when it is done.
   void clear();
@@ -78,8 +82,9 @@ class MoveQueue {
   // When take() has something, nullopt for never.
   std::optional<SteadyTime> next_due() const;
   std::size_t in_flight() const { return in_flight_; }
-  // Waiting or in flight, but not delayed.
+  // Waiting or in flight, but not delayed: of all sources, and of one.
   std::size_t active() const { return entries_.size() - delayed_; }
+  std::size_t active(std::uint32_t source) const;
   // Of one source, all of them.
   std::size_t size(std::uint32_t source) const;
 
@@ -97,20 +102,29 @@ class MoveQueue {
   using Entries = std::unordered_map<ObjectId, Entry, Hash>;
 
   void wait(Entries::value_type& entry, SteadyTime not_before);
-  void stop_waiting(Entry& entry);
+  void stop_waiting(Entries::value_type& entry);
   void erase(Entries::iterator entry);
   template <class Predicate>
   void clear_if(Predicate predicate);
 
   using Waiting = std::map<Place, Entries::value_type*>;
-  Waiting& waiting_with(const Entry& entry) { return waiting_[entry.move.decision.is_orphan ? 0 : 1]; }
+  struct SourceState {
+    std::array<Waiting, 2> waiting;  // orphans, others
+    std::size_t size = 0;
+    std::size_t delayed = 0;
+  };
+  SourceState& of(const ObjectId& id);
+  static Waiting& waiting_in(SourceState& state, const Entry& entry) {
+    return state.waiting[entry.move.decision.is_orphan ? 0 : 1];
+  }
+  void count_delayed(const ObjectId& id, const Entry& entry, bool add);
 
   Entries entries_;
-  std::array<Waiting, 2> waiting_;  // orphans, others
+  std::vector<SourceState> sources_;
+  std::size_t turn_ = 0;  // whose it is: a place in sources_
   std::uint64_t last_place_ = 0;
   std::size_t in_flight_ = 0;
   std::size_t delayed_ = 0;
-  std::vector<std::size_t> sizes_;  // by source
 };
 
 }  // namespace sharder::rebalancer

@@ -44,7 +44,7 @@ Mover::Mover(std::shared_ptr<Tools> tools, RingView& view, std::vector<std::shar
       callbacks_(std::move(callbacks)),
       log_(tools_->log.with({{"ring", ring_.name}})),
       limit_(tools_->settings.concurrent_moves),
-      refusals_(metrics_.size()) {}
+      states_(metrics_.size()) {}
 
 std::string Mover::describe(const ObjectId& id) const {
   return to_string(view_.sources()[id.source].name) + " " + to_string(id);
@@ -54,12 +54,12 @@ bool Mover::consider(std::uint32_t source, const kube::ObjectMeta& object) {
   const Decision decision = view_.decide(source, object);
   ObjectId id{.source = source, .object_namespace = object.object_namespace, .name = object.name};
   if (decision.kind == MoveKind::kNone) {
-    queue_.retract(id);
+    queue_.retract(id, object.resource_version);  // a page may show an older state than the watch has shown
     return true;
   }
   const SteadyTime now = tools_->clock.steady();
   const std::uint64_t hash = std::hash<std::string>()(object.uid);
-  const SteadyTime not_before = guard_.not_before(hash, ring_version_, now);
+  const SteadyTime not_before = guard_.not_before(hash, *ring_version_, now);
   if (queue_.active() == 0) {
     sum_ = {.since = now};
   }
@@ -78,8 +78,14 @@ void Mover::retract(std::uint32_t source, const kube::ObjectMeta& object) {
   queue_.retract({.source = source, .object_namespace = object.object_namespace, .name = object.name});
 }
 
+void Mover::pass_ended(std::uint32_t source) {
+  if (queue_.size(source) == 0) {
+    granted(source);  // at least nothing is kept from us
+  }
+}
+
 void Mover::ring_changed() {
-  ++ring_version_;
+  ++*ring_version_;
   queue_.clear();
   pump();  // there may be room again
 }
@@ -91,14 +97,16 @@ void Mover::forget_namespace(const std::string& name) {
 
 void Mover::stop() {
   stopped_ = true;
+  ++*ring_version_;
   if (timer_due_) {
     tools_->control.cancel(timer_);
   }
 }
 
 void Mover::pump() {
-  while (queue_.in_flight() < limit_.current() && tools_->clock.steady() >= paused_until_) {
-    auto taken = queue_.take(tools_->clock.steady());
+  const SteadyTime now = tools_->clock.steady();
+  while (queue_.in_flight() < limit_.current() && now >= paused_until_) {
+    auto taken = queue_.take(now);
     if (!taken) {
       break;
     }
@@ -109,16 +117,22 @@ void Mover::pump() {
       send(flight);
     }
   }
-  arm_timer();
-  if (!has_room()) {
-    room_told_ = false;
-  } else if (!std::exchange(room_told_, true)) {
-    callbacks_.on_room();
+  arm_timer(now);
+  tell_of_room();
+}
+
+void Mover::tell_of_room() {
+  for (std::uint32_t source = 0; source < states_.size(); ++source) {
+    if (!has_room(source)) {
+      states_[source].room_told = false;
+    } else if (!std::exchange(states_[source].room_told, true)) {
+      callbacks_.on_room(source);
+    }
   }
 }
 
-void Mover::arm_timer() {
-  const SteadyTime now = tools_->clock.steady();
+// `now`: when pump() looked; what became due since then is due for the timer.
+void Mover::arm_timer(SteadyTime now) {
   auto due = queue_.next_due();
   if (due && paused_until_ > now) {
     due = std::max(*due, paused_until_);
@@ -150,6 +164,7 @@ void Mover::send(const FlightPointer& flight) {
       patch_body(*flight->entry, flight->move.decision, flight->move.resource_version), kFieldManager);
   request.accept = kube::kMetadataOnly;  // of the answer nothing is used
   request.lane = kube::Lane::kMove;
+  request.still_wanted = [current = ring_version_, version = ring_version_->load()] { return *current == version; };
   flight->sent = tools_->clock.steady();
   ++tools_->requests_in_flight;
   tools_->api.send(std::move(request), [self = shared_from_this(), flight](Result<kube::Response> answer) {
@@ -189,11 +204,10 @@ void Mover::succeeded(const FlightPointer& flight) {
   if (log_.enabled(LogLevel::kDebug)) {
     log_.debug("object patched", {{"object", describe(flight->id)}, {"drain", move.decision.kind == MoveKind::kDrain}});
   }
-  if (std::exchange(refusals_[flight->id.source], {}).pending()) {
-    callbacks_.on_permission(flight->id.source, std::nullopt);
-  }
-  guard_.moved(move.object, ring_version_, now);
-  if (guard_.repeats(move.object, ring_version_, now) == kQuarrel) {
+  granted(flight->id.source);
+  states_[flight->id.source].failure_told = false;
+  guard_.moved(move.object, *ring_version_, now);
+  if (guard_.repeats(move.object, *ring_version_, now) == kQuarrel) {
     log_.warn("the labels of an object do not last, it is moved with growing pauses",
               {{"object", describe(flight->id)}});
     tools_->events.record(ring_, kube::EventType::kWarning, "LabelsDoNotLast",
@@ -225,6 +239,11 @@ Mover::Outcome Mover::outcome(const Error& error) {
   return Outcome::kRefused;
 }
 
+// A 500 says that this one object could not be patched: a webhook that fails, for example.
+bool Mover::is_overload(const Error& error) {
+  return error.code == ErrorCode::kTimeout || (error.code == ErrorCode::kUnavailable && error.http_status != 500);
+}
+
 void Mover::failed(const FlightPointer& flight, const Error& error) {
   const std::uint32_t source = flight->id.source;
   const Outcome result = outcome(error);
@@ -232,7 +251,7 @@ void Mover::failed(const FlightPointer& flight, const Error& error) {
     metrics_[source]->failed(to_string(error.code));
     ++sum_.failures;
   }
-  if (error.code == ErrorCode::kUnavailable || error.code == ErrorCode::kTimeout) {
+  if (is_overload(error)) {
     limit_.refused(tools_->clock.steady());
   }
   if (stopped_) {
@@ -241,12 +260,19 @@ void Mover::failed(const FlightPointer& flight, const Error& error) {
   if (log_.enabled(LogLevel::kDebug)) {
     log_.debug("object not patched", {{"object", describe(flight->id)}, {"error", error.message}});
   }
+  if (result == Outcome::kRefused || error.code == ErrorCode::kNotFound || error.code == ErrorCode::kConflict) {
+    granted(source);  // it came past the API server's authorisation
+  }
+  if (flight->move.failures == kLastingFailures && (error.http_status == 500 || error.code == ErrorCode::kTimeout)) {
+    tell_failure(flight, error);
+  }
   switch (result) {
     case Outcome::kDone:
       finish(flight);
       return;
     case Outcome::kChanged:
-      ++flight->conflicts;
+      // What took all the time that it had does not go again at once.
+      flight->conflicts += error.code == ErrorCode::kTimeout ? kPatientConflicts + 1 : 1;
       read_again(flight);
       return;
     case Outcome::kAgain:
@@ -261,10 +287,16 @@ void Mover::failed(const FlightPointer& flight, const Error& error) {
   }
 }
 
+void Mover::granted(std::uint32_t source) {
+  if (std::exchange(states_[source].refusal, {}).pending()) {
+    callbacks_.on_permission(source, std::nullopt);
+  }
+}
+
 void Mover::forbidden(const FlightPointer& flight, const Error& error) {
   const std::uint32_t source = flight->id.source;
   const SteadyTime now = tools_->clock.steady();
-  if (!refusals_[source].refused(now)) {
+  if (!states_[source].refusal.refused(now)) {
     paused_until_ = now + kForbiddenPause;
     retry(flight, kTransient);
     return;
@@ -283,6 +315,16 @@ void Mover::refused(const FlightPointer& flight, const Error& error) {
                           "Cannot move " + describe(flight->id) + ": " + error.message);
   }
   retry(flight, kRefusal);
+}
+
+// Once for all objects of a resource: as a rule what keeps one from being moved keeps all.
+void Mover::tell_failure(const FlightPointer& flight, const Error& error) {
+  if (!std::exchange(states_[flight->id.source].failure_told, true)) {
+    log_.warn("objects of a resource cannot be moved, they are tried again",
+              {{"object", describe(flight->id)}, {"error", error.message}});
+    tools_->events.record(ring_, kube::EventType::kWarning, "MoveFailed",
+                          "Cannot move " + describe(flight->id) + " and perhaps others: " + error.message);
+  }
 }
 
 void Mover::retry(const FlightPointer& flight, const BackoffPolicy& policy) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -23,7 +24,8 @@ namespace sharder::rebalancer {
 //
 //   consider ──► MoveQueue ──► patch ──► done
 //                   ▲            │ conflict, timeout: read the object, decide anew ──► patch, or nothing to do
-//                   │            │ not reached, overloaded: a pause of up to 2 s
+//                   │            │ not reached, overloaded, a webhook that fails: a pause of up to 2 s, told when it
+//                   │            │ lasts
 //                   └── pause ◄──┤ refused (too large, a validating webhook): growing pauses, named once
 //                                │ not there (any more): done
 //                                └ not allowed to patch the resource: tried again each second, and when that lasts, its
@@ -33,7 +35,7 @@ namespace sharder::rebalancer {
 class Mover : public std::enable_shared_from_this<Mover> {
  public:
   struct Callbacks {
-    std::function<void()> on_room;  // has_room() is true again
+    std::function<void(std::uint32_t source)> on_room;  // has_room() is true again
     // Nothing of this source can be patched; nullopt: now something was.
     std::function<void(std::uint32_t source, const std::optional<Error>&)> on_permission;
   };
@@ -44,8 +46,10 @@ class Mover : public std::enable_shared_from_this<Mover> {
 
   // Decides what the object needs, and notes it. False: there is no room, show it again later.
   bool consider(std::uint32_t source, const kube::ObjectMeta& object);
-  // The object has been seen where it belongs, or gone.
+  // The object has gone, or cannot be an orphan any more: what waits for it is dropped.
   void retract(std::uint32_t source, const kube::ObjectMeta& object);
+  // A pass over all objects of the source has ended.
+  void pass_ended(std::uint32_t source);
   // The namespace is not selected any more: what waits of it is dropped.
   void forget_namespace(const std::string& name);
   // The RingEntry is another one: what was decided by the old one and is not under way is dropped.
@@ -53,8 +57,8 @@ class Mover : public std::enable_shared_from_this<Mover> {
   // Nothing more is sent, and no callback comes.
   void stop();
 
-  // Few enough moves wait that a page or a stream of objects may come.
-  bool has_room() const { return queue_.active() <= kRoom; }
+  // Few enough moves wait that a page or a stream of the source's objects may come.
+  bool has_room(std::uint32_t source) const { return queue_.active(source) <= kRoom; }
   bool idle() const { return queue_.active() == 0; }
   void update_metrics() const;
 
@@ -62,21 +66,27 @@ class Mover : public std::enable_shared_from_this<Mover> {
   static constexpr std::size_t kRoom = 1000;
   // Moves in a row that are a quarrel with another tool.
   static constexpr int kQuarrel = 5;
+  // Failures in a row, about 15 s, after which it is told that an object cannot be moved.
+  static constexpr int kLastingFailures = 10;
 
   struct Flight;
   enum class Outcome { kDone, kChanged, kAgain, kForbidden, kRefused };
 
   static Outcome outcome(const Error& error);
+  static bool is_overload(const Error& error);
   std::string describe(const ObjectId& id) const;
 
   void pump();
-  void arm_timer();
+  void tell_of_room();
+  void arm_timer(SteadyTime now);
   using FlightPointer = std::shared_ptr<Flight>;
   void send(const FlightPointer& flight);
   void answered(const FlightPointer& flight, const Result<kube::Response>& answer);
   void succeeded(const FlightPointer& flight);
   void failed(const FlightPointer& flight, const Error& error);
+  void granted(std::uint32_t source);
   void forbidden(const FlightPointer& flight, const Error& error);
+  void tell_failure(const FlightPointer& flight, const Error& error);
   void refused(const FlightPointer& flight, const Error& error);
   void read_again(const FlightPointer& flight);
   void read(const FlightPointer& flight, Result<kube::Response> answer);
@@ -95,10 +105,16 @@ class Mover : public std::enable_shared_from_this<Mover> {
   MoveQueue queue_;
   MoveLimit limit_;
   RepeatGuard guard_;
-  std::uint64_t ring_version_ = 0;
-  std::vector<kube::LastingRefusal> refusals_;  // by source: patches that are not permitted
+  // Also read where requests go out: what an older ring decided, and what waits when we stop, is not sent.
+  const std::shared_ptr<std::atomic<std::uint64_t>> ring_version_ = std::make_shared<std::atomic<std::uint64_t>>(0);
+  // By source:
+  struct State {
+    kube::LastingRefusal refusal;  // patches that are not permitted
+    bool failure_told = false;     // since the last success
+    bool room_told = true;
+  };
+  std::vector<State> states_;
   SteadyTime paused_until_ = SteadyTime::min();
-  bool room_told_ = true;
   Executor::TimerId timer_ = 0;
   std::optional<SteadyTime> timer_due_;
   std::minstd_rand random_{std::random_device{}()};

@@ -40,7 +40,9 @@ class ObjectWatch::Sink final : public kube::WatchSink {
     }
     ++shared_->backlog;
     batch_->push_back(std::move(seen));
-    if (batch_->size() == 1) {
+    if (batch_->size() == kBatch) {
+      flush();
+    } else if (batch_->size() == 1) {
       // Behind what the loop does now: many events, one hand-over.
       shared_->tools->api.loop().post([batch = batch_, shared = shared_] { hand_over(shared, *batch); });
     }
@@ -52,6 +54,8 @@ class ObjectWatch::Sink final : public kube::WatchSink {
   }
 
  private:
+  // So many are not kept until the loop has read all that the server sent: the control loop may begin.
+  static constexpr std::size_t kBatch = 100;
   using Batch = std::vector<SeenObject>;
 
   template <class F>

@@ -11,7 +11,12 @@ namespace sharder::rebalancer {
 namespace {
 
 constexpr BackoffPolicy kTransient{};
+// Between passes over a resource that cannot be listed: at the moment, and by what an operator has to mend.
+constexpr BackoffPolicy kBroken{.initial = std::chrono::seconds(1), .max = std::chrono::seconds(4)};
 constexpr BackoffPolicy kLasting{.initial = std::chrono::seconds(1), .max = std::chrono::minutes(1)};
+// Tries of one page, and time to wait for room, before the other resources have their turn.
+constexpr int kTries = 4;
+constexpr std::chrono::seconds kRoomPatience{5};
 constexpr std::chrono::seconds kPageTimeout{30};
 
 }  // namespace
@@ -19,8 +24,8 @@ constexpr std::chrono::seconds kPageTimeout{30};
 Passes::Passes(std::shared_ptr<Tools> tools, const RingView& view, Callbacks callbacks)
     : tools_(std::move(tools)), view_(view), callbacks_(std::move(callbacks)), refusals_(view.sources().size()) {}
 
-void Passes::want(const Scope& scope) {
-  plan_.want(scope, tools_->clock.steady());
+void Passes::want(const Scope& scope, std::chrono::nanoseconds delay) {
+  plan_.want(scope, tools_->clock.steady() + delay);
   if (!plan_.running()) {
     advance();
   }
@@ -39,25 +44,40 @@ void Passes::stop() {
 }
 
 void Passes::resume() {
-  if (std::exchange(waits_for_room_, false)) {
+  if (waits_for_room_ && callbacks_.has_room(plan_.running()->source)) {
+    waits_for_room_ = false;
+    tools_->control.cancel(timer_);
     request_page();
   }
+}
+
+// The moves of this resource are stuck.
+void Passes::no_room_came() {
+  waits_for_room_ = false;
+  const Scope scope = *plan_.running();
+  plan_.end();
+  plan_.want(scope, tools_->clock.steady() + kTransient.max);
+  advance();
 }
 
 // Begins the next scope, or waits until one is due.
 void Passes::advance() {
   tools_->control.cancel(timer_);
-  if (plan_.empty()) {
-    callbacks_.on_idle(std::exchange(objects_, 0));
-    return;
-  }
   const SteadyTime now = tools_->clock.steady();
   if (!plan_.begin(now)) {
-    wait(*plan_.next_due() - now, &Passes::advance);
+    if (const auto due = plan_.next_due()) {
+      wait(*due - now, &Passes::advance);
+    }
+    if (std::exchange(ended_, false)) {
+      callbacks_.on_idle(std::exchange(objects_, 0));
+    }
     return;
   }
   ++run_;
   const Scope& scope = *plan_.running();
+  if (scope.object_namespace.empty()) {
+    callbacks_.on_begin(scope.source);
+  }
   namespaces_ = scope.object_namespace.empty() ? view_.namespaces_to_list(scope.source)
                                                : std::vector<std::string>{scope.object_namespace};
   page_size_ = kPageSize;
@@ -85,11 +105,13 @@ void Passes::wait(std::chrono::nanoseconds delay, void (Passes::*then)()) {
 }
 
 void Passes::request_page() {
-  if (!callbacks_.has_room()) {
+  const std::uint32_t source = plan_.running()->source;
+  if (!callbacks_.has_room(source)) {
     waits_for_room_ = true;
+    wait(kRoomPatience, &Passes::no_room_came);
     return;
   }
-  const kube::Resource& resource = *view_.sources()[plan_.running()->source].resource;
+  const kube::Resource& resource = *view_.sources()[source].resource;
   kube::Request request{.target = kube::path(resource, namespaces_.back(), {}, {},
                                              {{"limit", std::to_string(page_size_)}, {"continue", continue_token_}}),
                         .accept = std::string(kube::kMetadataOnlyList),
@@ -144,6 +166,7 @@ void Passes::read_page(std::string body) {
 void Passes::end_scope() {
   const Scope scope = *plan_.running();
   plan_.end();
+  ended_ = true;
   if (std::exchange(refusals_[scope.source], {}).count > 0) {
     callbacks_.on_permission(scope.source, std::nullopt);
   }
@@ -164,21 +187,26 @@ void Passes::page_failed(const Error& error) {
     page_size_ /= 2;
     request_page();
     return;
-  } else if (error.code == ErrorCode::kForbidden || error.code == ErrorCode::kNotFound) {
-    // Not a matter of moments: the other resources first.
-    const Scope scope = *plan_.running();
-    plan_.end();
-    Refusals& refusals = refusals_[scope.source];
-    const SteadyTime now = tools_->clock.steady();
-    plan_.want(scope, now + backoff_pause(kLasting, refusals.count++, random_));
-    if (refusals.lasting.refused(now)) {
-      callbacks_.on_permission(scope.source, error);
-    }
-    advance();
+  } else if (error.code == ErrorCode::kForbidden || error.code == ErrorCode::kNotFound || failures_ + 1 >= kTries) {
+    give_way(error);
     return;
   }
   tools_->log.debug("page of a pass failed, trying again", {{"error", error.message}});
   wait(backoff_pause(kTransient, failures_++, random_), &Passes::request_page);
+}
+
+// Not a matter of moments: the other resources first.
+void Passes::give_way(const Error& error) {
+  const Scope scope = *plan_.running();
+  plan_.end();
+  Refusals& refusals = refusals_[scope.source];
+  const SteadyTime now = tools_->clock.steady();
+  const bool is_lasting = error.code == ErrorCode::kForbidden || error.code == ErrorCode::kNotFound;
+  plan_.want(scope, now + backoff_pause(is_lasting ? kLasting : kBroken, refusals.count++, random_));
+  if (is_lasting && refusals.lasting.refused(now)) {
+    callbacks_.on_permission(scope.source, error);
+  }
+  advance();
 }
 
 }  // namespace sharder::rebalancer

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -22,7 +23,7 @@ namespace sharder::rebalancer {
 // the next one only when there is room for the moves that it may bring. Where the ring selects few namespaces, these
 // are listed one by one. A page is a consistent read (no resourceVersion). Its continue token expired: on with the
 // token that the 410 brings, else from the list's beginning. What fails is tried again with backoff; a resource that
-// may not be listed does not hold up the others.
+// cannot be listed, and one whose moves find no room, do not hold up the others.
 //
 // Owned by the ring's worker, on the control loop.
 class Passes : public std::enable_shared_from_this<Passes> {
@@ -32,20 +33,22 @@ class Passes : public std::enable_shared_from_this<Passes> {
   struct Callbacks {
     // An object of the source. False: there was no room for it.
     std::function<bool(std::uint32_t source, const kube::ObjectMeta&)> consider;
-    std::function<bool()> has_room;
+    std::function<bool(std::uint32_t source)> has_room;
     // Passes over a source are not permitted; nullopt: one has been made.
     std::function<void(std::uint32_t source, const std::optional<Error>&)> on_permission;
-    // A pass over a whole source has ended.
+    // A pass over a whole source begins, and has ended.
+    std::function<void(std::uint32_t source)> on_begin;
     std::function<void(std::uint32_t source)> on_end;
-    // All that was wanted has been looked at, so many objects.
+    // What was wanted and could be listed has been looked at, so many objects.
     std::function<void(std::size_t objects)> on_idle;
   };
 
   Passes(std::shared_ptr<Tools> tools, const RingView& view, Callbacks callbacks);
 
   // At once. The source's resource is known.
-  void want(const Scope& scope);
-  bool idle() const { return plan_.empty(); }
+  void want(const Scope& scope, std::chrono::nanoseconds delay = {});
+  // No pass is under way, so none has found anything by an older ring.
+  bool idle() const { return !plan_.running(); }
   // There is room again.
   void resume();
   // Forgets everything that is wanted.
@@ -60,6 +63,8 @@ class Passes : public std::enable_shared_from_this<Passes> {
   void page_came(std::uint64_t run, Result<kube::Response> answer);
   void read_page(std::string body);
   void page_failed(const Error& error);
+  void give_way(const Error& error);
+  void no_room_came();
   void end_scope();
   void wait(std::chrono::nanoseconds delay, void (Passes::*then)());
 
@@ -75,6 +80,7 @@ class Passes : public std::enable_shared_from_this<Passes> {
   };
   std::vector<Refusals> refusals_;  // by source
   std::size_t objects_ = 0;         // since it was idle
+  bool ended_ = false;              // a scope, since it was idle
   Executor::TimerId timer_ = 0;
   std::minstd_rand random_{std::random_device{}()};
   kube::ObjectMetaDecoder decoder_;

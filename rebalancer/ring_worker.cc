@@ -13,7 +13,6 @@ namespace {
 // Shards often come in numbers: after one change the next ones are gathered.
 constexpr std::chrono::milliseconds kGather{200};
 constexpr std::chrono::seconds kMetricsPeriod{5};
-constexpr BackoffPolicy kDiscovery{.initial = std::chrono::seconds(1), .max = std::chrono::minutes(1)};
 
 std::uint64_t hash_of(const kube::ObjectMeta& object) {
   return std::hash<std::string>()(object.uid);
@@ -48,27 +47,27 @@ RingWorker::RingWorker(std::shared_ptr<Tools> tools, const Namespaces& namespace
   }
   mover_ = std::make_shared<Mover>(
       tools_, view_, std::move(metrics), kube::reference_to(kube::kControllerRings, spec.name, spec.uid),
-      Mover::Callbacks{.on_room = [this] { room_again(); },
-                       .on_permission =
-                           [this](std::uint32_t source, const std::optional<Error>& error) {
-                             set_trouble("patch " + to_string(view_.sources()[source].name), error);
-                             if (error) {
-                               second_pass_later();  // the moves that were dropped are found again
-                             }
-                           }});
+      Mover::Callbacks{
+          .on_room = [this](std::uint32_t source) { room_again(source); },
+          .on_permission = [this](std::uint32_t source,
+                                  const std::optional<Error>& error) { patches_permitted(source, error); }});
   passes_ = std::make_shared<Passes>(
       tools_, view_,
       Passes::Callbacks{
           .consider = [this](std::uint32_t source, const kube::ObjectMeta& object) { return consider(source, object); },
-          .has_room = [this] { return mover_->has_room(); },
+          .has_room = [this](std::uint32_t source) { return mover_->has_room(source); },
           .on_permission =
               [this](std::uint32_t source, const std::optional<Error>& error) {
                 set_trouble("list " + to_string(view_.sources()[source].name), error);
+                if (error && error->code == ErrorCode::kNotFound) {
+                  resolve(source, kube::Discovery::kMinAge);  // perhaps in another version
+                }
               },
+          .on_begin = [this](std::uint32_t source) { nets_[source].draining_in_pass = 0; },
           .on_end = [this](std::uint32_t source) { pass_ended(source); },
           .on_idle = [this](std::size_t objects) { passes_idle(objects); }});
   for (std::uint32_t source = 0; source < nets_.size(); ++source) {
-    resolve(source);
+    resolve(source, kube::Discovery::kMaxAge);
   }
   update_metrics();
 }
@@ -97,7 +96,10 @@ void RingWorker::set_timer(Executor::TimerId& timer, std::chrono::nanoseconds de
 
 // --- what the sources are
 
-void RingWorker::resolve(std::uint32_t source) {
+void RingWorker::resolve(std::uint32_t source, std::chrono::nanoseconds max_age) {
+  if (std::exchange(nets_[source].resolving, true)) {
+    return;
+  }
   const ring::GroupResource& name = view_.sources()[source].name;
   tools_->discovery.resolve(
       name.group, name.resource,
@@ -105,21 +107,28 @@ void RingWorker::resolve(std::uint32_t source) {
                                      resolved(source, std::move(resource));
                                    })](Result<kube::Resource> resource) mutable {
         control.post([then = std::move(then), resource = std::move(resource)]() mutable { then(std::move(resource)); });
-      });
+      },
+      max_age);
 }
 
 void RingWorker::resolved(std::uint32_t source, Result<kube::Resource> resource) {
-  if (resource) {
-    view_.sources()[source].resource = std::move(*resource);
-    begin(source);
+  Nets& nets = nets_[source];
+  if (!resource) {
+    // The controller of the rings says so in the ring's status.
+    tools_->control.post_after(nets.discovery_backoff.next(), guarded([this, source] {
+                                 nets_[source].resolving = false;
+                                 resolve(source, kube::Discovery::kMinAge);
+                               }));
     return;
   }
-  // The controller of the rings says so in the ring's status.
-  auto& backoff = nets_[source].backoff;
-  if (!backoff) {
-    backoff.emplace(kDiscovery);
+  nets.resolving = false;
+  nets.discovery_backoff.reset();
+  auto& known = view_.sources()[source].resource;
+  if (known != *resource) {
+    known = std::move(*resource);
+    nets.drains.reset();
+    begin(source);
   }
-  tools_->control.post_after(backoff->next(), guarded([this, source] { resolve(source); }));
 }
 
 bool RingWorker::ready(std::uint32_t source) const {
@@ -230,8 +239,11 @@ void RingWorker::passes_idle(std::size_t objects) {
 
 void RingWorker::sync() {
   for (std::uint32_t source = 0; source < nets_.size(); ++source) {
+    if (!ready(source)) {
+      continue;
+    }
+    watch_drains(source);  // where it was not allowed, it perhaps is by now
     if (std::exchange(nets_[source].watch_forbidden, false)) {
-      watch_drains(source);  // perhaps it is allowed by now
       watch_orphans(source);
     }
   }
@@ -244,6 +256,7 @@ void RingWorker::pass_ended(std::uint32_t source) {
   if (nets.drains == nullptr) {
     nets.metrics->set_draining(draining, std::chrono::nanoseconds(0));
   }
+  mover_->pass_ended(source);
 }
 
 bool RingWorker::consider(std::uint32_t source, const kube::ObjectMeta& object) {
@@ -299,8 +312,10 @@ void RingWorker::orphans_seen(std::uint32_t source, const std::vector<SeenObject
       case kube::WatchEventType::kDelete:
         mover_->retract(source, seen.object);
         break;
-      case kube::WatchEventType::kInit:
       case kube::WatchEventType::kInitDone:
+        nets_[source].cut_backoff.reset();
+        break;
+      case kube::WatchEventType::kInit:
         break;
     }
   }
@@ -312,6 +327,8 @@ void RingWorker::orphan_connection(std::uint32_t source, bool watching, const st
     nets.refusal.granted();
   } else if (error && error->code == ErrorCode::kForbidden) {
     orphans_forbidden(source, *error);
+  } else if (error && error->code == ErrorCode::kNotFound) {
+    resolve(source, kube::Discovery::kMinAge);  // perhaps in another version; the watch tries again by itself
   } else if (error && is_request_too_large(*error) && nets.selector == OrphanSelector::kNotIn) {
     log_.info("too many shards for a selector, objects of dead shards are found by passes only",
               {{"resource", to_string(view_.sources()[source].name)}});
@@ -340,17 +357,34 @@ void RingWorker::orphans_forbidden(std::uint32_t source, const Error& error) {
 void RingWorker::cut_orphans(std::uint32_t source) {
   nets_[source].orphans.reset();
   nets_[source].orphans_cut = true;
-  if (mover_->has_room()) {
-    room_again();
+  if (mover_->has_room(source)) {
+    watch_orphans_later(source);
   }
 }
 
-void RingWorker::room_again() {
+// Whatever brings more than can be taken in may do so again.
+void RingWorker::watch_orphans_later(std::uint32_t source) {
+  tools_->control.post_after(nets_[source].cut_backoff.next(), guarded([this, source] {
+                               if (nets_[source].orphans_cut) {
+                                 watch_orphans(source);
+                               }
+                             }));
+}
+
+void RingWorker::room_again(std::uint32_t source) {
   passes_->resume();
-  for (std::uint32_t source = 0; source < nets_.size(); ++source) {
-    if (nets_[source].orphans_cut) {
-      watch_orphans(source);
-    }
+  if (nets_[source].orphans_cut) {
+    watch_orphans(source);
+  }
+}
+
+void RingWorker::patches_permitted(std::uint32_t source, const std::optional<Error>& error) {
+  set_trouble("patch " + to_string(view_.sources()[source].name), error);
+  if (error) {
+    // The moves that were dropped are found again.
+    passes_->want({.source = source, .object_namespace = ""}, nets_[source].patch_backoff.next());
+  } else {
+    nets_[source].patch_backoff.reset();
   }
 }
 

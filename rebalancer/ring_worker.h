@@ -65,14 +65,20 @@ class RingWorker {
     OrphanSelector selector = OrphanSelector::kNotIn;
     DrainCensus census;
     std::size_t draining_in_pass = 0;  // where it cannot be watched
-    std::optional<Backoff> backoff;    // of discovery
+    bool resolving = false;
+    Backoff discovery_backoff{{.initial = std::chrono::seconds(1), .max = std::chrono::minutes(1)}};
+    // Between orphan watches that brought too much.
+    Backoff cut_backoff{{.initial = std::chrono::milliseconds(200), .max = std::chrono::seconds(10)}};
+    // Between passes while its objects may not be patched.
+    Backoff patch_backoff{{.initial = std::chrono::seconds(10), .max = std::chrono::minutes(5)}};
     std::shared_ptr<ResourceMetrics> metrics;
   };
   // Calls back on the control loop, as long as this worker lives.
   template <class F>
   auto guarded(F f) const;
 
-  void resolve(std::uint32_t source);
+  // `max_age`: of what discovery knows.
+  void resolve(std::uint32_t source, std::chrono::nanoseconds max_age);
   void resolved(std::uint32_t source, Result<kube::Resource> resource);
   bool ready(std::uint32_t source) const;
   // Begins what a source needs as soon as it is ready.
@@ -88,7 +94,9 @@ class RingWorker {
   void orphan_connection(std::uint32_t source, bool watching, const std::optional<Error>& error);
   void orphans_forbidden(std::uint32_t source, const Error& error);
   void cut_orphans(std::uint32_t source);
-  void room_again();
+  void watch_orphans_later(std::uint32_t source);
+  void room_again(std::uint32_t source);
+  void patches_permitted(std::uint32_t source, const std::optional<Error>& error);
   std::string orphan_selector(const Nets& nets) const;
 
   void watch_drains(std::uint32_t source);

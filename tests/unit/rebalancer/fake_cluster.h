@@ -69,11 +69,17 @@ class FakeCluster {
   }
 
   std::map<Key, Json> objects;
-  std::vector<Patch> patches;              // that were tried, oldest first
-  std::vector<std::string> lists;          // targets of list requests
-  std::vector<Json> events;                // core/v1 Events that were written
-  std::set<std::string> no_watch;          // collections that may not be watched
-  std::set<std::string> no_list;           // nor listed
+  std::vector<Patch> patches;      // that were tried, oldest first
+  std::vector<std::string> lists;  // targets of list requests
+  std::vector<Json> events;        // core/v1 Events that were written
+  std::set<std::string> no_watch;  // collections that may not be watched
+  std::set<std::string> no_list;   // nor listed
+  std::set<std::string> gone;      // 404
+  // What discovery answers, by path.
+  std::map<std::string, std::string> discovery{
+      {"/api/v1", R"({"resources":[{"name":"secrets","kind":"Secret","namespaced":true},
+                                   {"name":"configmaps","kind":"ConfigMap","namespaced":true},
+                                   {"name":"namespaces","kind":"Namespace","namespaced":false}]})"}};
   std::size_t longest_selector = 1000000;  // of a watch: a longer one is a 414
   bool hold_patches = false;               // patches wait
   std::size_t most_in_flight = 0;          // patches that waited at the same time
@@ -205,10 +211,8 @@ class FakeCluster {
       api_.fail(*error);
       return true;
     }
-    if (request.target == "/api/v1") {
-      api_.answer(R"({"resources":[{"name":"secrets","kind":"Secret","namespaced":true},
-                                   {"name":"configmaps","kind":"ConfigMap","namespaced":true},
-                                   {"name":"namespaces","kind":"Namespace","namespaced":false}]})");
+    if (const auto known = discovery.find(request.target); known != discovery.end()) {
+      api_.answer(known->second);
       return true;
     }
     const Target target = parse(request.target);
@@ -240,6 +244,10 @@ class FakeCluster {
   }
   void list(const Target& target, const std::string& text) {
     lists.push_back(text);
+    if (gone.contains(target.collection)) {
+      api_.fail({.code = ErrorCode::kNotFound, .message = "not found", .http_status = 404});
+      return;
+    }
     if (no_list.contains(target.collection)) {
       api_.fail({.code = ErrorCode::kForbidden, .message = "cannot list resource", .http_status = 403});
       return;
@@ -285,6 +293,10 @@ class FakeCluster {
       });
     };
     if (stream->cancelled) {
+      return;
+    }
+    if (gone.contains(target.collection)) {
+      close({.code = ErrorCode::kNotFound, .message = "not found", .http_status = 404});
       return;
     }
     if (no_watch.contains(target.collection)) {

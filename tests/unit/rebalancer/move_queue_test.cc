@@ -107,6 +107,54 @@ TEST_CASE("the queue is bounded, and what is delayed does not keep others out (d
   CHECK(queue.offer(id("one-more"), move("1"), kStart));
 }
 
+TEST_CASE("sources take turns, and one that is full leaves the others their room") {
+  MoveQueue queue;
+  for (std::size_t number = 0; number < MoveQueue::kCapacity; ++number) {
+    CHECK(queue.offer(id("s" + std::to_string(number)), move("1"), kStart));
+  }
+  CHECK_FALSE(queue.offer(id("one more"), move("1"), kStart));
+  CHECK(queue.offer(id("x", 2), move("1"), kStart + 1s));
+  CHECK(queue.offer(id("y", 2), move("1"), kStart + 1s));
+  CHECK(queue.active(0) == MoveQueue::kCapacity);
+  CHECK(queue.active(2) == 2);
+  CHECK(queue.take(kStart + 2s)->id.source == 0);
+  CHECK(queue.take(kStart + 2s)->id.source == 2);
+  CHECK(queue.take(kStart + 2s)->id.source == 0);
+  CHECK(queue.take(kStart + 2s)->id.source == 2);
+  CHECK(queue.take(kStart + 2s)->id.source == 0);
+}
+
+TEST_CASE("an object that is refused goes on waiting when it changes") {
+  MoveQueue queue;
+  Move refused = move("1", true);
+  refused.failures = 3;
+  queue.offer(id("x"), refused, kStart + 60s);
+  queue.offer(id("x"), move("2"), kStart);
+  CHECK_FALSE(queue.take(kStart + 59s));
+  const auto taken = queue.take(kStart + 60s);
+  REQUIRE(taken);
+  CHECK(taken->move.resource_version == "2");
+  CHECK(taken->move.failures == 3);
+  CHECK(taken->move.delayed);
+}
+
+TEST_CASE("that an object needs no move is believed of the version that its move was decided on, else it is read") {
+  MoveQueue queue;
+  queue.offer(id("same"), move("5"), kStart);
+  queue.retract(id("same"), "5");
+  CHECK(queue.active() == 0);
+  queue.offer(id("other"), move("7"), kStart);
+  queue.retract(id("other"), "5");  // a page that is older than what the watch has shown
+  const auto taken = queue.take(kStart);
+  REQUIRE(taken);
+  CHECK(taken->move.decision.kind == MoveKind::kNone);
+  queue.done(id("other"));
+  queue.offer(id("again"), move("7"), kStart);
+  queue.retract(id("again"), "5");
+  queue.offer(id("again"), move("7"), kStart);
+  CHECK(queue.take(kStart)->move.decision.kind == MoveKind::kReassign);
+}
+
 TEST_CASE("orphans come before objects that have a live shard") {
   MoveQueue queue;
   Move drain = move("1");

@@ -1,153 +1,20 @@
 #include "rebalancer/rebalancer.h"
 
 #include <doctest/doctest.h>
-#include <prometheus/registry.h>
-#include <prometheus/text_serializer.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "rebalancer/move_queue.h"
-#include "tests/unit/rebalancer/fake_cluster.h"
+#include "tests/unit/rebalancer/harness.h"
 
 using namespace sharder;
 using namespace sharder::rebalancer;
+using namespace sharder::testing;
 using namespace std::chrono_literals;
 using nlohmann::json;
 
 namespace {
-
-constexpr const char* kSecrets = "/api/v1/secrets";
-constexpr const char* kConfigMaps = "/api/v1/configmaps";
-constexpr const char* kNamespaces = "/api/v1/namespaces";
-constexpr const char* kShard = "shard.alpha.sharding.timebertt.dev/ring";
-constexpr const char* kDrain = "drain.alpha.sharding.timebertt.dev/ring";
-
-// A leader's rebalancer, the RingSet it works by, and a cluster.
-struct Harness {
-  testing::FakeClock clock;
-  testing::FakeExecutor executor{clock};
-  testing::FakeApi api{executor};
-  testing::FakeCluster cluster{executor, api};
-  std::shared_ptr<std::string> lines = std::make_shared<std::string>();
-  std::shared_ptr<prometheus::Registry> registry = std::make_shared<prometheus::Registry>();
-  kube::Discovery discovery{api, clock, Logger::none()};
-  kube::EventRecorder events{api, clock, "sharder", Logger::none()};
-  Published<ring::RingSet> ring_sets;
-  Published<ring::Snapshot> snapshots;
-  std::optional<std::string> trouble;
-  std::unique_ptr<Rebalancer> rebalancer;
-  ring::ControllerRing spec{.name = "ring",
-                            .uid = "uid",
-                            .generation = 1,
-                            .resources = {{.main = {"", "secrets"}, .controlled = {{"", "configmaps"}}}},
-                            .namespace_selector = {}};
-  bool deleting = false;
-  std::shared_ptr<const ring::Ring> members;
-  std::uint64_t version = 0;
-
-  explicit Harness(std::size_t concurrent_moves = 100) {
-    const ring::LabelSelector selector{
-        .match_labels = {},
-        .match_expressions = {
-            {.key = "kubernetes.io/metadata.name", .op = ring::SelectorOperator::kNotIn, .values = {"kube-system"}}}};
-    rebalancer = std::make_unique<Rebalancer>(
-        executor, api, discovery, events, clock, Rebalancer::Inputs{ring_sets, snapshots},
-        Settings{.sync_period = 5min, .concurrent_moves = concurrent_moves, .namespace_selector = selector},
-        [this](const std::string& ring, const std::optional<Error>& error) {
-          CHECK(ring == "ring");
-          trouble = error ? std::optional(error->message) : std::nullopt;
-        },
-        registry.get(), Logger::to_string(lines));
-    add_namespace("ns");
-    add_namespace("kube-system");
-  }
-  ~Harness() {
-    rebalancer.reset();
-    executor.run();
-  }
-
-  void add_namespace(const std::string& name, json labels = json::object()) {
-    labels["kubernetes.io/metadata.name"] = name;
-    cluster.put(kNamespaces, "", name, std::move(labels));
-  }
-  void publish() {
-    auto ring_set = std::make_shared<ring::RingSet>();
-    ring_set->version = ++version;
-    ring_set->rings["ring"] = std::make_shared<const ring::RingEntry>(spec, members);
-    auto snapshot = std::make_shared<ring::Snapshot>();
-    auto status = std::make_shared<ring::RingStatus>();
-    status->spec = spec;
-    status->deleting = deleting;
-    snapshot->rings["ring"] = std::move(status);
-    ring_sets.publish(std::move(ring_set));
-    snapshots.publish(std::move(snapshot));
-  }
-  // The ring comes with these shards, and we lead.
-  void start(std::vector<std::string> shards) {
-    members = std::make_shared<const ring::Ring>(std::move(shards));
-    publish();
-    rebalancer->on_leading(true);
-    cluster.settle();
-    advance(100ms);
-  }
-  void change_members(std::vector<std::string> shards) {
-    members = std::make_shared<const ring::Ring>(std::move(shards));
-    publish();
-    rebalancer->on_shards_changed("ring");
-    advance(200ms);
-  }
-  void change_spec() {
-    ++spec.generation;
-    publish();
-    rebalancer->on_ring_changed("ring");
-    advance(100ms);
-  }
-  void advance(std::chrono::nanoseconds time, std::chrono::nanoseconds step = 50ms) { cluster.advance(time, step); }
-
-  std::string owner(const std::string& name) const {
-    return std::string(members->owner("/Secret/ns/" + name).value_or(""));
-  }
-  void add_secret(const std::string& name, json labels = json::object()) {
-    cluster.put(kSecrets, "ns", name, std::move(labels));
-  }
-  // Secrets that are where they belong in the present ring.
-  void add_assigned(int count) {
-    for (int number = 0; number < count; ++number) {
-      const std::string name = "s-" + std::to_string(number);
-      add_secret(name, {{kShard, owner(name)}});
-    }
-  }
-  json labels(const std::string& name) const { return cluster.labels(kSecrets, "ns/" + name); }
-  // Each Secret without drain label on the shard that the ring gives.
-  int misplaced() const {
-    int count = 0;
-    for (const auto& [key, object] : cluster.objects) {
-      if (key.first == kSecrets && object["metadata"]["namespace"] == "ns") {
-        const json& found = object["metadata"]["labels"];
-        const bool right = found.value(kShard, "") == owner(object["metadata"]["name"]) && !found.contains(kDrain);
-        count += right ? 0 : 1;
-      }
-    }
-    return count;
-  }
-  // What a shard does: removes both labels; here the webhook is away.
-  void acknowledge(const std::string& name) {
-    json found = labels(name);
-    found.erase(kShard);
-    found.erase(kDrain);
-    add_secret(name, found);
-  }
-  std::string metrics() const { return prometheus::TextSerializer().Serialize(registry->Collect()); }
-  bool has_metric(const std::string& line) const { return ("\n" + metrics()).contains("\n" + line + "\n"); }
-  std::vector<std::string> reasons() const {
-    std::vector<std::string> found;
-    for (const json& event : cluster.events) {
-      found.push_back(event["reason"]);
-    }
-    return found;
-  }
-};
 
 std::optional<Error> overloaded(const kube::Request& request) {
   if (request.method != kube::Method::kPatch) {

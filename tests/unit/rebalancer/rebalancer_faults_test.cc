@@ -1,0 +1,150 @@
+// One resource that is in trouble holds up no other, and what is in trouble comes back by itself (design, 6.7 and 6.9).
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "tests/unit/rebalancer/harness.h"
+
+using namespace sharder;
+using namespace sharder::testing;
+using namespace std::chrono_literals;
+using nlohmann::json;
+
+namespace {
+
+std::optional<Error> failing_webhook(const kube::Request& request) {
+  if (request.method != kube::Method::kPatch || !request.target.contains("/configmaps/")) {
+    return std::nullopt;
+  }
+  return Error{.code = ErrorCode::kUnavailable, .message = "500: failed calling webhook", .http_status = 500};
+}
+
+}  // namespace
+
+TEST_CASE("a webhook that fails for one resource does not hold up another's moves and passes, and is told once") {
+  Harness h;
+  h.spec.resources = {{.main = {"", "secrets"}, .controlled = {}}, {.main = {"", "configmaps"}, .controlled = {}}};
+  h.cluster.refuse = failing_webhook;
+  h.members = std::make_shared<const ring::Ring>(std::vector<std::string>{"a", "b"});
+  h.add_assigned(100);
+  for (int number = 0; number < 5000; ++number) {
+    h.cluster.put(kConfigMaps, "ns", "c-" + std::to_string(number), json::object());
+  }
+  h.start({"a", "b"});
+  h.advance(20s, 500ms);
+  CHECK(h.reasons() == std::vector<std::string>{"MoveFailed"});
+  CHECK(h.lines->contains("objects of a resource cannot be moved"));
+  h.add_secret("new");  // the watch shows it
+  h.advance(1s);
+  CHECK(h.labels("new").value(kShard, "") == h.owner("new"));
+  h.change_members({"b"});
+  h.advance(1s);
+  CHECK(h.misplaced() == 0);
+  h.change_members({"b", "c"});  // a pass finds what has to be drained
+  h.advance(10s, 500ms);
+  for (const auto& [key, object] : h.cluster.objects) {
+    if (key.first == kSecrets) {
+      const bool right = object["metadata"]["labels"].value(kShard, "") == h.owner(object["metadata"]["name"]);
+      CHECK(object["metadata"]["labels"].contains(kDrain) == !right);
+    }
+  }
+  h.cluster.refuse = nullptr;
+  h.advance(30s, 500ms);
+  for (const auto& [key, object] : h.cluster.objects) {
+    if (key.first == kConfigMaps) {
+      CHECK(object["metadata"]["labels"].contains(kShard));
+    }
+  }
+}
+
+TEST_CASE("a resource that cannot be listed keeps no other from its passes and syncs") {
+  Harness h;
+  h.spec.resources = {{.main = {"", "secrets"}, .controlled = {}}, {.main = {"", "configmaps"}, .controlled = {}}};
+  SUBCASE("the server fails") {
+    h.cluster.refuse = [](const kube::Request& request) -> std::optional<Error> {
+      if (request.method == kube::Method::kGet && request.target.contains("/secrets?")) {
+        return Error{.code = ErrorCode::kUnavailable, .message = "conversion webhook failed", .http_status = 500};
+      }
+      return std::nullopt;
+    };
+  }
+  SUBCASE("it may not") {
+    h.cluster.no_list = {kSecrets};
+  }
+  h.start({"a", "b"});
+  h.advance(1min, 1s);
+  for (int round = 0; round < 2; ++round) {
+    // Only a pass finds this, and only a sync makes one.
+    const std::string name = "left-over-" + std::to_string(round);
+    const std::string owner(h.members->owner("/ConfigMap/ns/" + name).value());
+    h.cluster.put(kConfigMaps, "ns", name, {{kShard, owner}, {kDrain, "true"}});
+    h.advance(6min, 1s);
+    CHECK(h.cluster.labels(kConfigMaps, "ns/" + name) == json{{kShard, owner}});
+  }
+}
+
+TEST_CASE("a resource that is served in another version is found there") {
+  Harness h;
+  const auto serve = [&](const std::string& version) {
+    h.cluster.discovery["/apis/g"] =
+        R"({"versions":[{"version":")" + version + R"("}],"preferredVersion":{"version":")" + version + R"("}})";
+    h.cluster.discovery["/apis/g/" + version] = R"({"resources":[{"name":"things","kind":"Thing","namespaced":true}]})";
+  };
+  serve("v1beta1");
+  h.spec.resources = {{.main = {"g", "things"}, .controlled = {}}};
+  h.cluster.put("/apis/g/v1beta1/things", "ns", "x", json::object());
+  h.start({"a", "b"});
+  CHECK(h.cluster.labels("/apis/g/v1beta1/things", "ns/x").contains(kShard));
+  h.cluster.discovery.erase("/apis/g/v1beta1");
+  serve("v1");
+  h.cluster.gone = {"/apis/g/v1beta1/things"};
+  h.cluster.put("/apis/g/v1/things", "ns", "x", {{kShard, "a"}});
+  h.cluster.put("/apis/g/v1/things", "ns", "y", {{kShard, "b"}});
+  h.change_members({"b"});
+  h.advance(10s);
+  CHECK(h.cluster.labels("/apis/g/v1/things", "ns/x") == json{{kShard, "b"}});
+  h.cluster.put("/apis/g/v1/things", "ns", "z", json::object());
+  h.advance(100ms);
+  CHECK(h.cluster.labels("/apis/g/v1/things", "ns/z") == json{{kShard, "b"}});
+}
+
+TEST_CASE("a patch that waits in the client is not sent any more when its ring is past (design, 5)") {
+  Harness h;
+  h.cluster.hold_patches = true;
+  h.start({"a", "b"});
+  h.add_secret("x");
+  h.advance(100ms);
+  const auto is_patch = [](const FakeApi::Pending& pending) { return pending.request.method == kube::Method::kPatch; };
+  const auto first = std::ranges::find_if(h.api.pending, is_patch);
+  REQUIRE(first != h.api.pending.end());
+  const auto still_wanted = first->request.still_wanted;
+  REQUIRE(still_wanted);
+  CHECK(still_wanted());
+  h.change_members({"a", "b", "c"});
+  CHECK_FALSE(still_wanted());
+  h.cluster.hold_patches = false;
+  h.advance(1s);
+  CHECK(h.misplaced() == 0);
+}
+
+TEST_CASE("patches that are forbidden are tried with growing pauses, and are no trouble where nothing has to move") {
+  Harness h;
+  h.cluster.refuse = [](const kube::Request& request) -> std::optional<Error> {
+    if (request.method != kube::Method::kPatch) {
+      return std::nullopt;
+    }
+    return Error{.code = ErrorCode::kForbidden, .message = "cannot patch resource \"secrets\"", .http_status = 403};
+  };
+  h.start({"a", "b"});
+  h.add_secret("x");
+  h.advance(15s);
+  REQUIRE(h.trouble);
+  h.cluster.lists.clear();
+  h.advance(4min, 1s);
+  CHECK(h.trouble);
+  CHECK(h.cluster.lists.size() <= 6);
+  h.cluster.remove(kSecrets, "ns/x");
+  h.advance(6min, 1s);
+  CHECK_FALSE(h.trouble);
+}
