@@ -258,8 +258,7 @@ class ControlPlane:
     def sharder_requests(self):
         """[(verb, resource, code, name or "")] of all requests of the sharder that the audit log has so far."""
         found = []
-        for line in self.audit_log.read_text(encoding="utf-8").splitlines():
-            event = json.loads(line)
+        for event in self._audit_events():
             reference = event.get("objectRef", {})
             resource = "/".join(part for part in (reference.get("resource"), reference.get("subresource")) if part)
             found.append((event["verb"], resource or event["requestURI"], event["responseStatus"]["code"],
@@ -287,8 +286,9 @@ class ControlPlane:
                 if event["verb"] in ("list", "watch") and event.get("objectRef", {}).get("resource") == resource and
                 "continue=" not in event["requestURI"]]
 
-    def _audit_events(self, since):
-        events = (json.loads(line) for line in self.audit_log.read_text(encoding="utf-8").splitlines())
+    def _audit_events(self, since=0.0):
+        written, _, _ = self.audit_log.read_text(encoding="utf-8").rpartition("\n")  # the rest is being written
+        events = (json.loads(line) for line in written.splitlines())
         return [event for event in events if parse_time(event["requestReceivedTimestamp"]) >= since]
 
     def _flush_audit_log(self):
