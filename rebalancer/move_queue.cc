@@ -43,8 +43,8 @@ bool MoveQueue::offer(const ObjectId& id, Move move, SteadyTime not_before) {
     if (older.resource_version == move.resource_version && older.decision.kind != MoveKind::kNone) {
       return true;
     }
-    if (older.delayed) {
-      move.delayed = true;
+    if (older.delayed || older.failures > 0) {
+      move.delayed = move.delayed || older.delayed;
       move.failures = older.failures;
       move.found = older.found;
       not_before = std::max(not_before, known->second.place.first);
@@ -112,22 +112,32 @@ void MoveQueue::clear_namespace(const std::string& name) {
   clear_if([&name](const ObjectId& id) { return id.object_namespace == name; });
 }
 
-std::optional<MoveQueue::Taken> MoveQueue::take(SteadyTime now) {
+std::optional<MoveQueue::Taken> MoveQueue::take(SteadyTime now,
+                                                const std::function<bool(std::uint32_t source)>& may_send) {
   for (const std::size_t rank : {0, 1}) {
     for (std::size_t step = 0; step < sources_.size(); ++step) {
-      const std::size_t source = (turn_ + step) % sources_.size();
+      const auto source = static_cast<std::uint32_t>((turn_ + step) % sources_.size());
       Waiting& waiting = sources_[source].waiting[rank];
-      if (!waiting.empty() && waiting.begin()->first.first <= now) {
+      if (!waiting.empty() && waiting.begin()->first.first <= now && may_send(source)) {
         turn_ = source + 1;
         auto& taken = *waiting.begin()->second;
         stop_waiting(taken);
-        taken.second.in_flight = true;
-        ++in_flight_;
+        set_in_flight(taken, true);
         return Taken{.id = taken.first, .move = taken.second.move};
       }
     }
   }
   return std::nullopt;
+}
+
+void MoveQueue::set_in_flight(Entries::value_type& entry, bool in_flight) {
+  if (entry.second.in_flight == in_flight) {
+    return;
+  }
+  entry.second.in_flight = in_flight;
+  SourceState& source = of(entry.first);
+  in_flight_ = in_flight ? in_flight_ + 1 : in_flight_ - 1;
+  source.in_flight = in_flight ? source.in_flight + 1 : source.in_flight - 1;
 }
 
 bool MoveQueue::retry(const ObjectId& id, Move move, SteadyTime not_before) {
@@ -137,7 +147,7 @@ bool MoveQueue::retry(const ObjectId& id, Move move, SteadyTime not_before) {
     return false;
   }
   count_delayed(id, known->second, false);
-  --in_flight_;
+  set_in_flight(*known, false);
   known->second = {.move = std::move(move)};
   count_delayed(id, known->second, true);
   wait(*known, not_before);
@@ -157,16 +167,20 @@ void MoveQueue::looking(const ObjectId& id) {
   entries_.find(id)->second.again = false;
 }
 
-std::optional<SteadyTime> MoveQueue::next_due() const {
+std::optional<SteadyTime> MoveQueue::next_due(std::uint32_t source) const {
   std::optional<SteadyTime> due;
-  for (const SourceState& source : sources_) {
-    for (const Waiting& waiting : source.waiting) {
+  if (source < sources_.size()) {
+    for (const Waiting& waiting : sources_[source].waiting) {
       if (!waiting.empty()) {
         due = std::min(due.value_or(SteadyTime::max()), waiting.begin()->first.first);
       }
     }
   }
   return due;
+}
+
+std::size_t MoveQueue::in_flight(std::uint32_t source) const {
+  return source < sources_.size() ? sources_[source].in_flight : 0;
 }
 
 std::size_t MoveQueue::active(std::uint32_t source) const {
@@ -187,11 +201,10 @@ void MoveQueue::stop_waiting(Entries::value_type& entry) {
 }
 
 void MoveQueue::erase(Entries::iterator entry) {
-  if (entry->second.in_flight) {
-    --in_flight_;
-  } else {
+  if (!entry->second.in_flight) {
     stop_waiting(*entry);
   }
+  set_in_flight(*entry, false);
   count_delayed(entry->first, entry->second, false);
   --of(entry->first).size;
   entries_.erase(entry);

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -51,7 +52,7 @@ class MoveQueue {
   static constexpr std::size_t kDelayedCapacity = 1000;
 
   // False: it is full, come again later. A move of an object that waits replaces its older one, and goes on waiting
-  // when that is delayed; of one in flight, it is noted that the object has to be looked at again.
+  // when that has failed; of one in flight, it is noted that the object has to be looked at again.
   bool offer(const ObjectId& id, Move move, SteadyTime not_before);
   // The object needs no move any more. One in flight is not touched.
   void retract(const ObjectId& id);
@@ -68,8 +69,8 @@ class MoveQueue {
     ObjectId id;
     Move move;
   };
-  // The next move that may be sent, now in flight.
-  std::optional<Taken> take(SteadyTime now);
+  // The next move that may be sent, now in flight; of a source only if `may_send(source)`.
+  std::optional<Taken> take(SteadyTime now, const std::function<bool(std::uint32_t source)>& may_send);
   // What was in flight waits again. False: there are too many that are delayed, it is forgotten.
   bool retry(const ObjectId& id, Move move, SteadyTime not_before);
   // What was in flight is done or given up. False: the object was offered meanwhile; it stays in flight, and has to be
@@ -79,9 +80,11 @@ class MoveQueue {
   // What is in flight is about to be read: what was offered before that needs no second look.
   void looking(const ObjectId& id);
 
-  // When take() has something, nullopt for never.
-  std::optional<SteadyTime> next_due() const;
+  // When take() has something of a source, nullopt for never.
+  std::optional<SteadyTime> next_due(std::uint32_t source) const;
+  // Of all sources, and of one.
   std::size_t in_flight() const { return in_flight_; }
+  std::size_t in_flight(std::uint32_t source) const;
   // Waiting or in flight, but not delayed: of all sources, and of one.
   std::size_t active() const { return entries_.size() - delayed_; }
   std::size_t active(std::uint32_t source) const;
@@ -112,12 +115,14 @@ class MoveQueue {
     std::array<Waiting, 2> waiting;  // orphans, others
     std::size_t size = 0;
     std::size_t delayed = 0;
+    std::size_t in_flight = 0;
   };
   SourceState& of(const ObjectId& id);
   static Waiting& waiting_in(SourceState& state, const Entry& entry) {
     return state.waiting[entry.move.decision.is_orphan ? 0 : 1];
   }
   void count_delayed(const ObjectId& id, const Entry& entry, bool add);
+  void set_in_flight(Entries::value_type& entry, bool in_flight);
 
   Entries entries_;
   std::vector<SourceState> sources_;

@@ -24,6 +24,11 @@ bool is_missing_permission(const Error& error) {
   return error.code == ErrorCode::kForbidden && error.message.find("cannot patch resource") != std::string::npos;
 }
 
+// Somebody else's webhook fails for the object; the API server is well. It takes text: etcd's failures are a 500 too.
+bool is_webhook_failure(const Error& error) {
+  return error.http_status == 500 && error.message.find("failed calling webhook") != std::string::npos;
+}
+
 }  // namespace
 
 // A move that is under way, with what it was decided by.
@@ -79,7 +84,7 @@ void Mover::retract(std::uint32_t source, const kube::ObjectMeta& object) {
 }
 
 void Mover::pass_ended(std::uint32_t source) {
-  if (queue_.size(source) == 0) {
+  if (queue_.size(source) == 0 && !states_[source].refused_in_pass) {
     granted(source);  // at least nothing is kept from us
   }
 }
@@ -105,8 +110,9 @@ void Mover::stop() {
 
 void Mover::pump() {
   const SteadyTime now = tools_->clock.steady();
-  while (queue_.in_flight() < limit_.current() && now >= paused_until_) {
-    auto taken = queue_.take(now);
+  const auto may = [this, now](std::uint32_t source) { return may_send(source, now); };
+  while (queue_.in_flight() < limit_.current()) {
+    auto taken = queue_.take(now, may);
     if (!taken) {
       break;
     }
@@ -131,14 +137,22 @@ void Mover::tell_of_room() {
   }
 }
 
+bool Mover::may_send(std::uint32_t source, SteadyTime now) const {
+  const State& state = states_[source];
+  const std::size_t places = state.is_slow ? std::max<std::size_t>(limit_.current() / kSlowShare, 1) : limit_.current();
+  return now >= state.paused_until && queue_.in_flight(source) < places;
+}
+
 // `now`: when pump() looked; what became due since then is due for the timer.
 void Mover::arm_timer(SteadyTime now) {
-  auto due = queue_.next_due();
-  if (due && paused_until_ > now) {
-    due = std::max(*due, paused_until_);
-  }
-  if (due && *due <= now) {
-    due.reset();  // it waits for a place, which an answer makes
+  std::optional<SteadyTime> due;
+  for (std::uint32_t source = 0; source < states_.size(); ++source) {
+    if (const auto next = queue_.next_due(source)) {
+      const SteadyTime when = std::max(*next, states_[source].paused_until);
+      if (when > now) {  // else it waits for a place, which an answer makes
+        due = std::min(due.value_or(when), when);
+      }
+    }
   }
   if (due == timer_due_) {
     return;
@@ -190,6 +204,8 @@ void Mover::succeeded(const FlightPointer& flight) {
   const SteadyTime now = tools_->clock.steady();
   const Move& move = flight->move;
   ResourceMetrics& metrics = *metrics_[flight->id.source];
+  ++states_[flight->id.source].carried_out;
+  states_[flight->id.source].is_slow = false;
   // Counted also when nobody waits for it any more: it was done.
   if (move.decision.kind == MoveKind::kDrain) {
     metrics.drained(now - move.found);
@@ -239,11 +255,6 @@ Mover::Outcome Mover::outcome(const Error& error) {
   return Outcome::kRefused;
 }
 
-// A 500 says that this one object could not be patched: a webhook that fails, for example.
-bool Mover::is_overload(const Error& error) {
-  return error.code == ErrorCode::kTimeout || (error.code == ErrorCode::kUnavailable && error.http_status != 500);
-}
-
 void Mover::failed(const FlightPointer& flight, const Error& error) {
   const std::uint32_t source = flight->id.source;
   const Outcome result = outcome(error);
@@ -251,7 +262,9 @@ void Mover::failed(const FlightPointer& flight, const Error& error) {
     metrics_[source]->failed(to_string(error.code));
     ++sum_.failures;
   }
-  if (is_overload(error)) {
+  const bool is_late = error.code == ErrorCode::kTimeout;
+  states_[source].is_slow = is_late || is_webhook_failure(error);
+  if (is_late || (error.code == ErrorCode::kUnavailable && !is_webhook_failure(error))) {
     limit_.refused(tools_->clock.steady());
   }
   if (stopped_) {
@@ -263,7 +276,7 @@ void Mover::failed(const FlightPointer& flight, const Error& error) {
   if (result == Outcome::kRefused || error.code == ErrorCode::kNotFound || error.code == ErrorCode::kConflict) {
     granted(source);  // it came past the API server's authorisation
   }
-  if (flight->move.failures == kLastingFailures && (error.http_status == 500 || error.code == ErrorCode::kTimeout)) {
+  if (flight->move.failures >= kLastingFailures && (is_late || error.http_status == 500)) {
     tell_failure(flight, error);
   }
   switch (result) {
@@ -272,7 +285,7 @@ void Mover::failed(const FlightPointer& flight, const Error& error) {
       return;
     case Outcome::kChanged:
       // What took all the time that it had does not go again at once.
-      flight->conflicts += error.code == ErrorCode::kTimeout ? kPatientConflicts + 1 : 1;
+      flight->conflicts += is_late ? kPatientConflicts + 1 : 1;
       read_again(flight);
       return;
     case Outcome::kAgain:
@@ -296,8 +309,10 @@ void Mover::granted(std::uint32_t source) {
 void Mover::forbidden(const FlightPointer& flight, const Error& error) {
   const std::uint32_t source = flight->id.source;
   const SteadyTime now = tools_->clock.steady();
-  if (!states_[source].refusal.refused(now)) {
-    paused_until_ = now + kForbiddenPause;
+  State& state = states_[source];
+  state.refused_in_pass = true;
+  state.paused_until = now + kForbiddenPause;
+  if (!state.refusal.refused(now)) {
     retry(flight, kTransient);
     return;
   }

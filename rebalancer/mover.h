@@ -48,8 +48,11 @@ class Mover : public std::enable_shared_from_this<Mover> {
   bool consider(std::uint32_t source, const kube::ObjectMeta& object);
   // The object has gone, or cannot be an orphan any more: what waits for it is dropped.
   void retract(std::uint32_t source, const kube::ObjectMeta& object);
-  // A pass over all objects of the source has ended.
+  // A pass over all objects of the source begins, and has ended.
+  void pass_begins(std::uint32_t source) { states_[source].refused_in_pass = false; }
   void pass_ended(std::uint32_t source);
+  // How many moves of the source were carried out so far.
+  std::uint64_t carried_out(std::uint32_t source) const { return states_[source].carried_out; }
   // The namespace is not selected any more: what waits of it is dropped.
   void forget_namespace(const std::string& name);
   // The RingEntry is another one: what was decided by the old one and is not under way is dropped.
@@ -66,6 +69,8 @@ class Mover : public std::enable_shared_from_this<Mover> {
   static constexpr std::size_t kRoom = 1000;
   // Moves in a row that are a quarrel with another tool.
   static constexpr int kQuarrel = 5;
+  // A source that is slow has this part of the places, and at least one.
+  static constexpr std::size_t kSlowShare = 8;
   // Failures in a row, about 15 s, after which it is told that an object cannot be moved.
   static constexpr int kLastingFailures = 10;
 
@@ -73,10 +78,10 @@ class Mover : public std::enable_shared_from_this<Mover> {
   enum class Outcome { kDone, kChanged, kAgain, kForbidden, kRefused };
 
   static Outcome outcome(const Error& error);
-  static bool is_overload(const Error& error);
   std::string describe(const ObjectId& id) const;
 
   void pump();
+  bool may_send(std::uint32_t source, SteadyTime now) const;
   void tell_of_room();
   void arm_timer(SteadyTime now);
   using FlightPointer = std::shared_ptr<Flight>;
@@ -110,11 +115,14 @@ class Mover : public std::enable_shared_from_this<Mover> {
   // By source:
   struct State {
     kube::LastingRefusal refusal;  // patches that are not permitted
-    bool failure_told = false;     // since the last success
+    bool refused_in_pass = false;  // since its beginning
+    SteadyTime paused_until = SteadyTime::min();
+    bool is_slow = false;       // the last answer was a failure of the object's own, or did not come in time
+    bool failure_told = false;  // since the last success
     bool room_told = true;
+    std::uint64_t carried_out = 0;
   };
   std::vector<State> states_;
-  SteadyTime paused_until_ = SteadyTime::min();
   Executor::TimerId timer_ = 0;
   std::optional<SteadyTime> timer_due_;
   std::minstd_rand random_{std::random_device{}()};

@@ -4,7 +4,7 @@
 
 namespace sharder::rebalancer {
 
-void PassPlan::want(const Scope& scope, SteadyTime due) {
+void PassPlan::want(const Scope& scope, SteadyTime due, bool anew) {
   const auto covering = wanted_.find({.source = scope.source, .object_namespace = ""});
   if (covering != wanted_.end() && covering->second <= due) {
     return;
@@ -16,7 +16,7 @@ void PassPlan::want(const Scope& scope, SteadyTime due) {
   }
   const auto [known, added] = wanted_.emplace(scope, due);
   known->second = std::min(known->second, due);
-  if (running_ && running_->source == scope.source &&
+  if (anew && running_ && running_->source == scope.source &&
       (scope.object_namespace.empty() || scope.object_namespace == running_->object_namespace)) {
     overtaken_ = true;
   }

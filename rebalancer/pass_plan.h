@@ -20,8 +20,9 @@ struct Scope {
 // Which passes are wanted and when; one runs at a time. What is wanted again while it runs begins anew. Pure.
 class PassPlan {
  public:
-  // A pass over a whole resource takes those over its namespaces in. Wanted twice: the earlier time counts.
-  void want(const Scope& scope, SteadyTime due);
+  // A pass over a whole resource takes those over its namespaces in. Wanted twice: the earlier time counts. `anew`: for
+  // something that the one that runs may have missed, so that it has to begin anew.
+  void want(const Scope& scope, SteadyTime due, bool anew = true);
   // Forgets all, also the one that runs.
   void clear();
 

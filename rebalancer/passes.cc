@@ -12,7 +12,7 @@ namespace {
 
 constexpr BackoffPolicy kTransient{};
 // Between passes over a resource that cannot be listed: at the moment, and by what an operator has to mend.
-constexpr BackoffPolicy kBroken{.initial = std::chrono::seconds(1), .max = std::chrono::seconds(4)};
+constexpr BackoffPolicy kBroken{.initial = std::chrono::milliseconds(500), .max = std::chrono::seconds(2)};
 constexpr BackoffPolicy kLasting{.initial = std::chrono::seconds(1), .max = std::chrono::minutes(1)};
 // Tries of one page, and time to wait for room, before the other resources have their turn.
 constexpr int kTries = 4;
@@ -22,10 +22,10 @@ constexpr std::chrono::seconds kPageTimeout{30};
 }  // namespace
 
 Passes::Passes(std::shared_ptr<Tools> tools, const RingView& view, Callbacks callbacks)
-    : tools_(std::move(tools)), view_(view), callbacks_(std::move(callbacks)), refusals_(view.sources().size()) {}
+    : tools_(std::move(tools)), view_(view), callbacks_(std::move(callbacks)), troubles_(view.sources().size()) {}
 
 void Passes::want(const Scope& scope, std::chrono::nanoseconds delay) {
-  plan_.want(scope, tools_->clock.steady() + delay);
+  plan_.want(scope, tools_->clock.steady() + delay, delay.count() == 0);
   if (!plan_.running()) {
     advance();
   }
@@ -51,12 +51,24 @@ void Passes::resume() {
   }
 }
 
-// The moves of this resource are stuck.
+void Passes::wait_for_room() {
+  waits_for_room_ = true;
+  carried_out_ = callbacks_.carried_out(plan_.running()->source);
+  wait(kRoomPatience, &Passes::no_room_came);
+}
+
+// While moves of this resource are carried out, however slowly, its pass keeps its place.
 void Passes::no_room_came() {
-  waits_for_room_ = false;
   const Scope scope = *plan_.running();
+  const SteadyTime now = tools_->clock.steady();
+  const auto next = plan_.next_due();
+  if (callbacks_.carried_out(scope.source) != carried_out_ || !next || *next > now) {
+    wait_for_room();
+    return;
+  }
+  waits_for_room_ = false;
   plan_.end();
-  plan_.want(scope, tools_->clock.steady() + kTransient.max);
+  plan_.want(scope, now + kTransient.max);
   advance();
 }
 
@@ -107,8 +119,7 @@ void Passes::wait(std::chrono::nanoseconds delay, void (Passes::*then)()) {
 void Passes::request_page() {
   const std::uint32_t source = plan_.running()->source;
   if (!callbacks_.has_room(source)) {
-    waits_for_room_ = true;
-    wait(kRoomPatience, &Passes::no_room_came);
+    wait_for_room();
     return;
   }
   const kube::Resource& resource = *view_.sources()[source].resource;
@@ -167,7 +178,7 @@ void Passes::end_scope() {
   const Scope scope = *plan_.running();
   plan_.end();
   ended_ = true;
-  if (std::exchange(refusals_[scope.source], {}).count > 0) {
+  if (std::exchange(troubles_[scope.source], {}).refusals > 0) {
     callbacks_.on_permission(scope.source, std::nullopt);
   }
   if (scope.object_namespace.empty()) {
@@ -187,7 +198,8 @@ void Passes::page_failed(const Error& error) {
     page_size_ /= 2;
     request_page();
     return;
-  } else if (error.code == ErrorCode::kForbidden || error.code == ErrorCode::kNotFound || failures_ + 1 >= kTries) {
+  } else if (error.code == ErrorCode::kForbidden || error.code == ErrorCode::kNotFound ||
+             error.code == ErrorCode::kTimeout || failures_ + 1 >= kTries) {
     give_way(error);
     return;
   }
@@ -199,12 +211,15 @@ void Passes::page_failed(const Error& error) {
 void Passes::give_way(const Error& error) {
   const Scope scope = *plan_.running();
   plan_.end();
-  Refusals& refusals = refusals_[scope.source];
+  Trouble& trouble = troubles_[scope.source];
   const SteadyTime now = tools_->clock.steady();
-  const bool is_lasting = error.code == ErrorCode::kForbidden || error.code == ErrorCode::kNotFound;
-  plan_.want(scope, now + backoff_pause(is_lasting ? kLasting : kBroken, refusals.count++, random_));
-  if (is_lasting && refusals.lasting.refused(now)) {
-    callbacks_.on_permission(scope.source, error);
+  if (error.code == ErrorCode::kForbidden || error.code == ErrorCode::kNotFound) {
+    plan_.want(scope, now + backoff_pause(kLasting, trouble.refusals++, random_));
+    if (trouble.lasting.refused(now)) {
+      callbacks_.on_permission(scope.source, error);
+    }
+  } else {
+    plan_.want(scope, now + backoff_pause(kBroken, trouble.failures++, random_));
   }
   advance();
 }

@@ -34,6 +34,8 @@ class Passes : public std::enable_shared_from_this<Passes> {
     // An object of the source. False: there was no room for it.
     std::function<bool(std::uint32_t source, const kube::ObjectMeta&)> consider;
     std::function<bool(std::uint32_t source)> has_room;
+    // How many moves of the source were carried out so far.
+    std::function<std::uint64_t(std::uint32_t source)> carried_out;
     // Passes over a source are not permitted; nullopt: one has been made.
     std::function<void(std::uint32_t source, const std::optional<Error>&)> on_permission;
     // A pass over a whole source begins, and has ended.
@@ -45,7 +47,7 @@ class Passes : public std::enable_shared_from_this<Passes> {
 
   Passes(std::shared_ptr<Tools> tools, const RingView& view, Callbacks callbacks);
 
-  // At once. The source's resource is known.
+  // At once, also when one is under way; or later. The source's resource is known.
   void want(const Scope& scope, std::chrono::nanoseconds delay = {});
   // No pass is under way, so none has found anything by an older ring.
   bool idle() const { return !plan_.running(); }
@@ -64,6 +66,7 @@ class Passes : public std::enable_shared_from_this<Passes> {
   void read_page(std::string body);
   void page_failed(const Error& error);
   void give_way(const Error& error);
+  void wait_for_room();
   void no_room_came();
   void end_scope();
   void wait(std::chrono::nanoseconds delay, void (Passes::*then)());
@@ -74,13 +77,14 @@ class Passes : public std::enable_shared_from_this<Passes> {
   bool stopped_ = false;
 
   PassPlan plan_;
-  struct Refusals {
-    int count = 0;  // in a row
+  struct Trouble {
+    int failures = 0;  // in a row, of passes
+    int refusals = 0;  // likewise
     kube::LastingRefusal lasting;
   };
-  std::vector<Refusals> refusals_;  // by source
-  std::size_t objects_ = 0;         // since it was idle
-  bool ended_ = false;              // a scope, since it was idle
+  std::vector<Trouble> troubles_;  // by source
+  std::size_t objects_ = 0;        // since it was idle
+  bool ended_ = false;             // a scope, since it was idle
   Executor::TimerId timer_ = 0;
   std::minstd_rand random_{std::random_device{}()};
   kube::ObjectMetaDecoder decoder_;
@@ -93,6 +97,7 @@ class Passes : public std::enable_shared_from_this<Passes> {
   int failures_ = 0;      // in a row
   bool crowded_ = false;  // something found no room
   bool waits_for_room_ = false;
+  std::uint64_t carried_out_ = 0;  // when it began to wait
 };
 
 }  // namespace sharder::rebalancer

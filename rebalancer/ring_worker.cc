@@ -56,6 +56,7 @@ RingWorker::RingWorker(std::shared_ptr<Tools> tools, const Namespaces& namespace
       Passes::Callbacks{
           .consider = [this](std::uint32_t source, const kube::ObjectMeta& object) { return consider(source, object); },
           .has_room = [this](std::uint32_t source) { return mover_->has_room(source); },
+          .carried_out = [this](std::uint32_t source) { return mover_->carried_out(source); },
           .on_permission =
               [this](std::uint32_t source, const std::optional<Error>& error) {
                 set_trouble("list " + to_string(view_.sources()[source].name), error);
@@ -63,7 +64,7 @@ RingWorker::RingWorker(std::shared_ptr<Tools> tools, const Namespaces& namespace
                   resolve(source, kube::Discovery::kMinAge);  // perhaps in another version
                 }
               },
-          .on_begin = [this](std::uint32_t source) { nets_[source].draining_in_pass = 0; },
+          .on_begin = [this](std::uint32_t source) { pass_begins(source); },
           .on_end = [this](std::uint32_t source) { pass_ended(source); },
           .on_idle = [this](std::size_t objects) { passes_idle(objects); }});
   for (std::uint32_t source = 0; source < nets_.size(); ++source) {
@@ -234,7 +235,9 @@ void RingWorker::passes_idle(std::size_t objects) {
   if (objects > 0) {
     log_.info("pass ended", {{"objects", objects}});
   }
-  set_timer(sync_timer_, tools_->settings.sync_period, &RingWorker::sync);
+  if (sync_timer_ == 0) {
+    set_timer(sync_timer_, tools_->settings.sync_period, &RingWorker::sync);
+  }
 }
 
 void RingWorker::sync() {
@@ -248,6 +251,12 @@ void RingWorker::sync() {
     }
   }
   pass_over_all();
+}
+
+void RingWorker::pass_begins(std::uint32_t source) {
+  nets_[source].draining_in_pass = 0;
+  nets_[source].patch_forbidden = false;
+  mover_->pass_begins(source);
 }
 
 void RingWorker::pass_ended(std::uint32_t source) {
@@ -373,18 +382,23 @@ void RingWorker::watch_orphans_later(std::uint32_t source) {
 
 void RingWorker::room_again(std::uint32_t source) {
   passes_->resume();
-  if (nets_[source].orphans_cut) {
+  if (nets_[source].orphans_cut && !nets_[source].patch_forbidden) {
     watch_orphans(source);
   }
 }
 
 void RingWorker::patches_permitted(std::uint32_t source, const std::optional<Error>& error) {
+  Nets& nets = nets_[source];
   set_trouble("patch " + to_string(view_.sources()[source].name), error);
-  if (error) {
-    // The moves that were dropped are found again.
-    passes_->want({.source = source, .object_namespace = ""}, nets_[source].patch_backoff.next());
-  } else {
-    nets_[source].patch_backoff.reset();
+  if (!error) {
+    nets.patch_forbidden = false;
+    nets.patch_backoff.reset();
+    if (nets.orphans_cut) {
+      watch_orphans_later(source);
+    }
+  } else if (!std::exchange(nets.patch_forbidden, true)) {
+    // A hundred are under way, and each is refused. The moves that were dropped are found again.
+    passes_->want({.source = source, .object_namespace = ""}, nets.patch_backoff.next());
   }
 }
 

@@ -66,6 +66,7 @@ class RingWorker {
     DrainCensus census;
     std::size_t draining_in_pass = 0;  // where it cannot be watched
     bool resolving = false;
+    bool patch_forbidden = false;  // what waited was dropped; the next pass tries again
     Backoff discovery_backoff{{.initial = std::chrono::seconds(1), .max = std::chrono::minutes(1)}};
     // Between orphan watches that brought too much.
     Backoff cut_backoff{{.initial = std::chrono::milliseconds(200), .max = std::chrono::seconds(10)}};
@@ -104,6 +105,7 @@ class RingWorker {
   void drain_connection(std::uint32_t source, const std::optional<Error>& error);
 
   bool consider(std::uint32_t source, const kube::ObjectMeta& object);
+  void pass_begins(std::uint32_t source);
   void pass_ended(std::uint32_t source);
   void set_trouble(const std::string& what, const std::optional<Error>& error);
   void set_timer(Executor::TimerId& timer, std::chrono::nanoseconds delay, void (RingWorker::*then)());

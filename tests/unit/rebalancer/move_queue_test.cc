@@ -10,6 +10,8 @@ namespace {
 
 constexpr SteadyTime kStart{1h};
 
+const auto kAll = [](std::uint32_t /*source*/) { return true; };
+
 ObjectId id(const std::string& name, std::uint32_t source = 0) {
   return {.source = source, .object_namespace = "ns", .name = name};
 }
@@ -32,12 +34,12 @@ TEST_CASE("moves are taken in order of their time, one for each object") {
   CHECK(queue.offer(id("second"), move("1"), kStart));
   CHECK(queue.offer(id("first"), move("2"), kStart));  // replaces, and goes behind
   CHECK(queue.size(0) == 3);
-  CHECK(queue.take(kStart)->id.name == "second");
-  const auto taken = queue.take(kStart);
+  CHECK(queue.take(kStart, kAll)->id.name == "second");
+  const auto taken = queue.take(kStart, kAll);
   CHECK(taken->id.name == "first");
   CHECK(taken->move.resource_version == "2");
-  CHECK_FALSE(queue.take(kStart));
-  CHECK(queue.next_due() == kStart + 1s);
+  CHECK_FALSE(queue.take(kStart, kAll));
+  CHECK(queue.next_due(0) == kStart + 1s);
   CHECK(queue.in_flight() == 2);
   CHECK(queue.done(id("first")));
   CHECK(queue.done(id("second")));
@@ -47,12 +49,12 @@ TEST_CASE("moves are taken in order of their time, one for each object") {
 TEST_CASE("what is offered while it is in flight has to be looked at again, unless it is the same version") {
   MoveQueue queue;
   queue.offer(id("x"), move("1"), kStart);
-  CHECK(queue.take(kStart));
+  CHECK(queue.take(kStart, kAll));
   CHECK(queue.offer(id("x"), move("1"), kStart));
   CHECK(queue.done(id("x")));
 
   queue.offer(id("x"), move("1"), kStart);
-  CHECK(queue.take(kStart));
+  CHECK(queue.take(kStart, kAll));
   CHECK(queue.offer(id("x"), move("2"), kStart));
   CHECK_FALSE(queue.done(id("x")));
   CHECK(queue.in_flight() == 1);
@@ -63,11 +65,11 @@ TEST_CASE("what is offered while it is in flight has to be looked at again, unle
 TEST_CASE("when the ring changes, what waits is dropped and what is in flight looked at again") {
   MoveQueue queue;
   queue.offer(id("flying"), move("1"), kStart);
-  CHECK(queue.take(kStart));
+  CHECK(queue.take(kStart, kAll));
   queue.offer(id("waiting"), move("1"), kStart);
   queue.clear();
   CHECK(queue.active() == 1);
-  CHECK_FALSE(queue.next_due());
+  CHECK_FALSE(queue.next_due(0));
   CHECK_FALSE(queue.done(id("flying")));
   CHECK(queue.done(id("flying")));
 }
@@ -81,7 +83,7 @@ TEST_CASE("a source or a namespace is forgotten alone; what is retracted too, un
   CHECK(queue.size(0) == 0);
   queue.clear_namespace("other");
   CHECK(queue.size(1) == 1);
-  CHECK(queue.take(kStart));
+  CHECK(queue.take(kStart, kAll));
   queue.retract(id("b", 1));
   CHECK(queue.size(1) == 1);
   CHECK(queue.done(id("b", 1)));
@@ -101,7 +103,7 @@ TEST_CASE("the queue is bounded, and what is delayed does not keep others out (d
     CHECK(queue.offer(id("s-" + std::to_string(number)), move("1"), kStart));
   }
   CHECK_FALSE(queue.offer(id("one-more"), move("1"), kStart));
-  CHECK(queue.take(kStart));
+  CHECK(queue.take(kStart, kAll));
   CHECK_FALSE(queue.retry(id("s-0"), move("1", true), kStart + 1h));  // forgotten
   CHECK(queue.active() == MoveQueue::kCapacity - 1);
   CHECK(queue.offer(id("one-more"), move("1"), kStart));
@@ -117,11 +119,27 @@ TEST_CASE("sources take turns, and one that is full leaves the others their room
   CHECK(queue.offer(id("y", 2), move("1"), kStart + 1s));
   CHECK(queue.active(0) == MoveQueue::kCapacity);
   CHECK(queue.active(2) == 2);
-  CHECK(queue.take(kStart + 2s)->id.source == 0);
-  CHECK(queue.take(kStart + 2s)->id.source == 2);
-  CHECK(queue.take(kStart + 2s)->id.source == 0);
-  CHECK(queue.take(kStart + 2s)->id.source == 2);
-  CHECK(queue.take(kStart + 2s)->id.source == 0);
+  CHECK(queue.take(kStart + 2s, kAll)->id.source == 0);
+  CHECK(queue.take(kStart + 2s, kAll)->id.source == 2);
+  CHECK(queue.take(kStart + 2s, kAll)->id.source == 0);
+  CHECK(queue.take(kStart + 2s, kAll)->id.source == 2);
+  CHECK(queue.take(kStart + 2s, kAll)->id.source == 0);
+}
+
+TEST_CASE("a source that may not send leaves its turn to the others, also to what comes after its own") {
+  MoveQueue queue;
+  Move orphan = move("1");
+  orphan.decision.is_orphan = true;
+  CHECK(queue.offer(id("first", 0), orphan, kStart));
+  CHECK(queue.offer(id("second", 0), orphan, kStart));
+  CHECK(queue.offer(id("drain", 1), move("1"), kStart));
+  const auto one_of_the_first = [&](std::uint32_t source) { return source != 0 || queue.in_flight(0) < 1; };
+  CHECK(queue.take(kStart, one_of_the_first)->id.source == 0);
+  CHECK(queue.take(kStart, one_of_the_first)->id.source == 1);
+  CHECK_FALSE(queue.take(kStart, one_of_the_first));
+  CHECK(queue.in_flight() == 2);
+  CHECK(queue.done(id("first", 0)));
+  CHECK(queue.take(kStart, one_of_the_first)->id.name == "second");
 }
 
 TEST_CASE("an object that is refused goes on waiting when it changes") {
@@ -130,8 +148,8 @@ TEST_CASE("an object that is refused goes on waiting when it changes") {
   refused.failures = 3;
   queue.offer(id("x"), refused, kStart + 60s);
   queue.offer(id("x"), move("2"), kStart);
-  CHECK_FALSE(queue.take(kStart + 59s));
-  const auto taken = queue.take(kStart + 60s);
+  CHECK_FALSE(queue.take(kStart + 59s, kAll));
+  const auto taken = queue.take(kStart + 60s, kAll);
   REQUIRE(taken);
   CHECK(taken->move.resource_version == "2");
   CHECK(taken->move.failures == 3);
@@ -145,14 +163,14 @@ TEST_CASE("that an object needs no move is believed of the version that its move
   CHECK(queue.active() == 0);
   queue.offer(id("other"), move("7"), kStart);
   queue.retract(id("other"), "5");  // a page that is older than what the watch has shown
-  const auto taken = queue.take(kStart);
+  const auto taken = queue.take(kStart, kAll);
   REQUIRE(taken);
   CHECK(taken->move.decision.kind == MoveKind::kNone);
   queue.done(id("other"));
   queue.offer(id("again"), move("7"), kStart);
   queue.retract(id("again"), "5");
   queue.offer(id("again"), move("7"), kStart);
-  CHECK(queue.take(kStart)->move.decision.kind == MoveKind::kReassign);
+  CHECK(queue.take(kStart, kAll)->move.decision.kind == MoveKind::kReassign);
 }
 
 TEST_CASE("orphans come before objects that have a live shard") {
@@ -163,18 +181,18 @@ TEST_CASE("orphans come before objects that have a live shard") {
   orphan.decision.is_orphan = true;
   queue.offer(id("drained"), drain, kStart);
   queue.offer(id("orphan"), orphan, kStart + 1s);
-  CHECK(queue.next_due() == kStart);
-  CHECK(queue.take(kStart + 1s)->id.name == "orphan");
-  CHECK(queue.take(kStart + 1s)->id.name == "drained");
-  CHECK_FALSE(queue.next_due());
+  CHECK(queue.next_due(0) == kStart);
+  CHECK(queue.take(kStart + 1s, kAll)->id.name == "orphan");
+  CHECK(queue.take(kStart + 1s, kAll)->id.name == "drained");
+  CHECK_FALSE(queue.next_due(0));
 }
 
 TEST_CASE("what failed waits again") {
   MoveQueue queue;
   queue.offer(id("x"), move("1"), kStart);
-  CHECK(queue.take(kStart));
+  CHECK(queue.take(kStart, kAll));
   CHECK(queue.retry(id("x"), move("1"), kStart + 2s));
   CHECK(queue.in_flight() == 0);
-  CHECK_FALSE(queue.take(kStart + 1s));
-  CHECK(queue.take(kStart + 2s));
+  CHECK_FALSE(queue.take(kStart + 1s, kAll));
+  CHECK(queue.take(kStart + 2s, kAll));
 }

@@ -33,6 +33,17 @@ TEST_CASE("passes run one at a time; what is wanted again while it runs begins a
   CHECK(plan.empty());
 }
 
+TEST_CASE("what is wanted later, and not for something new, does not disturb the pass that runs") {
+  PassPlan plan;
+  plan.want({.source = 0, .object_namespace = ""}, kStart);
+  CHECK(plan.begin(kStart));
+  plan.want({.source = 0, .object_namespace = ""}, kStart + 10s, false);
+  CHECK_FALSE(plan.overtaken());
+  plan.end();
+  CHECK_FALSE(plan.begin(kStart + 9s));
+  CHECK(plan.begin(kStart + 10s));
+}
+
 TEST_CASE("a pass over a namespace is part of one over everything that comes no later") {
   PassPlan plan;
   plan.want({.source = 0, .object_namespace = ""}, kStart + 10s);

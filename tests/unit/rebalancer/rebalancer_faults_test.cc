@@ -128,6 +128,43 @@ TEST_CASE("a patch that waits in the client is not sent any more when its ring i
   CHECK(h.misplaced() == 0);
 }
 
+TEST_CASE("a pass whose moves are slow keeps its place; one whose moves are stuck gives way to the next") {
+  Harness h;
+  h.spec.resources = {{.main = {"", "secrets"}, .controlled = {}}, {.main = {"", "configmaps"}, .controlled = {}}};
+  h.members = std::make_shared<const ring::Ring>(std::vector<std::string>{"a", "b"});
+  h.add_assigned(6000);
+  h.start({"a", "b"});
+  int budget = 0;
+  h.cluster.refuse = [&](const kube::Request& request) -> std::optional<Error> {
+    if (request.method != kube::Method::kPatch || budget-- > 0) {
+      return std::nullopt;
+    }
+    return Error{.code = ErrorCode::kUnavailable, .message = "503", .http_status = 503};
+  };
+  h.cluster.lists.clear();
+  h.change_members({"a", "b", "c"});  // some 2,000 have to be drained
+  const auto begun = [&](const std::string& resource) {
+    return std::ranges::count(h.cluster.lists, "/api/v1/namespaces/ns/" + resource + "?limit=500");
+  };
+  for (int second = 0; second < 9; ++second) {
+    budget = 4;
+    h.advance(1s, 250ms);
+  }
+  CHECK(begun("secrets") == 1);
+  CHECK(begun("configmaps") == 0);
+  budget = 0;
+  h.advance(30s, 250ms);  // with the further pass 10 s after the change
+  CHECK(begun("configmaps") >= 1);
+  h.cluster.refuse = nullptr;
+  h.advance(1min, 500ms);
+  for (const auto& [key, object] : h.cluster.objects) {
+    if (key.first == kSecrets) {
+      const bool right = object["metadata"]["labels"].value(kShard, "") == h.owner(object["metadata"]["name"]);
+      CHECK(object["metadata"]["labels"].contains(kDrain) == !right);
+    }
+  }
+}
+
 TEST_CASE("patches that are forbidden are tried with growing pauses, and are no trouble where nothing has to move") {
   Harness h;
   h.cluster.refuse = [](const kube::Request& request) -> std::optional<Error> {
