@@ -464,8 +464,8 @@ TEST_CASE("a ring that is deleted, or is being deleted, is left alone with its o
 
 TEST_CASE("without a shard nothing is moved; the first one gets everything") {
   Harness h;
-  h.start({});
   h.add_secret("x");
+  h.start({});
   h.add_secret("y", {{kShard, "gone"}});
   h.advance(6min);
   CHECK(h.cluster.patches.empty());
