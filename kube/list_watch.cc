@@ -142,14 +142,12 @@ class Runner final : public std::enable_shared_from_this<Runner> {
 
   void act(const watch_action::Show& show) {
     const bool has_object = show.type != WatchEventType::kInit && show.type != WatchEventType::kInitDone;
-    sink_->on_event({.type = show.type,
-                     .object = has_object ? object_ : std::string_view(),
-                     .is_new = has_object && object_is_new_});
+    sink_->on_event({.type = show.type, .object = has_object ? object_ : std::string_view()});
   }
 
   void act(const watch_action::ShowItems&) {
     for (const std::string_view item : items_) {
-      sink_->on_event({.type = WatchEventType::kInitApply, .object = item, .is_new = true});
+      sink_->on_event({.type = WatchEventType::kInitApply, .object = item});
     }
   }
 
@@ -195,7 +193,6 @@ class Runner final : public std::enable_shared_from_this<Runner> {
 
   void message_came(const WatchMessage& message) {
     object_ = message.object;
-    object_is_new_ = message.type == WatchMessageType::kAdded;
     step(watch_input::MessageCame{.type = message.type,
                                   .resource_version = message.resource_version,
                                   .initial_events_end = message.initial_events_end});
@@ -275,7 +272,6 @@ class Runner final : public std::enable_shared_from_this<Runner> {
   Executor::TimerId settled_timer_ = 0;
   Executor::TimerId pause_timer_ = 0;
   std::string_view object_;              // of the message that is being handled
-  bool object_is_new_ = false;           // likewise
   std::vector<std::string_view> items_;  // of the page that is being handled
   std::string last_error_;
   bool is_reported_ = false;

@@ -28,9 +28,6 @@ struct WatchEvent {
   WatchEventType type;
   std::string_view
       object;  // JSON; "" for kInit and kInitDone. Items of a list have no kind and apiVersion of their own.
-  // Of kInitApply and kApply: the object was not there, or did not match the selector, in what was shown before. So
-  // +1 for these, -1 for kDelete counts the objects from kInit on.
-  bool is_new = false;
 };
 
 // Receives what a ListWatch sees. All calls come on the API loop.

@@ -10,40 +10,44 @@ namespace sharder::rebalancer {
 
 namespace {
 
-// Replaces `key` with the object's; false: it is not sharded.
-bool make_key(std::string& key, ring::Role role, const kube::Resource& resource, const kube::ObjectMeta& object) {
+void find_key(std::string& key, ring::Role role, const kube::Resource& resource, const kube::ObjectMeta& object) {
   if (role == ring::Role::kMain) {
     ring::object_key(key, resource.group, resource.kind, object.object_namespace, object.name);
-    return true;
+    return;
   }
   const auto& owner = object.controller;
   if (role == ring::Role::kNone || !owner ||
       !ring::is_complete_reference(owner->api_version, owner->kind, owner->name)) {
-    return false;
+    key.clear();
+    return;
   }
   ring::object_key(key, ring::group_of(owner->api_version), owner->kind, object.object_namespace, owner->name);
-  return true;
 }
 
 }  // namespace
 
-Decision Decider::decide(const ring::RingEntry& entry, ring::Role role, const kube::Resource& resource,
-                         const kube::ObjectMeta& object) {
-  const std::string_view current = object.label(entry.shard_label()).value_or("");
-  Decision decision{.has_drain_label = object.label(entry.drain_label()).has_value()};
-  if (!make_key(key_, role, resource, object)) {
+void find_placement(Placement& placement, const ring::RingEntry& entry, ring::Role role, const kube::Resource& resource,
+                    const kube::ObjectMeta& object) {
+  find_key(placement.key, role, resource, object);
+  placement.shard = object.label(entry.shard_label()).value_or("");
+  placement.draining = object.label(entry.drain_label()).has_value();
+}
+
+Decision decide(const ring::RingEntry& entry, ring::Role role, const Placement& placement) {
+  Decision decision{.has_drain_label = placement.draining};
+  if (placement.key.empty()) {
     return decision;
   }
-  const auto desired = entry.ring().owner(key_);
+  const auto desired = entry.ring().owner(placement.key);
   if (!desired) {
     return decision;
   }
-  if (current == *desired) {
+  if (placement.shard == *desired) {
     decision.kind = decision.has_drain_label ? MoveKind::kClearDrain : MoveKind::kNone;
-  } else if (role == ring::Role::kControlled || !entry.ring().contains(current)) {
+  } else if (role == ring::Role::kControlled || !entry.ring().contains(placement.shard)) {
     decision.kind = MoveKind::kReassign;
     decision.shard = *desired;
-    decision.is_orphan = !entry.ring().contains(current);
+    decision.is_orphan = !entry.ring().contains(placement.shard);
   } else {
     decision.kind = decision.has_drain_label ? MoveKind::kNone : MoveKind::kDrain;
   }

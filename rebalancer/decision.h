@@ -17,6 +17,15 @@ enum class MoveKind {
   kClearDrain,  // a drain label that is left over goes
 };
 
+// Where an object is and belongs: all that a decision about it needs besides the ring, so that it can be decided anew
+// when the ring changes.
+struct Placement {
+  std::string key;        // by which its shard is chosen (ring::object_key); "": it is not sharded
+  std::string shard;      // its shard label; "": none
+  bool draining = false;  // it has the drain label
+  bool operator==(const Placement&) const = default;
+};
+
 // What has to be done to one object.
 struct Decision {
   MoveKind kind = MoveKind::kNone;
@@ -26,17 +35,14 @@ struct Decision {
   bool operator==(const Decision&) const = default;
 };
 
-// The table of protocol.md, section 6, with section 9: what drains already is left alone, and a drain label on an
-// object that is where it belongs goes. `role` and `resource` are those of the list in which the object was found.
-// Pure.
-class Decider {
- public:
-  Decision decide(const ring::RingEntry& entry, ring::Role role, const kube::Resource& resource,
-                  const kube::ObjectMeta& object);
+// Replaces `placement` with the object's: reuse it to save allocations. `role` and `resource` are those of the list in
+// which the object was found. Pure.
+void find_placement(Placement& placement, const ring::RingEntry& entry, ring::Role role, const kube::Resource& resource,
+                    const kube::ObjectMeta& object);
 
- private:
-  std::string key_;  // reused
-};
+// The table of protocol.md, section 6, with section 9: what drains already is left alone, and a drain label on an
+// object that is where it belongs goes. Pure.
+Decision decide(const ring::RingEntry& entry, ring::Role role, const Placement& placement);
 
 // The body of the merge patch that carries a decision out, in one patch, guarded by the resourceVersion it was decided
 // on (design, invariant 5).

@@ -21,10 +21,7 @@ void DrainCensus::list_ends() {
   }
 }
 
-void DrainCensus::shown(std::uint64_t object, bool is_new, SteadyTime now) {
-  if (!is_new) {
-    return;
-  }
+void DrainCensus::shown(std::uint64_t object, SteadyTime now) {
   ++count_;
   const auto known = before_.find(object);
   const SteadyTime since = known == before_.end() ? now : known->second;
@@ -40,17 +37,6 @@ void DrainCensus::shown(std::uint64_t object, bool is_new, SteadyTime now) {
   }
   if (since_.emplace(object, since).second) {
     by_age_.emplace(since, object);
-  }
-}
-
-void DrainCensus::gone(std::uint64_t object) {
-  count_ -= count_ > 0 ? 1 : 0;
-  if (const auto found = since_.find(object); found != since_.end()) {
-    by_age_.erase({found->second, object});
-    since_.erase(found);
-  }
-  if (count_ == since_.size()) {
-    rest_since_ = SteadyTime::max();
   }
 }
 

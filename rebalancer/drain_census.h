@@ -11,19 +11,20 @@
 
 namespace sharder::rebalancer {
 
-// How many objects drain, and since when the oldest of them does, as the watch on the drain label shows them. Constant
-// memory: it knows the ages of the oldest kKept one by one; when all of these are done, of the rest only that they
-// are younger. Times are when this replica first saw the object drain. Pure.
+// How many objects drain, and since when the oldest of them does, by one list of them after the other. Constant memory:
+// it knows the ages of the oldest kKept one by one; when all of these are done, of the rest only that they are younger.
+// Times are when this replica first saw the object drain. Pure.
 class DrainCensus {
  public:
   static constexpr std::size_t kKept = 1000;
 
-  void list_begins();  // what is not shown until list_ends() no longer drains
-  void list_ends();
+  // A list: what it does not show no longer drains.
+  void list_begins();
   // `object`: a hash of its uid.
-  void shown(std::uint64_t object, bool is_new, SteadyTime now);
-  void gone(std::uint64_t object);
+  void shown(std::uint64_t object, SteadyTime now);
+  void list_ends();
 
+  // Of the last list, whole only when that has ended.
   std::size_t draining() const { return count_; }
   // Since when the oldest drains; nullopt when none does.
   std::optional<SteadyTime> oldest() const;

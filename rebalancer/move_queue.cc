@@ -38,17 +38,19 @@ bool MoveQueue::offer(const ObjectId& id, Move move, SteadyTime not_before) {
     known->second.again = known->second.again || known->second.move.resource_version != move.resource_version;
     return true;
   }
+  Place place{not_before, ++last_place_};
   if (known != entries_.end()) {
     const Move& older = known->second.move;
     if (older.resource_version == move.resource_version && older.decision.kind != MoveKind::kNone) {
       return true;
     }
-    if (older.delayed || older.failures > 0) {
-      move.delayed = move.delayed || older.delayed;
-      move.failures = older.failures;
-      move.found = older.found;
-      not_before = std::max(not_before, known->second.place.first);
+    place = known->second.place;
+    if (move.delayed) {
+      place.first = std::max(place.first, not_before);
     }
+    move.delayed = move.delayed || older.delayed;
+    move.failures = older.failures;
+    move.found = older.found;
     erase(known);
   }
   if (move.delayed && delayed_ >= kDelayedCapacity) {
@@ -61,7 +63,7 @@ bool MoveQueue::offer(const ObjectId& id, Move move, SteadyTime not_before) {
   entry->second.move = std::move(move);
   count_delayed(id, entry->second, true);
   ++of(id).size;
-  wait(*entry, not_before);
+  wait(*entry, place);
   return true;
 }
 
@@ -80,10 +82,8 @@ void MoveQueue::retract(const ObjectId& id, const std::string& resource_version)
     erase(known);
     return;
   }
-  stop_waiting(*known);
   // Where it stands in the order it stays.
   known->second.move.decision = {.is_orphan = known->second.move.decision.is_orphan};
-  waiting_in(of(id), known->second).emplace(known->second.place, &*known);
 }
 
 template <class Predicate>
@@ -97,10 +97,29 @@ void MoveQueue::clear_if(Predicate predicate) {
   }
 }
 
-void MoveQueue::clear() {
-  clear_if([](const ObjectId&) { return true; });
-  for (auto& [id, entry] : entries_) {
-    entry.again = true;
+void MoveQueue::decide_anew(const std::function<Decision(std::uint32_t source, const Placement&)>& decide,
+                            SteadyTime now) {
+  for (auto next = entries_.begin(); next != entries_.end();) {
+    const auto known = next++;
+    auto& [id, entry] = *known;
+    if (entry.in_flight) {
+      entry.again = true;
+      continue;
+    }
+    Decision decision = entry.move.decision;
+    if (decision.kind != MoveKind::kNone) {  // else it has to be read anyway
+      decision = decide(id.source, entry.move.placement);
+      if (decision.kind == MoveKind::kNone) {
+        erase(known);
+        continue;
+      }
+    }
+    stop_waiting(*known);
+    count_delayed(id, entry, false);
+    entry.move.decision = decision;
+    entry.move.failures = 0;
+    entry.move.delayed = false;
+    wait(*known, {std::min(entry.place.first, now), entry.place.second});
   }
 }
 
@@ -150,7 +169,7 @@ bool MoveQueue::retry(const ObjectId& id, Move move, SteadyTime not_before) {
   set_in_flight(*known, false);
   known->second = {.move = std::move(move)};
   count_delayed(id, known->second, true);
-  wait(*known, not_before);
+  wait(*known, {not_before, ++last_place_});
   return true;
 }
 
@@ -191,8 +210,8 @@ std::size_t MoveQueue::size(std::uint32_t source) const {
   return source < sources_.size() ? sources_[source].size : 0;
 }
 
-void MoveQueue::wait(Entries::value_type& entry, SteadyTime not_before) {
-  entry.second.place = {not_before, ++last_place_};
+void MoveQueue::wait(Entries::value_type& entry, Place place) {
+  entry.second.place = place;
   waiting_in(of(entry.first), entry.second).emplace(entry.second.place, &entry);
 }
 

@@ -29,7 +29,8 @@ std::string to_string(const ObjectId& id);
 
 // One move of one object.
 struct Move {
-  Decision decision;             // its shard lives as long as the ring that it was decided by
+  Decision decision;  // its shard lives as long as the ring that it was decided by
+  Placement placement = {};
   std::string resource_version;  // that it was decided on
   std::uint64_t object = 0;      // a hash of its uid
   SteadyTime found = {};
@@ -51,17 +52,19 @@ class MoveQueue {
   static constexpr std::size_t kCapacity = 4000;
   static constexpr std::size_t kDelayedCapacity = 1000;
 
-  // False: it is full, come again later. A move of an object that waits replaces its older one, and goes on waiting
-  // when that has failed; of one in flight, it is noted that the object has to be looked at again.
+  // False: it is full, come again later. A move of an object that waits replaces its older one and takes its place in
+  // the order; of one in flight, it is noted that the object has to be looked at again.
   bool offer(const ObjectId& id, Move move, SteadyTime not_before);
   // The object needs no move any more. One in flight is not touched.
   void retract(const ObjectId& id);
   // As it was in `resource_version`, the object needs no move. Where that is not what its move was decided on, nobody
   // knows which of the two is newer: its decision becomes kNone, and it has to be read.
   void retract(const ObjectId& id, const std::string& resource_version);
-  // Forgets what waits: all of it, a source's, a namespace's. After the first, what is in flight has to be looked at
-  // again when it is done.
-  void clear();
+  // The ring has changed: what waits is decided anew and keeps its place in the order, without the pauses that were
+  // made for the older ring; what needs no move any more is forgotten, and what is in flight has to be looked at again
+  // when it is done.
+  void decide_anew(const std::function<Decision(std::uint32_t source, const Placement&)>& decide, SteadyTime now);
+  // Forgets what waits of a source, or of a namespace.
   void clear_source(std::uint32_t source);
   void clear_namespace(const std::string& name);
 
@@ -104,7 +107,7 @@ class MoveQueue {
   };
   using Entries = std::unordered_map<ObjectId, Entry, Hash>;
 
-  void wait(Entries::value_type& entry, SteadyTime not_before);
+  void wait(Entries::value_type& entry, Place place);
   void stop_waiting(Entries::value_type& entry);
   void erase(Entries::iterator entry);
   template <class Predicate>

@@ -56,7 +56,8 @@ std::string Mover::describe(const ObjectId& id) const {
 }
 
 bool Mover::consider(std::uint32_t source, const kube::ObjectMeta& object) {
-  const Decision decision = view_.decide(source, object);
+  const Placement& placement = view_.placement(source, object);
+  const Decision decision = view_.decide(source, placement);
   ObjectId id{.source = source, .object_namespace = object.object_namespace, .name = object.name};
   if (decision.kind == MoveKind::kNone) {
     queue_.retract(id, object.resource_version);  // a page may show an older state than the watch has shown
@@ -70,6 +71,7 @@ bool Mover::consider(std::uint32_t source, const kube::ObjectMeta& object) {
   }
   const bool taken = queue_.offer(id,
                                   {.decision = decision,
+                                   .placement = placement,
                                    .resource_version = object.resource_version,
                                    .object = hash,
                                    .found = now,
@@ -91,8 +93,10 @@ void Mover::pass_ended(std::uint32_t source) {
 
 void Mover::ring_changed() {
   ++*ring_version_;
-  queue_.clear();
-  pump();  // there may be room again
+  queue_.decide_anew(
+      [this](std::uint32_t source, const Placement& placement) { return view_.decide(source, placement); },
+      tools_->clock.steady());
+  pump();
 }
 
 void Mover::forget_namespace(const std::string& name) {
@@ -385,7 +389,8 @@ void Mover::read(const FlightPointer& flight, Result<kube::Response> answer) {
   }
   const auto object = page->items.empty() ? fail(ErrorCode::kNotFound, "") : decoder_.decode(page->items.front());
   flight->entry = view_.entry();
-  flight->move.decision = object ? view_.decide(flight->id.source, *object) : Decision();
+  flight->move.placement = object ? view_.placement(flight->id.source, *object) : Placement();
+  flight->move.decision = view_.decide(flight->id.source, flight->move.placement);
   if (flight->move.decision.kind == MoveKind::kNone) {
     finish(flight);
     return;

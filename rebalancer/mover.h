@@ -55,14 +55,13 @@ class Mover : public std::enable_shared_from_this<Mover> {
   std::uint64_t carried_out(std::uint32_t source) const { return states_[source].carried_out; }
   // The namespace is not selected any more: what waits of it is dropped.
   void forget_namespace(const std::string& name);
-  // The RingEntry is another one: what was decided by the old one and is not under way is dropped.
+  // The RingEntry is another one: what was decided by the old one and is not under way is decided anew.
   void ring_changed();
   // Nothing more is sent, and no callback comes.
   void stop();
 
   // Few enough moves wait that a page or a stream of the source's objects may come.
   bool has_room(std::uint32_t source) const { return queue_.active(source) <= kRoom; }
-  bool idle() const { return queue_.active() == 0; }
   void update_metrics() const;
 
  private:

@@ -23,7 +23,7 @@ class ObjectWatch::Sink final : public kube::WatchSink {
     if (overflowed_ || shared_->stopped) {
       return;
     }
-    SeenObject seen{.type = event.type, .is_new = event.is_new, .object = {}};
+    SeenObject seen{.type = event.type, .object = {}};
     if (!event.object.empty()) {
       auto object = decoder_.decode(event.object);
       if (!object) {

@@ -18,7 +18,6 @@ namespace sharder::rebalancer {
 // One thing that a watch showed.
 struct SeenObject {
   kube::WatchEventType type = kube::WatchEventType::kInit;
-  bool is_new = false;      // as WatchEvent's
   kube::ObjectMeta object;  // empty for kInit and kInitDone
 };
 

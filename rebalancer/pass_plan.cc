@@ -4,7 +4,7 @@
 
 namespace sharder::rebalancer {
 
-void PassPlan::want(const Scope& scope, SteadyTime due, bool anew) {
+void PassPlan::want(const Scope& scope, SteadyTime due) {
   const auto covering = wanted_.find({.source = scope.source, .object_namespace = ""});
   if (covering != wanted_.end() && covering->second <= due) {
     return;
@@ -16,16 +16,11 @@ void PassPlan::want(const Scope& scope, SteadyTime due, bool anew) {
   }
   const auto [known, added] = wanted_.emplace(scope, due);
   known->second = std::min(known->second, due);
-  if (anew && running_ && running_->source == scope.source &&
-      (scope.object_namespace.empty() || scope.object_namespace == running_->object_namespace)) {
-    overtaken_ = true;
-  }
 }
 
 void PassPlan::clear() {
   wanted_.clear();
   running_.reset();
-  overtaken_ = false;
 }
 
 std::optional<Scope> PassPlan::begin(SteadyTime now) {
@@ -37,14 +32,12 @@ std::optional<Scope> PassPlan::begin(SteadyTime now) {
     return std::nullopt;
   }
   running_ = due->first;
-  overtaken_ = false;
   wanted_.erase(due);
   return running_;
 }
 
 void PassPlan::end() {
   running_.reset();
-  overtaken_ = false;
 }
 
 std::optional<SteadyTime> PassPlan::next_due() const {

@@ -17,20 +17,18 @@ struct Scope {
   auto operator<=>(const Scope&) const = default;
 };
 
-// Which passes are wanted and when; one runs at a time. What is wanted again while it runs begins anew. Pure.
+// Which passes are wanted and when; one runs at a time. What is wanted again while it runs comes once more behind it:
+// if it began anew, changes that come faster than it ends would keep it from what it has not seen yet. Pure.
 class PassPlan {
  public:
-  // A pass over a whole resource takes those over its namespaces in. Wanted twice: the earlier time counts. `anew`: for
-  // something that the one that runs may have missed, so that it has to begin anew.
-  void want(const Scope& scope, SteadyTime due, bool anew = true);
+  // A pass over a whole resource takes those over its namespaces in. Wanted twice: the earlier time counts.
+  void want(const Scope& scope, SteadyTime due);
   // Forgets all, also the one that runs.
   void clear();
 
   // The next one that is due, running from now on; nullopt while another one runs.
   std::optional<Scope> begin(SteadyTime now);
   const std::optional<Scope>& running() const { return running_; }
-  // The running one has to begin anew: what it depends on changed.
-  bool overtaken() const { return overtaken_; }
   // The running one came to its end, whatever that was.
   void end();
 
@@ -40,7 +38,6 @@ class PassPlan {
  private:
   std::map<Scope, SteadyTime> wanted_;
   std::optional<Scope> running_;
-  bool overtaken_ = false;
 };
 
 }  // namespace sharder::rebalancer

@@ -25,7 +25,7 @@ Passes::Passes(std::shared_ptr<Tools> tools, const RingView& view, Callbacks cal
     : tools_(std::move(tools)), view_(view), callbacks_(std::move(callbacks)), troubles_(view.sources().size()) {}
 
 void Passes::want(const Scope& scope, std::chrono::nanoseconds delay) {
-  plan_.want(scope, tools_->clock.steady() + delay, delay.count() == 0);
+  plan_.want(scope, tools_->clock.steady() + delay);
   if (!plan_.running()) {
     advance();
   }
@@ -138,10 +138,7 @@ void Passes::page_came(std::uint64_t run, Result<kube::Response> answer) {
   if (stopped_ || run != run_) {
     return;
   }
-  if (plan_.overtaken()) {
-    plan_.end();
-    advance();
-  } else if (answer) {
+  if (answer) {
     read_page(std::move(answer->body));
   } else {
     page_failed(answer.error());

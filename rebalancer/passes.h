@@ -47,10 +47,8 @@ class Passes : public std::enable_shared_from_this<Passes> {
 
   Passes(std::shared_ptr<Tools> tools, const RingView& view, Callbacks callbacks);
 
-  // At once, also when one is under way; or later. The source's resource is known.
+  // At once, or later; when it is under way, once more behind it. The source's resource is known.
   void want(const Scope& scope, std::chrono::nanoseconds delay = {});
-  // No pass is under way, so none has found anything by an older ring.
-  bool idle() const { return !plan_.running(); }
   // There is room again.
   void resume();
   // Forgets everything that is wanted.

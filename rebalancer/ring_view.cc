@@ -66,9 +66,13 @@ std::vector<std::string> RingView::namespaces_to_list(std::uint32_t source) cons
   return selected;
 }
 
-Decision RingView::decide(std::uint32_t source, const kube::ObjectMeta& object) {
+const Placement& RingView::placement(std::uint32_t source, const kube::ObjectMeta& object) {
   const Source& from = sources_[source];
-  return selects(from, object) ? decider_.decide(*entry_, from.role, *from.resource, object) : Decision();
+  find_placement(placement_, *entry_, from.role, *from.resource, object);
+  if (!selects(from, object)) {
+    placement_.key.clear();
+  }
+  return placement_;
 }
 
 }  // namespace sharder::rebalancer

@@ -48,8 +48,11 @@ class RingView {
   // cheaper than one list for each of many namespaces, but not where a ring selects few of them.
   std::vector<std::string> namespaces_to_list(std::uint32_t source) const;
 
-  // kNone too for what is not selected.
-  Decision decide(std::uint32_t source, const kube::ObjectMeta& object);
+  // Of an object of the source; without a key too when it is not selected. Until the next call.
+  const Placement& placement(std::uint32_t source, const kube::ObjectMeta& object);
+  Decision decide(std::uint32_t source, const Placement& placement) const {
+    return rebalancer::decide(*entry_, sources_[source].role, placement);
+  }
 
  private:
   // So many namespaces are few.
@@ -63,7 +66,7 @@ class RingView {
   const Namespaces& namespaces_;
   const ring::LabelSelector& fallback_;
   std::vector<Source> sources_;  // each once, main ones first
-  Decider decider_;
+  Placement placement_;          // reused
 };
 
 }  // namespace sharder::rebalancer

@@ -13,6 +13,8 @@ namespace {
 // Shards often come in numbers: after one change the next ones are gathered.
 constexpr std::chrono::milliseconds kGather{200};
 constexpr std::chrono::seconds kMetricsPeriod{5};
+// So many times as long as a count of what drains took is the pause after it.
+constexpr int kCountPause = 50;
 
 std::uint64_t hash_of(const kube::ObjectMeta& object) {
   return std::hash<std::string>()(object.uid);
@@ -140,7 +142,7 @@ void RingWorker::begin(std::uint32_t source) {
   if (!ready(source)) {
     return;
   }
-  watch_drains(source);
+  count_drains(source);
   watch_orphans(source);
   if (!view_.entry()->ring().shards().empty()) {
     passes_->want({.source = source, .object_namespace = ""});
@@ -155,9 +157,8 @@ void RingWorker::members_changed(std::shared_ptr<const ring::RingEntry> entry) {
   }
   const auto& before = view_.entry()->ring().shards();
   const auto& after = entry->ring().shards();
-  // What passes have found of the older ring is dropped, so they begin anew; and a shard that joined has to get its
-  // keys from wherever they are. What a shard leaves behind the orphan watch shows.
-  joined_ = joined_ || !passes_->idle() || !mover_->idle() || !std::ranges::includes(before, after);
+  // A shard that joined has to get its keys from wherever they are. What a shard leaves behind the orphan watch shows.
+  joined_ = joined_ || !std::ranges::includes(before, after);
   view_.set_entry(std::move(entry));
   mover_->ring_changed();
   if (refresh_timer_ == 0) {
@@ -245,7 +246,8 @@ void RingWorker::sync() {
     if (!ready(source)) {
       continue;
     }
-    watch_drains(source);  // where it was not allowed, it perhaps is by now
+    nets_[source].counting_forbidden = false;  // perhaps it is allowed by now
+    count_drains(source);
     if (std::exchange(nets_[source].watch_forbidden, false)) {
       watch_orphans(source);
     }
@@ -262,8 +264,10 @@ void RingWorker::pass_begins(std::uint32_t source) {
 void RingWorker::pass_ended(std::uint32_t source) {
   Nets& nets = nets_[source];
   const std::size_t draining = std::exchange(nets.draining_in_pass, 0);
-  if (nets.drains == nullptr) {
+  if (nets.counting_forbidden) {
     nets.metrics->set_draining(draining, std::chrono::nanoseconds(0));
+  } else if (draining > 0) {
+    nets.count_wanted = true;  // perhaps somebody else has put drain labels on
   }
   mover_->pass_ended(source);
 }
@@ -404,11 +408,16 @@ void RingWorker::patches_permitted(std::uint32_t source, const std::optional<Err
 
 // --- what drains
 
-void RingWorker::watch_drains(std::uint32_t source) {
+// A list as the orphan watch's, from the API server's cache; a watch that stays would bring two events for each object
+// that is moved.
+void RingWorker::count_drains(std::uint32_t source) {
   Nets& nets = nets_[source];
-  if (view_.sources()[source].role != ring::Role::kMain || nets.drains != nullptr) {
+  if (view_.sources()[source].role != ring::Role::kMain || nets.drains != nullptr || !ready(source)) {
     return;
   }
+  nets.count_wanted = false;
+  nets.count_began = tools_->clock.steady();
+  nets.carried_out = mover_->carried_out(source);
   nets.drains = std::make_unique<ObjectWatch>(
       tools_, *view_.sources()[source].resource, view_.entry()->drain_label(), false,
       ObjectWatch::Callbacks{
@@ -417,26 +426,43 @@ void RingWorker::watch_drains(std::uint32_t source) {
           .on_overflow = [] {}});
 }
 
+void RingWorker::count_drains_when_due(std::uint32_t source) {
+  const Nets& nets = nets_[source];
+  const bool wanted =
+      nets.count_wanted || nets.census.draining() > 0 || nets.carried_out != mover_->carried_out(source);
+  if (wanted && !nets.counting_forbidden && tools_->clock.steady() >= nets.next_count) {
+    count_drains(source);
+  }
+}
+
 void RingWorker::drains_seen(std::uint32_t source, const std::vector<SeenObject>& objects) {
   DrainCensus& census = nets_[source].census;
-  const SteadyTime now = tools_->clock.steady();
   for (const SeenObject& seen : objects) {
     switch (seen.type) {
       case kube::WatchEventType::kInit:
         census.list_begins();
         break;
+      case kube::WatchEventType::kInitApply:
+        census.shown(hash_of(seen.object), tools_->clock.steady());
+        break;
       case kube::WatchEventType::kInitDone:
         census.list_ends();
-        break;
-      case kube::WatchEventType::kInitApply:
+        drains_counted(source);
+        return;
       case kube::WatchEventType::kApply:
-        census.shown(hash_of(seen.object), seen.is_new, now);
-        break;
       case kube::WatchEventType::kDelete:
-        census.gone(hash_of(seen.object));
-        break;
+        break;  // the next count shows it
     }
   }
+}
+
+void RingWorker::drains_counted(std::uint32_t source) {
+  Nets& nets = nets_[source];
+  nets.drains.reset();
+  nets.drain_refusal.granted();
+  const SteadyTime now = tools_->clock.steady();
+  nets.next_count = now + kCountPause * (now - nets.count_began);
+  update_drain_metrics(nets);
 }
 
 void RingWorker::drain_connection(std::uint32_t source, const std::optional<Error>& error) {
@@ -444,9 +470,13 @@ void RingWorker::drain_connection(std::uint32_t source, const std::optional<Erro
   if (error && error->code == ErrorCode::kForbidden && nets.drain_refusal.refused(tools_->clock.steady())) {
     nets.drains.reset();
     nets.census = {};
-  } else if (!error) {
-    nets.drain_refusal.granted();
+    nets.counting_forbidden = true;
   }
+}
+
+void RingWorker::update_drain_metrics(const Nets& nets) const {
+  const SteadyTime now = tools_->clock.steady();
+  nets.metrics->set_draining(nets.census.draining(), now - nets.census.oldest().value_or(now));
 }
 
 // --- what is told
@@ -465,11 +495,12 @@ void RingWorker::set_trouble(const std::string& what, const std::optional<Error>
 
 void RingWorker::update_metrics() {
   mover_->update_metrics();
-  const SteadyTime now = tools_->clock.steady();
-  for (const Nets& nets : nets_) {
-    if (nets.drains != nullptr) {
-      nets.metrics->set_draining(nets.census.draining(), now - nets.census.oldest().value_or(now));
+  for (std::uint32_t source = 0; source < nets_.size(); ++source) {
+    const Nets& nets = nets_[source];
+    if (nets.drains == nullptr && !nets.counting_forbidden) {
+      update_drain_metrics(nets);  // they grow older
     }
+    count_drains_when_due(source);
   }
   set_timer(metrics_timer_, kMetricsPeriod, &RingWorker::update_metrics);
 }

@@ -28,8 +28,9 @@ namespace sharder::rebalancer {
 //   namespace selected,    └─► passes over all objects ──────────────────────────────────┘
 //   sync period, 10 s later ───────►
 //
-// A drain watch, per main resource, counts what drains. Lives on the control loop; another spec is another worker.
-// Destroying it stops everything; patches under way end by themselves, each guarded by its resourceVersion.
+// What drains is counted, per main resource, as long as something does. Lives on the control loop; another spec is
+// another worker. Destroying it stops everything; patches under way end by themselves, each guarded by its
+// resourceVersion.
 class RingWorker {
  public:
   // After each change of the members a further pass, for what a replica that lagged behind gave to a wrong shard.
@@ -55,16 +56,21 @@ class RingWorker {
   // What belongs to one source.
   struct Nets {
     std::unique_ptr<ObjectWatch> orphans;
-    std::unique_ptr<ObjectWatch> drains;
-    bool orphans_cut = false;      // the watch brought more than there was room for: again when there is room
-    kube::LastingRefusal refusal;  // of the watch: meanwhile passes find what has to move
-    bool watch_forbidden = false;  // it lasted: the watch is not tried before the sync
+    std::unique_ptr<ObjectWatch> drains;  // while they are counted
+    bool orphans_cut = false;             // the watch brought more than there was room for: again when there is room
+    kube::LastingRefusal refusal;         // of the watch: meanwhile passes find what has to move
+    bool watch_forbidden = false;         // it lasted: the watch is not tried before the sync
     kube::LastingRefusal drain_refusal;
+    bool counting_forbidden = false;  // it lasted: the passes count
     bool watch_told = false;
     bool needs_passes() const { return refusal.pending() || selector == OrphanSelector::kAbsent; }
     OrphanSelector selector = OrphanSelector::kNotIn;
     DrainCensus census;
-    std::size_t draining_in_pass = 0;  // where it cannot be watched
+    bool count_wanted = false;  // something may drain that the last count did not show
+    SteadyTime count_began = {};
+    SteadyTime next_count = SteadyTime::min();  // no earlier
+    std::uint64_t carried_out = 0;              // at the last count
+    std::size_t draining_in_pass = 0;
     bool resolving = false;
     bool patch_forbidden = false;  // what waited was dropped; the next pass tries again
     Backoff discovery_backoff{{.initial = std::chrono::seconds(1), .max = std::chrono::minutes(1)}};
@@ -100,8 +106,11 @@ class RingWorker {
   void patches_permitted(std::uint32_t source, const std::optional<Error>& error);
   std::string orphan_selector(const Nets& nets) const;
 
-  void watch_drains(std::uint32_t source);
+  void count_drains(std::uint32_t source);
+  void count_drains_when_due(std::uint32_t source);
   void drains_seen(std::uint32_t source, const std::vector<SeenObject>& objects);
+  void drains_counted(std::uint32_t source);
+  void update_drain_metrics(const Nets& nets) const;
   void drain_connection(std::uint32_t source, const std::optional<Error>& error);
 
   bool consider(std::uint32_t source, const kube::ObjectMeta& object);

@@ -77,9 +77,9 @@ class Agent:
         """These work from now on."""
         self.tell("run", *shards)
 
-    def quit(self, *shards):
-        """These do not work any more."""
-        self.tell("stop", *shards)
+    def quit(self, shard, may_move):
+        """It does not work any more; its objects may be moved from then on, seconds since the epoch."""
+        self.tell("stop", shard, f"{may_move:.6f}")
 
     def acknowledge(self, does, *shards):
         """Whether these acknowledge drains; at first they do."""

@@ -83,7 +83,7 @@ class Shards:
         """Graceful exit, as client-go does it: the controllers stop, then the Lease is released."""
         for name in names:
             with self._lock:
-                self._works(name, False)
+                self._quit(name, time.time())
                 held = self._leases.pop(name)
                 del self._due[name]
                 try:
@@ -97,8 +97,10 @@ class Shards:
         """They stop without a word."""
         with self._lock:
             for name in names:
-                self._works(name, False)
-                del self._leases[name], self._due[name]
+                held = self._leases.pop(name)
+                renewed = parse_time(held["spec"]["renewTime"]) if held else 0
+                self._quit(name, renewed + 2 * self.duration)  # then the sharder takes the Lease over
+                del self._due[name]
 
     def names(self):
         """The shards that hold their Lease, as far as they know."""
@@ -168,12 +170,13 @@ class Shards:
                         leaseTransitions=spec.get("leaseTransitions", 0) + 1)
             self._leases[name] = self._put(current)
         self.acquired[name] = time.time()
-        self._works(name, True)
+        if self.agent is not None:
+            self.agent.run(name)
         self._due[name] = time.monotonic() + self.renew_every
 
-    def _works(self, name, does):
+    def _quit(self, name, may_move):
         if self.agent is not None:
-            (self.agent.run if does else self.agent.quit)(name)
+            self.agent.quit(name, may_move)
 
     def _put_released(self, held):
         now = micro_time()

@@ -7,7 +7,7 @@
 //   $AGENT_TOKEN: a bearer token instead of the certificate
 //
 //   run SHARD...          these shards work from now on
-//   stop SHARD...         these do not any more
+//   stop SHARD TIME       it does not any more; its objects may be moved from that time on, seconds since the epoch
 //   acknowledge on|off SHARD...
 //   mark                  counts and times begin anew
 //   report                counts, see objects.cc
@@ -174,10 +174,16 @@ json obey(Objects& objects, const std::string& line) {
   std::istringstream words(line);
   std::string command, word;
   words >> command;
-  if (command == "run" || command == "stop") {
+  if (command == "run") {
     while (words >> word) {
-      command == "run" ? objects.run(word) : objects.stop(word);
+      objects.run(word);
     }
+    return json::object();
+  }
+  if (command == "stop") {
+    double may_move = 0;
+    words >> word >> may_move;
+    objects.stop(word, may_move);
     return json::object();
   }
   if (command == "acknowledge") {

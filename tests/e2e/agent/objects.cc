@@ -1,5 +1,6 @@
 #include "objects.h"
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -55,6 +56,21 @@ void Objects::count(const Object& object, int by) {
   draining_ += object.draining ? by : 0;
 }
 
+void Objects::Longest::note(double duration, const std::string& name, const std::vector<std::string>& labels) {
+  if (duration > seconds) {
+    *this = {duration, name, labels};
+  }
+}
+
+// How long it has been with nobody though it might have been moved by then.
+double Objects::orphaned_for(const Object& object, double when) const {
+  if (!object.without_since) {
+    return 0;
+  }
+  const auto may_move = may_move_.find(object.shard);
+  return when - std::max(object.label_since, may_move == may_move_.end() ? 0 : may_move->second);
+}
+
 void Objects::saw(std::size_t resource, const Seen& seen) {
   const std::lock_guard lock(mutex_);
   const auto when = now();
@@ -66,12 +82,17 @@ void Objects::saw(std::size_t resource, const Seen& seen) {
     object.resource = resource;
     object.path = path_of(resource, seen);
     object.without_since = when;
+    object.label_since = when;
     ++without_;
   } else {
     if (object.version == seen.version) {
       return;  // a list shows again what the stream has shown
     }
     count(object, -1);
+  }
+  if (object.shard != seen.shard) {
+    orphaned_longest_.note(orphaned_for(object, when), name, {object.shard});
+    object.label_since = when;
   }
   object.version = seen.version;
   object.shard = seen.shard;
@@ -103,11 +124,9 @@ void Objects::consider(const std::string& name, Object& object, double when) {
   }
   if (running(object.shard)) {
     if (object.without_since) {
-      if (when - *object.without_since > longest_without_) {
-        longest_without_ = when - *object.without_since;
-        longest_name_ = name;
-      }
+      without_longest_.note(when - *object.without_since, name, object.without_on);
       object.without_since.reset();
+      object.without_on.clear();
       --without_;
     }
     if (object.draining && !controlled && !stubborn_.contains(object.shard)) {
@@ -126,6 +145,9 @@ void Objects::consider(const std::string& name, Object& object, double when) {
     if (!object.without_since) {
       object.without_since = when;
       ++without_;
+    }
+    if (object.without_on.empty() || object.without_on.back() != object.shard) {
+      object.without_on.push_back(object.shard);
     }
   }
 }
@@ -173,17 +195,22 @@ void Objects::run(const std::string& shard) {
   const auto when = now();
   for (auto& [name, object] : objects_) {
     if (object.shard == shard) {
+      orphaned_longest_.note(orphaned_for(object, when), name, {shard});
+      object.label_since = when;
       consider(name, object, when);
     }
   }
+  may_move_.erase(shard);
 }
 
-void Objects::stop(const std::string& shard) {
+void Objects::stop(const std::string& shard, double may_move) {
   const std::lock_guard lock(mutex_);
   running_.erase(shard);
+  may_move_[shard] = may_move;
   const auto when = now();
   for (auto& [name, object] : objects_) {
     if (object.shard == shard) {
+      object.label_since = when;
       consider(name, object, when);
     }
   }
@@ -254,22 +281,20 @@ void Objects::mark() {
   const std::lock_guard lock(mutex_);
   marked_ = now();
   acknowledged_ = conflicts_ = errors_ = moved_ = events_ = 0;
-  longest_without_ = 0;
-  longest_name_.clear();
+  without_longest_ = orphaned_longest_ = {};
   first_move_.reset();
   last_move_.reset();
 }
 
 nlohmann::json Objects::report() {
   const std::lock_guard lock(mutex_);
-  auto longest = longest_without_;
-  auto longest_name = longest_name_;
+  auto without = without_longest_, orphaned = orphaned_longest_;
   if (without_ > 0) {
     const auto when = now();
     for (const auto& [name, object] : objects_) {
-      if (object.without_since && when - *object.without_since > longest) {
-        longest = when - *object.without_since;
-        longest_name = name;
+      if (object.without_since) {
+        without.note(when - *object.without_since, name, object.without_on);
+        orphaned.note(orphaned_for(object, when), name, {object.shard});
       }
     }
   }
@@ -282,8 +307,12 @@ nlohmann::json Objects::report() {
                            {"errors", errors_},
                            {"moved", moved_},
                            {"events", events_},
-                           {"longest_without", longest},
-                           {"longest_without_object", longest_name},
+                           {"longest_without", without.seconds},
+                           {"longest_without_object", without.object},
+                           {"longest_without_shards", without.shards},
+                           {"longest_orphaned", orphaned.seconds},
+                           {"longest_orphaned_object", orphaned.object},
+                           {"longest_orphaned_shards", orphaned.shards},
                            {"marked", marked_},
                            {"first_move", nullptr},
                            {"last_move", nullptr},

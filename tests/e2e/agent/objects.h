@@ -49,7 +49,8 @@ class Objects {
   std::string key(std::size_t resource, const Seen& seen) const;
 
   void run(const std::string& shard);
-  void stop(const std::string& shard);
+  // Nobody can be blamed for its objects being without a shard that runs before `may_move`, seconds since the epoch.
+  void stop(const std::string& shard, double may_move);
   // Whether this shard acknowledges drains; by default it does.
   void set_acknowledging(const std::string& shard, bool does);
 
@@ -86,17 +87,27 @@ class Objects {
     bool acknowledging = false;
     bool worked_on = false;               // by intervals.back().shard
     std::optional<double> without_since;  // no running shard has it
+    std::vector<std::string> without_on;  // the labels that it had meanwhile
+    double label_since = 0;               // its label is this one, and its shard runs or not
     std::vector<Interval> intervals;
   };
   struct Resource {
     std::string path;
     bool controlled;
   };
+  struct Longest {
+    double seconds = 0;
+    std::string object = {};
+    std::vector<std::string> shards = {};
+
+    void note(double duration, const std::string& name, const std::vector<std::string>& labels);
+  };
 
   std::string path_of(std::size_t resource, const Seen& seen) const;
   bool running(const std::string& shard) const { return running_.contains(shard); }
   void consider(const std::string& key, Object& object, double when);
   void end_work(Object& object, double when, const char* why);
+  double orphaned_for(const Object& object, double when) const;
   void count(const Object& object, int by);
   void erase(std::unordered_map<std::string, Object>::iterator found, double when);
 
@@ -113,8 +124,8 @@ class Objects {
   std::map<std::string, std::int64_t> by_shard_;
   std::int64_t draining_ = 0, without_ = 0;
   std::int64_t acknowledged_ = 0, conflicts_ = 0, errors_ = 0, moved_ = 0, events_ = 0;
-  double longest_without_ = 0;
-  std::string longest_name_;
+  Longest without_longest_, orphaned_longest_;
+  std::map<std::string, double> may_move_;  // by shards that do not run
   std::optional<double> first_move_, last_move_;
   double marked_ = 0;
   std::vector<std::string> violations_;

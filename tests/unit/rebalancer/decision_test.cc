@@ -49,7 +49,9 @@ std::string name_for(const ring::RingEntry& entry, std::string_view shard) {
 }
 
 Decision decide(const ring::RingEntry& entry, ring::Role role, const kube::ObjectMeta& object) {
-  return Decider().decide(entry, role, role == ring::Role::kMain ? kSecrets : kReplicaSets, object);
+  Placement placement;
+  find_placement(placement, entry, role, role == ring::Role::kMain ? kSecrets : kReplicaSets, object);
+  return rebalancer::decide(entry, role, placement);
 }
 
 }  // namespace
@@ -177,9 +179,7 @@ TEST_CASE("webhook and rebalancer give the same shard for the same object and ri
 
     const auto meta = kube::ObjectMetaDecoder().decode(object.dump());
     REQUIRE(meta);
-    const Decision decision =
-        Decider().decide(entry, controlled ? ring::Role::kControlled : ring::Role::kMain, resource, *meta);
-    CHECK(decision.shard == shard_by_webhook);
+    CHECK(decide(entry, controlled ? ring::Role::kControlled : ring::Role::kMain, *meta).shard == shard_by_webhook);
     assigned += shard_by_webhook.empty() ? 0 : 1;
   }
   CHECK(assigned > 500);

@@ -16,38 +16,51 @@ TEST_CASE("draining objects are counted, and the age of the oldest is known") {
   DrainCensus census;
   CHECK_FALSE(census.oldest());
   census.list_begins();
-  census.shown(1, true, kStart);
+  census.shown(1, kStart);
   census.list_ends();
-  census.shown(2, true, kStart + 1s);
-  census.shown(2, false, kStart + 2s);  // only changed
+  CHECK(census.draining() == 1);
+  census.list_begins();
+  census.shown(1, kStart + 5s);
+  census.shown(2, kStart + 5s);
+  census.list_ends();
   CHECK(census.draining() == 2);
   CHECK(census.oldest() == kStart);
-  census.gone(1);
-  CHECK(census.oldest() == kStart + 1s);
-  // A list anew keeps the ages of those that it shows.
+  // A list keeps the ages of those that it shows, also one that begins once more.
   census.list_begins();
-  census.shown(2, true, kStart + 9s);
-  census.shown(3, true, kStart + 9s);
+  census.shown(3, kStart + 9s);
+  census.list_begins();
+  census.shown(2, kStart + 9s);
+  census.shown(3, kStart + 9s);
   census.list_ends();
   CHECK(census.draining() == 2);
-  CHECK(census.oldest() == kStart + 1s);
-  census.gone(2);
-  CHECK(census.oldest() == kStart + 9s);
-  census.gone(3);
+  CHECK(census.oldest() == kStart + 5s);
+  census.list_begins();
+  census.list_ends();
   CHECK(census.draining() == 0);
   CHECK_FALSE(census.oldest());
 }
 
 TEST_CASE("a census of many knows the oldest ones, and of the rest that they are younger") {
   DrainCensus census;
-  for (std::size_t object = 0; object < 3 * DrainCensus::kKept; ++object) {
-    census.shown(object, true, kStart + std::chrono::seconds(object));
+  constexpr std::size_t kMany = 3 * DrainCensus::kKept;
+  const auto list = [&](std::size_t from, SteadyTime now) {
+    census.list_begins();
+    for (std::size_t object = from; object < kMany; ++object) {
+      census.shown(object, now);
+    }
+    census.list_ends();
+  };
+  census.list_begins();
+  for (std::size_t object = 0; object < kMany; ++object) {
+    census.shown(object, kStart + std::chrono::seconds(object));
   }
-  CHECK(census.draining() == 3 * DrainCensus::kKept);
+  census.list_ends();
+  CHECK(census.draining() == kMany);
   CHECK(census.oldest() == kStart);
-  for (std::size_t object = 0; object < DrainCensus::kKept; ++object) {
-    census.gone(object);
-  }
+  list(DrainCensus::kKept / 2, kStart + 5h);
+  CHECK(census.draining() == kMany - DrainCensus::kKept / 2);
+  CHECK(census.oldest() == kStart + std::chrono::seconds(DrainCensus::kKept / 2));
+  list(DrainCensus::kKept, kStart + 5h);
   CHECK(census.draining() == 2 * DrainCensus::kKept);
   CHECK(census.oldest() == kStart + std::chrono::seconds(DrainCensus::kKept));
 }

@@ -32,12 +32,12 @@ TEST_CASE("moves are taken in order of their time, one for each object") {
   CHECK(queue.offer(id("later"), move("1"), kStart + 1s));
   CHECK(queue.offer(id("first"), move("1"), kStart));
   CHECK(queue.offer(id("second"), move("1"), kStart));
-  CHECK(queue.offer(id("first"), move("2"), kStart));  // replaces, and goes behind
+  CHECK(queue.offer(id("first"), move("2"), kStart + 1s));  // replaces, and keeps its place
   CHECK(queue.size(0) == 3);
-  CHECK(queue.take(kStart, kAll)->id.name == "second");
   const auto taken = queue.take(kStart, kAll);
   CHECK(taken->id.name == "first");
   CHECK(taken->move.resource_version == "2");
+  CHECK(queue.take(kStart, kAll)->id.name == "second");
   CHECK_FALSE(queue.take(kStart, kAll));
   CHECK(queue.next_due(0) == kStart + 1s);
   CHECK(queue.in_flight() == 2);
@@ -62,16 +62,50 @@ TEST_CASE("what is offered while it is in flight has to be looked at again, unle
   CHECK(queue.active() == 0);
 }
 
-TEST_CASE("when the ring changes, what waits is dropped and what is in flight looked at again") {
+TEST_CASE("when the ring changes, what waits is decided anew in its place, and what is in flight looked at again") {
   MoveQueue queue;
-  queue.offer(id("flying"), move("1"), kStart);
+  const auto offer = [&](const std::string& name, bool is_orphan, bool delayed, SteadyTime not_before) {
+    Move offered = move("1", delayed);
+    offered.decision.is_orphan = is_orphan;
+    offered.placement.key = name;
+    queue.offer(id(name), offered, not_before);
+  };
+  offer("flying", true, false, kStart);
   CHECK(queue.take(kStart, kAll));
-  queue.offer(id("waiting"), move("1"), kStart);
-  queue.clear();
-  CHECK(queue.active() == 1);
-  CHECK_FALSE(queue.next_due(0));
+  offer("done", true, false, kStart);
+  offer("first", true, false, kStart);
+  offer("refused", true, true, kStart + 1h);
+  offer("joins", false, false, kStart);
+  offer("last", true, false, kStart);
+
+  queue.decide_anew(
+      [](std::uint32_t /*source*/, const Placement& placement) {
+        if (placement.key == "done") {
+          return Decision();
+        }
+        return Decision{.kind = MoveKind::kReassign, .shard = "b", .is_orphan = placement.key != "last"};
+      },
+      kStart);
+  CHECK(queue.active() == 5);  // also what was refused: by another ring perhaps it is not
+  for (const std::string name : {"first", "refused", "joins", "last"}) {
+    const auto taken = queue.take(kStart, kAll);
+    REQUIRE(taken);
+    CHECK(taken->id.name == name);
+    CHECK(taken->move.decision.shard == "b");
+  }
+  CHECK_FALSE(queue.take(kStart, kAll));
   CHECK_FALSE(queue.done(id("flying")));
   CHECK(queue.done(id("flying")));
+}
+
+TEST_CASE("when the ring changes, what has to be read is read still") {
+  MoveQueue queue;
+  queue.offer(id("x"), move("7"), kStart);
+  queue.retract(id("x"), "5");
+  queue.decide_anew([](std::uint32_t /*source*/,
+                       const Placement& /*placement*/) { return Decision{.kind = MoveKind::kReassign, .shard = "b"}; },
+                    kStart);
+  CHECK(queue.take(kStart, kAll)->move.decision.kind == MoveKind::kNone);
 }
 
 TEST_CASE("a source or a namespace is forgotten alone; what is retracted too, unless it is in flight") {

@@ -164,6 +164,53 @@ TEST_CASE("what was decided by an older ring is not sent (design, 5)") {
   CHECK(h.cluster.patches.size() == 20);
 }
 
+TEST_CASE("orphans that wait keep their turn when the ring changes") {
+  Harness h(1);
+  h.start({"a", "b"});
+  h.cluster.hold_patches = true;
+  for (const char* const name : {"under-way", "z", "y", "x"}) {
+    h.add_secret(name);
+    h.advance(50ms);
+  }
+  h.change_members({"a", "b", "c"});
+  h.cluster.patches.clear();
+  h.cluster.hold_patches = false;
+  h.advance(1s);
+  CHECK(h.misplaced() == 0);
+  std::vector<std::string> moved;
+  for (const FakeCluster::Patch& patch : h.cluster.patches) {
+    if (patch.object != "ns/under-way") {
+      moved.push_back(patch.object);
+    }
+  }
+  CHECK(moved == std::vector<std::string>{"ns/z", "ns/y", "ns/x"});
+}
+
+TEST_CASE("a pass comes to its end also while the ring changes all the time") {
+  Harness h;
+  h.members = std::make_shared<const ring::Ring>(std::vector<std::string>{"a", "b", "c"});
+  std::string last = "zz";
+  while (h.owner(last) != "a") {
+    last += "z";
+  }
+  h.members = std::make_shared<const ring::Ring>(std::vector<std::string>{"a", "b"});
+  h.add_assigned(1600);
+  h.start({"a", "b"});
+  h.add_secret(last, {{kShard, "b"}});  // only a pass finds it, on its last page
+  int pages = 0;
+  h.cluster.refuse = [&](const kube::Request& request) -> std::optional<Error> {
+    if (request.target.contains("/secrets?limit=") && ++pages % 2 == 1) {
+      return Error{.code = ErrorCode::kUnavailable, .message = "500", .http_status = 500};  // each takes a while
+    }
+    return std::nullopt;
+  };
+  for (int change = 0; change < 12; ++change) {
+    h.change_members({"a", "b", "c"});
+    h.change_members({"a", "b"});
+  }
+  CHECK(h.labels(last).contains(kDrain));
+}
+
 TEST_CASE("a conflict reads this object alone, and decides anew (protocol, 9; design, 6.5)") {
   Harness h;
   h.start({"a", "b"});
@@ -298,6 +345,39 @@ TEST_CASE("a resource that may not be listed is trouble, and the others go on") 
   h.cluster.no_list.clear();
   h.advance(3min);
   CHECK_FALSE(h.trouble);
+}
+
+TEST_CASE("what drains is counted as long as something does, or may do, by no watch that stays") {
+  Harness h;
+  const auto counts = [&] {
+    return std::ranges::count_if(h.api.streams, [](const auto& stream) {
+      return stream->request.target.starts_with(kSecrets) && stream->request.target.contains("labelSelector=drain");
+    });
+  };
+  h.start({"a", "b"});
+  CHECK(counts() == 1);
+  h.advance(1min);
+  CHECK(counts() == 1);
+  // Our own drains, and what others label so, which a pass shows.
+  const std::string draining =
+      R"(controller_sharding_draining_objects{controllerring="ring",group="",resource="secrets"} )";
+  h.add_secret("x", {{kShard, h.owner("x") == "a" ? "b" : "a"}, {kDrain, "true"}});
+  h.advance(5min);
+  CHECK(h.has_metric(draining + "1"));
+  const auto before = counts();
+  h.advance(1min);
+  CHECK(h.has_metric(draining + "1"));
+  CHECK(counts() >= before + 11);
+  CHECK(counts() <= before + 13);
+  h.acknowledge("x");
+  h.advance(10s);
+  CHECK(h.has_metric(draining + "0"));
+  const auto after = counts();
+  h.advance(1min);
+  CHECK(counts() <= after + 1);
+  CHECK(std::ranges::none_of(h.api.streams, [](const auto& stream) {
+    return !stream->cancelled && stream->request.target.contains("labelSelector=drain");
+  }));
 }
 
 TEST_CASE("without watch it is said once, and passes find what has to move (design, 5)") {
