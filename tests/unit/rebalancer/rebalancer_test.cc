@@ -194,7 +194,7 @@ TEST_CASE("a pass comes to its end also while the ring changes all the time") {
     last += "z";
   }
   h.members = std::make_shared<const ring::Ring>(std::vector<std::string>{"a", "b"});
-  h.add_assigned(1600);
+  h.add_assigned(5000);
   h.start({"a", "b"});
   h.add_secret(last, {{kShard, "b"}});  // only a pass finds it, on its last page
   int pages = 0;
