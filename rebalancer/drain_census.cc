@@ -22,9 +22,12 @@ void DrainCensus::list_ends() {
 }
 
 void DrainCensus::shown(std::uint64_t object, SteadyTime now) {
+  if (since_.contains(object)) {
+    return;  // it changed while it was listed
+  }
   ++count_;
   const auto known = before_.find(object);
-  const SteadyTime since = known == before_.end() ? now : known->second;
+  const SteadyTime since = known == before_.end() ? std::min(now, rest_since_) : known->second;
   if (since_.size() == kKept) {
     const auto youngest = std::prev(by_age_.end());
     if (since >= youngest->first) {

@@ -12,8 +12,8 @@
 namespace sharder::rebalancer {
 
 // How many objects drain, and since when the oldest of them does, by one list of them after the other. Constant memory:
-// it knows the ages of the oldest kKept one by one; when all of these are done, of the rest only that they are younger.
-// Times are when this replica first saw the object drain. Pure.
+// it knows the ages of the oldest kKept one by one, and of the rest how old they are at most. Times are when this
+// replica first saw the object drain. Pure.
 class DrainCensus {
  public:
   static constexpr std::size_t kKept = 1000;

@@ -39,7 +39,8 @@ bool MoveQueue::offer(const ObjectId& id, Move move, SteadyTime not_before) {
     return true;
   }
   Place place{not_before, ++last_place_};
-  if (known != entries_.end()) {
+  const bool has_place = known != entries_.end();
+  if (has_place) {
     const Move& older = known->second.move;
     if (older.resource_version == move.resource_version && older.decision.kind != MoveKind::kNone) {
       return true;
@@ -56,7 +57,7 @@ bool MoveQueue::offer(const ObjectId& id, Move move, SteadyTime not_before) {
   if (move.delayed && delayed_ >= kDelayedCapacity) {
     return true;
   }
-  if (!move.delayed && active(id.source) >= kCapacity) {
+  if (!move.delayed && !has_place && active(id.source) >= kCapacity) {
     return false;
   }
   const auto [entry, added] = entries_.emplace(id, Entry{});

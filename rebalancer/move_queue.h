@@ -47,8 +47,8 @@ struct Move {
 //                └────── retry ◄──────┘
 class MoveQueue {
  public:
-  // Of a source, those that are not delayed; of all, those that are, which are rather forgotten (the sync finds them)
-  // than kept from the others.
+  // Of a source, those that are not delayed, before a change of the ring ends delays; of all, those that are, which are
+  // rather forgotten (the sync finds them) than kept from the others.
   static constexpr std::size_t kCapacity = 4000;
   static constexpr std::size_t kDelayedCapacity = 1000;
 

@@ -348,7 +348,7 @@ void Mover::tell_failure(const FlightPointer& flight, const Error& error) {
 
 void Mover::retry(const FlightPointer& flight, const BackoffPolicy& policy) {
   if (flight->entry != view_.entry()) {
-    flight->move.decision = {};  // by a ring that is past
+    flight->move.decision = {.is_orphan = flight->move.decision.is_orphan};  // by a ring that is past
   }
   const SteadyTime when = tools_->clock.steady() + backoff_pause(policy, flight->move.failures++, random_);
   queue_.retry(flight->id, std::move(flight->move), when);

@@ -40,6 +40,18 @@ void PassPlan::end() {
   running_.reset();
 }
 
+void PassPlan::give_way(SteadyTime due) {
+  const Scope scope = *running_;
+  running_.reset();
+  wanted_.erase(scope);
+  want(scope, due);
+}
+
+bool PassPlan::other_is_due(SteadyTime now) const {
+  return std::ranges::any_of(
+      wanted_, [&](const auto& wanted) { return wanted.first.source != running_->source && wanted.second <= now; });
+}
+
 std::optional<SteadyTime> PassPlan::next_due() const {
   const auto due = std::ranges::min_element(wanted_, {}, [](const auto& wanted) { return wanted.second; });
   return due == wanted_.end() ? std::nullopt : std::optional(due->second);

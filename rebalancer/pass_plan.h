@@ -29,8 +29,12 @@ class PassPlan {
   // The next one that is due, running from now on; nullopt while another one runs.
   std::optional<Scope> begin(SteadyTime now);
   const std::optional<Scope>& running() const { return running_; }
-  // The running one came to its end, whatever that was.
+  // The running one came to its end.
   void end();
+  // The running one is given up for now, and is wanted again at `due`, no earlier.
+  void give_way(SteadyTime due);
+  // Whether a pass over another resource than the running one's is due.
+  bool other_is_due(SteadyTime now) const;
 
   bool empty() const { return wanted_.empty() && !running_; }
   std::optional<SteadyTime> next_due() const;

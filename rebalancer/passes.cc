@@ -59,16 +59,13 @@ void Passes::wait_for_room() {
 
 // While moves of this resource are carried out, however slowly, its pass keeps its place.
 void Passes::no_room_came() {
-  const Scope scope = *plan_.running();
   const SteadyTime now = tools_->clock.steady();
-  const auto next = plan_.next_due();
-  if (callbacks_.carried_out(scope.source) != carried_out_ || !next || *next > now) {
+  if (callbacks_.carried_out(plan_.running()->source) != carried_out_ || !plan_.other_is_due(now)) {
     wait_for_room();
     return;
   }
   waits_for_room_ = false;
-  plan_.end();
-  plan_.want(scope, now + kTransient.max);
+  plan_.give_way(now + kTransient.max);
   advance();
 }
 
@@ -206,17 +203,16 @@ void Passes::page_failed(const Error& error) {
 
 // Not a matter of moments: the other resources first.
 void Passes::give_way(const Error& error) {
-  const Scope scope = *plan_.running();
-  plan_.end();
-  Trouble& trouble = troubles_[scope.source];
+  const std::uint32_t source = plan_.running()->source;
+  Trouble& trouble = troubles_[source];
   const SteadyTime now = tools_->clock.steady();
   if (error.code == ErrorCode::kForbidden || error.code == ErrorCode::kNotFound) {
-    plan_.want(scope, now + backoff_pause(kLasting, trouble.refusals++, random_));
+    plan_.give_way(now + backoff_pause(kLasting, trouble.refusals++, random_));
     if (trouble.lasting.refused(now)) {
-      callbacks_.on_permission(scope.source, error);
+      callbacks_.on_permission(source, error);
     }
   } else {
-    plan_.want(scope, now + backoff_pause(kBroken, trouble.failures++, random_));
+    plan_.give_way(now + backoff_pause(kBroken, trouble.failures++, random_));
   }
   advance();
 }

@@ -13,8 +13,10 @@ namespace {
 // Shards often come in numbers: after one change the next ones are gathered.
 constexpr std::chrono::milliseconds kGather{200};
 constexpr std::chrono::seconds kMetricsPeriod{5};
-// So many times as long as a count of what drains took is the pause after it.
+// So many times as long as a count of what drains took is the pause after it; one that takes too long is given up.
 constexpr int kCountPause = 50;
+constexpr std::chrono::minutes kLongestCountPause{5};
+constexpr std::chrono::minutes kCountTimeout{1};
 
 std::uint64_t hash_of(const kube::ObjectMeta& object) {
   return std::hash<std::string>()(object.uid);
@@ -196,8 +198,20 @@ void RingWorker::pass_over_all() {
   }
 }
 
+// While the members change all the time, one pass each kSecondPass, and one after the last change.
 void RingWorker::second_pass_later() {
-  set_timer(second_pass_timer_, kSecondPass, &RingWorker::pass_over_all);
+  if (second_pass_timer_ != 0) {
+    second_pass_again_ = true;
+  } else {
+    set_timer(second_pass_timer_, kSecondPass, &RingWorker::second_pass);
+  }
+}
+
+void RingWorker::second_pass() {
+  if (std::exchange(second_pass_again_, false)) {
+    second_pass_later();
+  }
+  pass_over_all();
 }
 
 void RingWorker::namespaces_synced() {
@@ -416,7 +430,7 @@ void RingWorker::count_drains(std::uint32_t source) {
     return;
   }
   nets.count_wanted = false;
-  nets.count_began = tools_->clock.steady();
+  nets.count_asked = nets.count_began = tools_->clock.steady();
   nets.carried_out = mover_->carried_out(source);
   nets.drains = std::make_unique<ObjectWatch>(
       tools_, *view_.sources()[source].resource, view_.entry()->drain_label(), false,
@@ -427,10 +441,19 @@ void RingWorker::count_drains(std::uint32_t source) {
 }
 
 void RingWorker::count_drains_when_due(std::uint32_t source) {
-  const Nets& nets = nets_[source];
+  Nets& nets = nets_[source];
+  const SteadyTime now = tools_->clock.steady();
+  if (nets.drains != nullptr) {
+    if (now >= nets.count_asked + kCountTimeout) {
+      nets.drains.reset();
+      nets.count_wanted = true;
+      nets.next_count = now + kLongestCountPause;
+    }
+    return;
+  }
   const bool wanted =
       nets.count_wanted || nets.census.draining() > 0 || nets.carried_out != mover_->carried_out(source);
-  if (wanted && !nets.counting_forbidden && tools_->clock.steady() >= nets.next_count) {
+  if (wanted && !nets.counting_forbidden && now >= nets.next_count) {
     count_drains(source);
   }
 }
@@ -441,6 +464,7 @@ void RingWorker::drains_seen(std::uint32_t source, const std::vector<SeenObject>
     switch (seen.type) {
       case kube::WatchEventType::kInit:
         census.list_begins();
+        nets_[source].count_began = tools_->clock.steady();
         break;
       case kube::WatchEventType::kInitApply:
         census.shown(hash_of(seen.object), tools_->clock.steady());
@@ -461,8 +485,8 @@ void RingWorker::drains_counted(std::uint32_t source) {
   nets.drains.reset();
   nets.drain_refusal.granted();
   const SteadyTime now = tools_->clock.steady();
-  nets.next_count = now + kCountPause * (now - nets.count_began);
-  update_drain_metrics(nets);
+  nets.next_count = now + std::min<SteadyTime::duration>(kCountPause * (now - nets.count_began), kLongestCountPause);
+  nets.metrics->set_draining(nets.census.draining(), now - nets.census.oldest().value_or(now));
 }
 
 void RingWorker::drain_connection(std::uint32_t source, const std::optional<Error>& error) {
@@ -472,11 +496,6 @@ void RingWorker::drain_connection(std::uint32_t source, const std::optional<Erro
     nets.census = {};
     nets.counting_forbidden = true;
   }
-}
-
-void RingWorker::update_drain_metrics(const Nets& nets) const {
-  const SteadyTime now = tools_->clock.steady();
-  nets.metrics->set_draining(nets.census.draining(), now - nets.census.oldest().value_or(now));
 }
 
 // --- what is told
@@ -496,10 +515,6 @@ void RingWorker::set_trouble(const std::string& what, const std::optional<Error>
 void RingWorker::update_metrics() {
   mover_->update_metrics();
   for (std::uint32_t source = 0; source < nets_.size(); ++source) {
-    const Nets& nets = nets_[source];
-    if (nets.drains == nullptr && !nets.counting_forbidden) {
-      update_drain_metrics(nets);  // they grow older
-    }
     count_drains_when_due(source);
   }
   set_timer(metrics_timer_, kMetricsPeriod, &RingWorker::update_metrics);

@@ -67,7 +67,8 @@ class RingWorker {
     OrphanSelector selector = OrphanSelector::kNotIn;
     DrainCensus census;
     bool count_wanted = false;  // something may drain that the last count did not show
-    SteadyTime count_began = {};
+    SteadyTime count_asked = {};
+    SteadyTime count_began = {};                // its answer
     SteadyTime next_count = SteadyTime::min();  // no earlier
     std::uint64_t carried_out = 0;              // at the last count
     std::size_t draining_in_pass = 0;
@@ -94,6 +95,7 @@ class RingWorker {
   void pass_over_all();
   void sync();
   void second_pass_later();
+  void second_pass();
   void passes_idle(std::size_t objects);
 
   void watch_orphans(std::uint32_t source);
@@ -110,7 +112,6 @@ class RingWorker {
   void count_drains_when_due(std::uint32_t source);
   void drains_seen(std::uint32_t source, const std::vector<SeenObject>& objects);
   void drains_counted(std::uint32_t source);
-  void update_drain_metrics(const Nets& nets) const;
   void drain_connection(std::uint32_t source, const std::optional<Error>& error);
 
   bool consider(std::uint32_t source, const kube::ObjectMeta& object);
@@ -127,7 +128,8 @@ class RingWorker {
   std::vector<Nets> nets_;  // by source
   std::shared_ptr<Mover> mover_;
   std::shared_ptr<Passes> passes_;
-  bool joined_ = false;  // since the last refresh
+  bool joined_ = false;             // since the last refresh
+  bool second_pass_again_ = false;  // the members changed since the next one was planned
   SteadyTime last_refresh_ = {};
   std::map<std::string, Error> troubles_;
   Executor::TimerId refresh_timer_ = 0;  // 0: not armed

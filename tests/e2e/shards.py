@@ -143,11 +143,11 @@ class Shards:
                 raise
             current = self._client.find("leases", self.namespace, name)
             if current is None:
-                self._works(name, False)
+                self._quit(name, time.time())
                 self._leases[name] = None  # deleted: acquired anew
             elif current["spec"].get("holderIdentity") != name:
                 self.lost.append(name)
-                self._works(name, False)
+                self._quit(name, time.time())
                 self._leases[name] = None
             else:
                 self._leases[name] = current  # only its labels changed; the renewal comes at once

@@ -64,3 +64,24 @@ TEST_CASE("a census of many knows the oldest ones, and of the rest that they are
   CHECK(census.draining() == 2 * DrainCensus::kKept);
   CHECK(census.oldest() == kStart + std::chrono::seconds(DrainCensus::kKept));
 }
+
+TEST_CASE("when many are let go, those of whom only that was known are not younger for it") {
+  DrainCensus census;
+  const auto list = [&](std::uint64_t from, SteadyTime now) {
+    census.list_begins();
+    for (std::uint64_t object = from; object < 3 * DrainCensus::kKept; ++object) {
+      census.shown(object, now);
+      census.shown(object, now);  // it changes meanwhile
+    }
+    census.list_ends();
+  };
+  list(0, kStart);
+  list(2 * DrainCensus::kKept + 100, kStart + 1h);
+  CHECK(census.draining() == DrainCensus::kKept - 100);
+  CHECK(census.oldest() == kStart);
+  census.list_begins();
+  census.shown(1, kStart + 2h);
+  census.list_ends();
+  CHECK(census.draining() == 1);
+  CHECK(census.oldest() == kStart + 2h);
+}

@@ -137,7 +137,9 @@ TEST_CASE("the queue is bounded, and what is delayed does not keep others out (d
     CHECK(queue.offer(id("s-" + std::to_string(number)), move("1"), kStart));
   }
   CHECK_FALSE(queue.offer(id("one-more"), move("1"), kStart));
-  CHECK(queue.take(kStart, kAll));
+  CHECK(queue.offer(id("s-0"), move("1"), kStart));
+  CHECK(queue.offer(id("s-0"), move("2"), kStart));  // one that has a place keeps it
+  CHECK(queue.take(kStart, kAll)->move.resource_version == "2");
   CHECK_FALSE(queue.retry(id("s-0"), move("1", true), kStart + 1h));  // forgotten
   CHECK(queue.active() == MoveQueue::kCapacity - 1);
   CHECK(queue.offer(id("one-more"), move("1"), kStart));

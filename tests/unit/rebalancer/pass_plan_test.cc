@@ -46,3 +46,21 @@ TEST_CASE("a pass over a namespace is part of one over everything that comes no 
   plan.end();
   CHECK(plan.empty());
 }
+
+TEST_CASE("a pass that gives way lets the others come first, also when it was wanted again meanwhile") {
+  PassPlan plan;
+  plan.want({.source = 0, .object_namespace = ""}, kStart);
+  CHECK(plan.begin(kStart));
+  plan.want({.source = 0, .object_namespace = ""}, kStart);
+  CHECK_FALSE(plan.other_is_due(kStart + 1s));
+  plan.want({.source = 1, .object_namespace = ""}, kStart + 1s);
+  CHECK_FALSE(plan.other_is_due(kStart));
+  CHECK(plan.other_is_due(kStart + 1s));
+  plan.give_way(kStart + 5s);
+  CHECK(plan.begin(kStart + 4s)->source == 1);
+  plan.end();
+  CHECK_FALSE(plan.begin(kStart + 4s));
+  CHECK(plan.begin(kStart + 5s)->source == 0);
+  plan.end();
+  CHECK(plan.empty());
+}

@@ -211,6 +211,24 @@ TEST_CASE("a pass comes to its end also while the ring changes all the time") {
   CHECK(h.labels(last).contains(kDrain));
 }
 
+TEST_CASE("what only a pass finds is found also while shards leave all the time") {
+  Harness h;
+  std::vector<std::string> shards{"a", "b", "c", "d", "e", "f", "g", "h"};
+  h.start(shards);
+  std::string wrong = "x";
+  while (h.owner(wrong) != "a") {
+    wrong += "x";
+  }
+  h.advance(1min);
+  h.add_secret(wrong, {{kShard, "b"}});
+  for (int change = 0; change < 6; ++change) {
+    shards.pop_back();
+    h.change_members(shards);
+    h.advance(2800ms);
+  }
+  CHECK(h.labels(wrong).contains(kDrain));
+}
+
 TEST_CASE("a conflict reads this object alone, and decides anew (protocol, 9; design, 6.5)") {
   Harness h;
   h.start({"a", "b"});
