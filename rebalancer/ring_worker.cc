@@ -12,16 +12,6 @@ namespace {
 
 // Shards often come in numbers: after one change the next ones are gathered.
 constexpr std::chrono::milliseconds kGather{200};
-constexpr std::chrono::seconds kMetricsPeriod{5};
-// So many times as long as a count of what drains took is the pause after it; one that takes too long is given up.
-constexpr int kCountPause = 50;
-constexpr std::chrono::minutes kLongestCountPause{5};
-constexpr std::chrono::minutes kCountTimeout{1};
-
-std::uint64_t hash_of(const kube::ObjectMeta& object) {
-  return std::hash<std::string>()(object.uid);
-}
-
 // The request line is too long for the server, or for a proxy before it.
 bool is_request_too_large(const Error& error) {
   return error.http_status == 414 || error.http_status == 431;
@@ -47,7 +37,11 @@ RingWorker::RingWorker(std::shared_ptr<Tools> tools, const Namespaces& namespace
   const ring::ControllerRing& spec = view_.entry()->spec();
   std::vector<std::shared_ptr<ResourceMetrics>> metrics;
   for (const Source& source : view_.sources()) {
-    nets_.emplace_back().metrics = metrics.emplace_back(tools_->metrics.of(spec.name, source.name));
+    Nets& nets = nets_.emplace_back();
+    nets.metrics = metrics.emplace_back(tools_->metrics.of(spec.name, source.name));
+    if (source.role == ring::Role::kMain) {
+      nets.drains = std::make_unique<DrainCounter>(tools_, view_.entry()->drain_label(), nets.metrics);
+    }
   }
   mover_ = std::make_shared<Mover>(
       tools_, view_, std::move(metrics), kube::reference_to(kube::kControllerRings, spec.name, spec.uid),
@@ -131,7 +125,6 @@ void RingWorker::resolved(std::uint32_t source, Result<kube::Resource> resource)
   auto& known = view_.sources()[source].resource;
   if (known != *resource) {
     known = std::move(*resource);
-    nets.drains.reset();
     begin(source);
   }
 }
@@ -144,7 +137,9 @@ void RingWorker::begin(std::uint32_t source) {
   if (!ready(source)) {
     return;
   }
-  count_drains(source);
+  if (const auto& drains = nets_[source].drains) {
+    drains->begin(*view_.sources()[source].resource);
+  }
   watch_orphans(source);
   if (!view_.entry()->ring().shards().empty()) {
     passes_->want({.source = source, .object_namespace = ""});
@@ -260,8 +255,10 @@ void RingWorker::sync() {
     if (!ready(source)) {
       continue;
     }
-    nets_[source].counting_forbidden = false;  // perhaps it is allowed by now
-    count_drains(source);
+    // Where it was not allowed, it perhaps is by now.
+    if (const auto& drains = nets_[source].drains) {
+      drains->sync();
+    }
     if (std::exchange(nets_[source].watch_forbidden, false)) {
       watch_orphans(source);
     }
@@ -270,25 +267,23 @@ void RingWorker::sync() {
 }
 
 void RingWorker::pass_begins(std::uint32_t source) {
-  nets_[source].draining_in_pass = 0;
+  if (const auto& drains = nets_[source].drains) {
+    drains->pass_begins();
+  }
   nets_[source].patch_forbidden = false;
   mover_->pass_begins(source);
 }
 
 void RingWorker::pass_ended(std::uint32_t source) {
-  Nets& nets = nets_[source];
-  const std::size_t draining = std::exchange(nets.draining_in_pass, 0);
-  if (nets.counting_forbidden) {
-    nets.metrics->set_draining(draining, std::chrono::nanoseconds(0));
-  } else if (draining > 0) {
-    nets.count_wanted = true;  // perhaps somebody else has put drain labels on
+  if (const auto& drains = nets_[source].drains) {
+    drains->pass_ended();
   }
   mover_->pass_ended(source);
 }
 
 bool RingWorker::consider(std::uint32_t source, const kube::ObjectMeta& object) {
-  if (view_.sources()[source].role == ring::Role::kMain && object.label(view_.entry()->drain_label())) {
-    ++nets_[source].draining_in_pass;
+  if (const auto& drains = nets_[source].drains; drains && object.label(view_.entry()->drain_label())) {
+    drains->seen_in_pass();
   }
   return mover_->consider(source, object);
 }
@@ -420,84 +415,6 @@ void RingWorker::patches_permitted(std::uint32_t source, const std::optional<Err
   }
 }
 
-// --- what drains
-
-// A list as the orphan watch's, from the API server's cache; a watch that stays would bring two events for each object
-// that is moved.
-void RingWorker::count_drains(std::uint32_t source) {
-  Nets& nets = nets_[source];
-  if (view_.sources()[source].role != ring::Role::kMain || nets.drains != nullptr || !ready(source)) {
-    return;
-  }
-  nets.count_wanted = false;
-  nets.count_asked = nets.count_began = tools_->clock.steady();
-  nets.carried_out = mover_->carried_out(source);
-  nets.drains = std::make_unique<ObjectWatch>(
-      tools_, *view_.sources()[source].resource, view_.entry()->drain_label(), false,
-      ObjectWatch::Callbacks{
-          .on_objects = [this, source](const std::vector<SeenObject>& objects) { drains_seen(source, objects); },
-          .on_connection = [this, source](bool, const std::optional<Error>& error) { drain_connection(source, error); },
-          .on_overflow = [] {}});
-}
-
-void RingWorker::count_drains_when_due(std::uint32_t source) {
-  Nets& nets = nets_[source];
-  const SteadyTime now = tools_->clock.steady();
-  if (nets.drains != nullptr) {
-    if (now >= nets.count_asked + kCountTimeout) {
-      nets.drains.reset();
-      nets.count_wanted = true;
-      nets.next_count = now + kLongestCountPause;
-    }
-    return;
-  }
-  const bool wanted =
-      nets.count_wanted || nets.census.draining() > 0 || nets.carried_out != mover_->carried_out(source);
-  if (wanted && !nets.counting_forbidden && now >= nets.next_count) {
-    count_drains(source);
-  }
-}
-
-void RingWorker::drains_seen(std::uint32_t source, const std::vector<SeenObject>& objects) {
-  DrainCensus& census = nets_[source].census;
-  for (const SeenObject& seen : objects) {
-    switch (seen.type) {
-      case kube::WatchEventType::kInit:
-        census.list_begins();
-        nets_[source].count_began = tools_->clock.steady();
-        break;
-      case kube::WatchEventType::kInitApply:
-        census.shown(hash_of(seen.object), tools_->clock.steady());
-        break;
-      case kube::WatchEventType::kInitDone:
-        census.list_ends();
-        drains_counted(source);
-        return;
-      case kube::WatchEventType::kApply:
-      case kube::WatchEventType::kDelete:
-        break;  // the next count shows it
-    }
-  }
-}
-
-void RingWorker::drains_counted(std::uint32_t source) {
-  Nets& nets = nets_[source];
-  nets.drains.reset();
-  nets.drain_refusal.granted();
-  const SteadyTime now = tools_->clock.steady();
-  nets.next_count = now + std::min<SteadyTime::duration>(kCountPause * (now - nets.count_began), kLongestCountPause);
-  nets.metrics->set_draining(nets.census.draining(), now - nets.census.oldest().value_or(now));
-}
-
-void RingWorker::drain_connection(std::uint32_t source, const std::optional<Error>& error) {
-  Nets& nets = nets_[source];
-  if (error && error->code == ErrorCode::kForbidden && nets.drain_refusal.refused(tools_->clock.steady())) {
-    nets.drains.reset();
-    nets.census = {};
-    nets.counting_forbidden = true;
-  }
-}
-
 // --- what is told
 
 void RingWorker::set_trouble(const std::string& what, const std::optional<Error>& error) {
@@ -515,9 +432,11 @@ void RingWorker::set_trouble(const std::string& what, const std::optional<Error>
 void RingWorker::update_metrics() {
   mover_->update_metrics();
   for (std::uint32_t source = 0; source < nets_.size(); ++source) {
-    count_drains_when_due(source);
+    if (const auto& drains = nets_[source].drains) {
+      drains->look(mover_->carried_out(source));
+    }
   }
-  set_timer(metrics_timer_, kMetricsPeriod, &RingWorker::update_metrics);
+  set_timer(metrics_timer_, DrainCounter::kPeriod, &RingWorker::update_metrics);
 }
 
 }  // namespace sharder::rebalancer

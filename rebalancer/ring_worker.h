@@ -10,7 +10,7 @@
 
 #include "base/backoff.h"
 #include "kube/lasting_refusal.h"
-#include "rebalancer/drain_census.h"
+#include "rebalancer/drain_counter.h"
 #include "rebalancer/mover.h"
 #include "rebalancer/namespaces.h"
 #include "rebalancer/object_watch.h"
@@ -28,7 +28,7 @@ namespace sharder::rebalancer {
 //   namespace selected,    └─► passes over all objects ──────────────────────────────────┘
 //   sync period, 10 s later ───────►
 //
-// What drains is counted, per main resource, as long as something does. Lives on the control loop; another spec is
+// A DrainCounter, per main resource, tells how much drains. Lives on the control loop; another spec is
 // another worker. Destroying it stops everything; patches under way end by themselves, each guarded by its
 // resourceVersion.
 class RingWorker {
@@ -56,22 +56,13 @@ class RingWorker {
   // What belongs to one source.
   struct Nets {
     std::unique_ptr<ObjectWatch> orphans;
-    std::unique_ptr<ObjectWatch> drains;  // while they are counted
-    bool orphans_cut = false;             // the watch brought more than there was room for: again when there is room
-    kube::LastingRefusal refusal;         // of the watch: meanwhile passes find what has to move
-    bool watch_forbidden = false;         // it lasted: the watch is not tried before the sync
-    kube::LastingRefusal drain_refusal;
-    bool counting_forbidden = false;  // it lasted: the passes count
+    std::unique_ptr<DrainCounter> drains;  // of a main resource
+    bool orphans_cut = false;              // the watch brought more than there was room for: again when there is room
+    kube::LastingRefusal refusal;          // of the watch: meanwhile passes find what has to move
+    bool watch_forbidden = false;          // it lasted: the watch is not tried before the sync
     bool watch_told = false;
     bool needs_passes() const { return refusal.pending() || selector == OrphanSelector::kAbsent; }
     OrphanSelector selector = OrphanSelector::kNotIn;
-    DrainCensus census;
-    bool count_wanted = false;  // something may drain that the last count did not show
-    SteadyTime count_asked = {};
-    SteadyTime count_began = {};                // its answer
-    SteadyTime next_count = SteadyTime::min();  // no earlier
-    std::uint64_t carried_out = 0;              // at the last count
-    std::size_t draining_in_pass = 0;
     bool resolving = false;
     bool patch_forbidden = false;  // what waited was dropped; the next pass tries again
     Backoff discovery_backoff{{.initial = std::chrono::seconds(1), .max = std::chrono::minutes(1)}};
@@ -107,12 +98,6 @@ class RingWorker {
   void room_again(std::uint32_t source);
   void patches_permitted(std::uint32_t source, const std::optional<Error>& error);
   std::string orphan_selector(const Nets& nets) const;
-
-  void count_drains(std::uint32_t source);
-  void count_drains_when_due(std::uint32_t source);
-  void drains_seen(std::uint32_t source, const std::vector<SeenObject>& objects);
-  void drains_counted(std::uint32_t source);
-  void drain_connection(std::uint32_t source, const std::optional<Error>& error);
 
   bool consider(std::uint32_t source, const kube::ObjectMeta& object);
   void pass_begins(std::uint32_t source);

@@ -1,0 +1,109 @@
+#include "rebalancer/drain_counter.h"
+
+#include <algorithm>
+#include <functional>
+#include <utility>
+
+namespace sharder::rebalancer {
+
+DrainCounter::DrainCounter(std::shared_ptr<Tools> tools, std::string drain_label,
+                           std::shared_ptr<ResourceMetrics> metrics)
+    : tools_(std::move(tools)), drain_label_(std::move(drain_label)), metrics_(std::move(metrics)) {}
+
+void DrainCounter::begin(const kube::Resource& resource) {
+  if (resource_ != resource) {
+    resource_ = resource;
+    list_.reset();
+  }
+  count();
+}
+
+void DrainCounter::look(std::uint64_t carried_out) {
+  const SteadyTime now = tools_->clock.steady();
+  if (list_ != nullptr) {
+    if (now >= asked_ + kTimeout) {
+      list_.reset();
+      wanted_ = true;
+      next_ = now + kLongestPause;
+    }
+    return;
+  }
+  const bool wanted = wanted_ || census_.draining() > 0 || carried_out_ != carried_out;
+  if (wanted && !forbidden_ && now >= next_) {
+    carried_out_ = carried_out;
+    count();
+  }
+}
+
+void DrainCounter::sync() {
+  forbidden_ = false;
+  count();
+}
+
+void DrainCounter::pass_ended() {
+  const std::size_t seen = std::exchange(seen_in_pass_, 0);
+  if (forbidden_) {
+    metrics_->set_draining(seen, std::chrono::nanoseconds(0));
+  } else if (seen > 0) {
+    wanted_ = true;  // perhaps somebody else has put drain labels on
+  }
+}
+
+// As the orphan watch begins: from the API server's cache where it streams lists, else in pages.
+void DrainCounter::count() {
+  if (!resource_ || list_ != nullptr) {
+    return;
+  }
+  wanted_ = false;
+  asked_ = answer_began_ = tools_->clock.steady();
+  list_ = std::make_unique<ObjectWatch>(
+      tools_, *resource_, drain_label_, false,
+      ObjectWatch::Callbacks{.on_objects = [this](const std::vector<SeenObject>& objects) { came(objects); },
+                             .on_connection =
+                                 [this](bool, const std::optional<Error>& error) {
+                                   if (error) {
+                                     failed(*error);
+                                   }
+                                 },
+                             .on_overflow = [] {}});
+}
+
+void DrainCounter::came(const std::vector<SeenObject>& objects) {
+  for (const SeenObject& seen : objects) {
+    switch (seen.type) {
+      case kube::WatchEventType::kInit:
+        census_.list_begins();
+        answer_began_ = tools_->clock.steady();
+        break;
+      case kube::WatchEventType::kInitApply:
+        census_.shown(std::hash<std::string>()(seen.object.uid), tools_->clock.steady());
+        break;
+      case kube::WatchEventType::kInitDone:
+        counted();
+        return;
+      case kube::WatchEventType::kApply:
+      case kube::WatchEventType::kDelete:
+        break;  // the next count shows it
+    }
+  }
+}
+
+void DrainCounter::counted() {
+  list_.reset();
+  refusal_.granted();
+  census_.list_ends();
+  const SteadyTime now = tools_->clock.steady();
+  next_ = now + std::min<SteadyTime::duration>(kPause * (now - answer_began_), kLongestPause);
+  metrics_->set_draining(census_.draining(), now - census_.oldest().value_or(now));
+}
+
+// What is not a matter of permissions the list tries again by itself.
+void DrainCounter::failed(const Error& error) {
+  if (error.code == ErrorCode::kForbidden && refusal_.refused(tools_->clock.steady())) {
+    list_.reset();
+    census_ = {};
+    forbidden_ = true;
+  }
+}
+
+}  // namespace sharder::rebalancer
