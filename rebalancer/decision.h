@@ -23,7 +23,6 @@ struct Placement {
   std::string key;        // by which its shard is chosen (ring::object_key); "": it is not sharded
   std::string shard;      // its shard label; "": none
   bool draining = false;  // it has the drain label
-  bool operator==(const Placement&) const = default;
 };
 
 // What has to be done to one object.

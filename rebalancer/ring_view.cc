@@ -68,9 +68,10 @@ std::vector<std::string> RingView::namespaces_to_list(std::uint32_t source) cons
 
 const Placement& RingView::placement(std::uint32_t source, const kube::ObjectMeta& object) {
   const Source& from = sources_[source];
-  find_placement(placement_, *entry_, from.role, *from.resource, object);
-  if (!selects(from, object)) {
-    placement_.key.clear();
+  if (selects(from, object)) {
+    find_placement(placement_, *entry_, from.role, *from.resource, object);
+  } else {
+    placement_ = {};
   }
   return placement_;
 }

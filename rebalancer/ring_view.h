@@ -48,7 +48,7 @@ class RingView {
   // cheaper than one list for each of many namespaces, but not where a ring selects few of them.
   std::vector<std::string> namespaces_to_list(std::uint32_t source) const;
 
-  // Of an object of the source; without a key too when it is not selected. Until the next call.
+  // Of an object of the source; an empty one when it is not selected. It lives until the next call.
   const Placement& placement(std::uint32_t source, const kube::ObjectMeta& object);
   Decision decide(std::uint32_t source, const Placement& placement) const {
     return rebalancer::decide(*entry_, sources_[source].role, placement);

@@ -12,6 +12,7 @@ namespace {
 
 // Shards often come in numbers: after one change the next ones are gathered.
 constexpr std::chrono::milliseconds kGather{200};
+
 // The request line is too long for the server, or for a proxy before it.
 bool is_request_too_large(const Error& error) {
   return error.http_status == 414 || error.http_status == 431;
