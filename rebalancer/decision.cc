@@ -1,5 +1,6 @@
 #include "rebalancer/decision.h"
 
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -25,6 +26,10 @@ void find_key(std::string& key, ring::Role role, const kube::Resource& resource,
 }
 
 }  // namespace
+
+std::uint64_t object_hash(const kube::ObjectMeta& object) {
+  return std::hash<std::string>()(object.uid);
+}
 
 void find_placement(Placement& placement, const ring::RingEntry& entry, ring::Role role, const kube::Resource& resource,
                     const kube::ObjectMeta& object) {

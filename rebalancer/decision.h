@@ -34,6 +34,10 @@ struct Decision {
   bool operator==(const Decision&) const = default;
 };
 
+// Stands for an object where moves and drains are remembered: a hash of its uid. Two objects with the same one are
+// taken for one, which costs a pause or a count, no move.
+std::uint64_t object_hash(const kube::ObjectMeta& object);
+
 // Replaces `placement` with the object's: reuse it to save allocations. `role` and `resource` are those of the list in
 // which the object was found. Pure.
 void find_placement(Placement& placement, const ring::RingEntry& entry, ring::Role role, const kube::Resource& resource,

@@ -20,7 +20,7 @@ class DrainCensus {
 
   // A list: what it does not show no longer drains.
   void list_begins();
-  // `object`: a hash of its uid.
+  // `object`: object_hash() of it.
   void shown(std::uint64_t object, SteadyTime now);
   void list_ends();
 

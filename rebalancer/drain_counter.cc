@@ -1,8 +1,9 @@
 #include "rebalancer/drain_counter.h"
 
 #include <algorithm>
-#include <functional>
 #include <utility>
+
+#include "rebalancer/decision.h"
 
 namespace sharder::rebalancer {
 
@@ -76,7 +77,7 @@ void DrainCounter::came(const std::vector<SeenObject>& objects) {
         answer_began_ = tools_->clock.steady();
         break;
       case kube::WatchEventType::kInitApply:
-        census_.shown(std::hash<std::string>()(seen.object.uid), tools_->clock.steady());
+        census_.shown(object_hash(seen.object), tools_->clock.steady());
         break;
       case kube::WatchEventType::kInitDone:
         counted();

@@ -32,7 +32,7 @@ struct Move {
   Decision decision;  // its shard lives as long as the ring that it was decided by
   Placement placement = {};
   std::string resource_version;  // that it was decided on
-  std::uint64_t object = 0;      // a hash of its uid
+  std::uint64_t object = 0;      // object_hash() of it
   SteadyTime found = {};
   int failures = 0;      // in a row
   bool delayed = false;  // waits for long: it was refused, or is repeated again and again

@@ -1,7 +1,6 @@
 #include "rebalancer/mover.h"
 
 #include <algorithm>
-#include <functional>
 #include <utility>
 
 #include "kube/resource.h"
@@ -56,6 +55,10 @@ std::string Mover::describe(const ObjectId& id) const {
 }
 
 bool Mover::consider(std::uint32_t source, const kube::ObjectMeta& object) {
+  const std::uint64_t hash = object_hash(object);
+  if (recent_.is_past(hash, object.resource_version)) {
+    return true;
+  }
   const Placement& placement = view_.placement(source, object);
   const Decision decision = view_.decide(source, placement);
   ObjectId id{.source = source, .object_namespace = object.object_namespace, .name = object.name};
@@ -64,8 +67,7 @@ bool Mover::consider(std::uint32_t source, const kube::ObjectMeta& object) {
     return true;
   }
   const SteadyTime now = tools_->clock.steady();
-  const std::uint64_t hash = std::hash<std::string>()(object.uid);
-  const SteadyTime not_before = guard_.not_before(hash, *ring_version_, now);
+  const SteadyTime not_before = recent_.not_before(hash, *ring_version_, now);
   if (queue_.active() == 0) {
     sum_ = {.since = now};
   }
@@ -180,7 +182,7 @@ void Mover::send(const FlightPointer& flight) {
   kube::Request request = kube::patch_request(
       resource, flight->id.object_namespace, flight->id.name, kube::kMergePatch,
       patch_body(*flight->entry, flight->move.decision, flight->move.resource_version), kFieldManager);
-  request.accept = kube::kMetadataOnly;  // of the answer nothing is used
+  request.accept = kube::kMetadataOnly;
   request.lane = kube::Lane::kMove;
   request.still_wanted = [current = ring_version_, version = ring_version_->load()] { return *current == version; };
   flight->sent = tools_->clock.steady();
@@ -195,7 +197,7 @@ void Mover::answered(const FlightPointer& flight, const Result<kube::Response>& 
   if (answer) {
     const SteadyTime now = tools_->clock.steady();
     limit_.answered(now - flight->sent, answer->throttled, now);
-    succeeded(flight);
+    succeeded(flight, answer->body);
   } else {
     failed(flight, answer.error());
   }
@@ -204,7 +206,7 @@ void Mover::answered(const FlightPointer& flight, const Result<kube::Response>& 
   }
 }
 
-void Mover::succeeded(const FlightPointer& flight) {
+void Mover::succeeded(const FlightPointer& flight, const std::string& body) {
   const SteadyTime now = tools_->clock.steady();
   const Move& move = flight->move;
   ResourceMetrics& metrics = *metrics_[flight->id.source];
@@ -226,8 +228,10 @@ void Mover::succeeded(const FlightPointer& flight) {
   }
   granted(flight->id.source);
   states_[flight->id.source].failure_told = false;
-  guard_.moved(move.object, *ring_version_, now);
-  if (guard_.repeats(move.object, *ring_version_, now) == kQuarrel) {
+  const auto object = decoder_.decode(body);
+  const bool has_changed = object && object->resource_version != move.resource_version;
+  recent_.moved(move.object, has_changed ? move.resource_version : std::string(), *ring_version_, now);
+  if (recent_.repeats(move.object, *ring_version_, now) == kQuarrel) {
     log_.warn("the labels of an object do not last, it is moved with growing pauses",
               {{"object", describe(flight->id)}});
     tools_->events.record(ring_, kube::EventType::kWarning, "LabelsDoNotLast",
@@ -396,7 +400,7 @@ void Mover::read(const FlightPointer& flight, Result<kube::Response> answer) {
     return;
   }
   flight->move.resource_version = object->resource_version;
-  flight->move.object = std::hash<std::string>()(object->uid);
+  flight->move.object = object_hash(*object);
   if (flight->conflicts > kPatientConflicts) {
     retry(flight, kTransient);
   } else {

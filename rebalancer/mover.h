@@ -13,7 +13,7 @@
 #include "kube/lasting_refusal.h"
 #include "rebalancer/move_limit.h"
 #include "rebalancer/move_queue.h"
-#include "rebalancer/repeat_guard.h"
+#include "rebalancer/recent_moves.h"
 #include "rebalancer/ring_view.h"
 #include "rebalancer/tools.h"
 
@@ -86,7 +86,7 @@ class Mover : public std::enable_shared_from_this<Mover> {
   using FlightPointer = std::shared_ptr<Flight>;
   void send(const FlightPointer& flight);
   void answered(const FlightPointer& flight, const Result<kube::Response>& answer);
-  void succeeded(const FlightPointer& flight);
+  void succeeded(const FlightPointer& flight, const std::string& body);
   void failed(const FlightPointer& flight, const Error& error);
   void granted(std::uint32_t source);
   void forbidden(const FlightPointer& flight, const Error& error);
@@ -108,7 +108,7 @@ class Mover : public std::enable_shared_from_this<Mover> {
 
   MoveQueue queue_;
   MoveLimit limit_;
-  RepeatGuard guard_;
+  RecentMoves recent_;
   // Also read where requests go out: what an older ring decided, and what waits when we stop, is not sent.
   const std::shared_ptr<std::atomic<std::uint64_t>> ring_version_ = std::make_shared<std::atomic<std::uint64_t>>(0);
   // By source:

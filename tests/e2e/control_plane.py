@@ -119,6 +119,15 @@ class ControlPlane:
         if self._own_folder:
             shutil.rmtree(self.folder, ignore_errors=True)
 
+    def save_logs(self):
+        """Copies all logs to build/e2e/failed/, for whoever looks for what went wrong."""
+        kept = ROOT / "build" / "e2e" / "failed" / self.folder.name
+        for log in self.folder.rglob("*.log"):
+            copy = kept / log.relative_to(self.folder)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(log, copy)
+        print(f"logs kept in {kept}", flush=True)
+
     def wait_ready(self, timeout=60):
         def ready():
             status, _ = self.admin.raw("GET", "/readyz")
@@ -212,11 +221,25 @@ class ControlPlane:
 
     def sharder_kubeconfig(self, path=None):
         """For the sharder's ServiceAccount, with nothing but the permissions of manifests/ and grant_sharding()."""
-        return self.write_kubeconfig(path or self.folder / "sharder.kubeconfig",
-                                     Credentials(token=self.service_account_token()))
+        token = self.service_account_token()
+        self.wait_allowed(token, verb="list", group="sharding.timebertt.dev", resource="controllerrings")
+        self.wait_allowed(token, verb="create", group="coordination.k8s.io", resource="leases",
+                          namespace=SYSTEM_NAMESPACE)
+        return self.write_kubeconfig(path or self.folder / "sharder.kubeconfig", Credentials(token=token))
+
+    def wait_allowed(self, token, **access):
+        """Until whoever has this token may do that: `path`, or `verb`, `group` and `resource`. The API server takes up
+        roles and bindings a little after it has stored them, and its 403 until then is remembered by some."""
+        spec = ({"nonResourceAttributes": {"verb": "get", **access}} if "path" in access else
+                {"resourceAttributes": access})
+        client = self.client(token)
+        wait_until(lambda: client.request("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", {
+            "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": spec})["status"]["allowed"],
+                   20, f"RBAC allows {access}")
 
     def grant_sharding(self, name, resources, verbs=("list", "watch", "patch")):
-        """What the user of a ring grants the sharder on the ring's resources. `resources`: {group: [resource, ...]}."""
+        """What the user of a ring grants the sharder on the ring's resources. `resources`: {group: [resource, ...]},
+        each with one at least."""
         role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": name},
                 "rules": [{"apiGroups": [group], "resources": list(names), "verbs": list(verbs)}
                           for group, names in resources.items()]}
@@ -226,6 +249,10 @@ class ControlPlane:
                    "subjects": [{"kind": "ServiceAccount", "name": SERVICE_ACCOUNT, "namespace": SYSTEM_NAMESPACE}]}
         self.admin.apply("clusterroles", None, role, "e2e", force=True)
         self.admin.apply("clusterrolebindings", None, binding, "e2e", force=True)
+        token = self.service_account_token()
+        for group, names in resources.items():
+            for verb in verbs:
+                self.wait_allowed(token, verb=verb, group=group, resource=names[-1])
 
     def metrics_token(self):
         """The token of somebody who may read /metrics, and nothing else."""
@@ -252,7 +279,9 @@ class ControlPlane:
                 "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": name},
                 "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
                 "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": "default"}]}, "e2e", force=True)
-            self._tokens[name] = self.service_account_token("default", name)
+            token = self.service_account_token("default", name)
+            self.wait_allowed(token, path="/metrics")  # both roles that are asked for allow it
+            self._tokens[name] = token
         return self._tokens[name]
 
     def sharder_requests(self):

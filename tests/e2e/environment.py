@@ -34,6 +34,7 @@ class Environment:
         """`overrides`: of SharderConfig; `variables`: of the replicas' environment; `start`: run them at once."""
         self.short = short
         self.figures = []  # (name, value), for the summary
+        self.keep_logs = False  # set when a case failed
         self._may_be_forbidden = may_be_forbidden or not audit_log
         self._start = start
         self.plane = ControlPlane(controller_manager=controller_manager, audit_log=audit_log)
@@ -54,17 +55,24 @@ class Environment:
         except BaseException:
             if self.sharders is not None:
                 self.sharders.stop()
+            self.plane.save_logs()
             self.plane.stop()
             raise
         return self
 
     def __exit__(self, kind, *_):
+        self.keep_logs = self.keep_logs or kind is not None
         try:
             if self.sharders is not None:
                 codes = self.sharders.stop()
                 if kind is None:
                     self._check_end(codes)
+        except BaseException:
+            self.keep_logs = True
+            raise
         finally:
+            if self.keep_logs:
+                self.plane.save_logs()
             self.plane.stop()
 
     @property
@@ -93,7 +101,7 @@ class Environment:
         leader = self.sharders.leader()
         if leader is None:
             return None
-        return metric(leader.metrics(self.plane.metrics_token())[1], sample, **labels)
+        return metric(leader.scrape(self.plane.metrics_token()), sample, **labels)
 
     # -- objects
 

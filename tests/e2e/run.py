@@ -41,7 +41,8 @@ class Run:
         self._began = time.monotonic()
         self._process = subprocess.Popen(arguments + ([mode] if mode else []), stdin=subprocess.DEVNULL,
                                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0)
-        self.passed = self.failed = 0
+        self.passed = 0
+        self.failures = []  # (title, reason)
         self.figures = []
 
     def follow(self):
@@ -56,10 +57,11 @@ class Run:
         try:
             results = json.loads(self._results.read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
-            print(f"{self.name:>18} | ended with {self._process.returncode} before it was finished", flush=True)
-            self.failed = 1
+            what = f"ended with {self._process.returncode} before it was finished"
+            print(f"{self.name:>18} | {what}", flush=True)
+            self.failures = [("the whole file", what)]
             return
-        self.passed, self.failed, self.figures = results["passed"], results["failed"], results["figures"]
+        self.passed, self.failures, self.figures = results["passed"], results["failures"], results["figures"]
         print(f"{self.name:>18} | done in {time.monotonic() - self._began:.0f} s", flush=True)
 
     def _lines(self):
@@ -142,9 +144,12 @@ def main():
         for name, what, value in figures:
             print(f"  {name}: {what}: {value}")
     print(f"\n{len(runs)} files in {time.monotonic() - began:.0f} s")
-    passed, failed = sum(run.passed for run in runs), sum(run.failed for run in runs)
-    print(f"{passed} passed, {failed} failed")
-    sys.exit(1 if failed or not passed else 0)
+    passed = sum(run.passed for run in runs)
+    failures = [(run.name, *failure) for run in runs for failure in run.failures]
+    print(f"{passed} passed, {len(failures)} failed")
+    for name, title, reason in failures:  # last, so that the end of a log tells what failed
+        print(f"FAILED  {name}: {title}: {reason}")
+    sys.exit(1 if failures or not passed else 0)
 
 
 if __name__ == "__main__":

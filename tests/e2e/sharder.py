@@ -90,6 +90,12 @@ class Replica:
         finally:
             connection.close()
 
+    def scrape(self, token):
+        """The text of /metrics, for somebody who may read it."""
+        status, text = self.metrics(token)
+        assert status == 200, f"{self.name}: /metrics: {status} {text}"
+        return text
+
     def log(self):
         try:
             return self.process.log.read_text(encoding="utf-8", errors="replace")

@@ -1,14 +1,17 @@
 """Simulated shards: they hold Leases as a sharded controller does (docs/protocol.md, section 3) and, if asked, watch
 their objects and acknowledge drains (agent.py).
 
-One thread renews the Leases of many shards, as client-go's leader election would: PUT with the resourceVersion, a new
-holder only where the old one has released or lost the Lease.
+Leases are renewed as client-go's leader election would: PUT with the resourceVersion, a new holder only where the old one
+has released or lost the Lease. No shard waits for another one's request.
 """
 
+import collections
+import concurrent.futures
 import datetime
 import http.client
 import threading
 import time
+import traceback
 
 from kubeclient import ApiError
 
@@ -50,8 +53,10 @@ class Shards:
         # Of its own, and patient: what a paused API server has received it answers when it goes on.
         self._client = client.with_timeout(60)
         self._leases = {}  # name -> the Lease as we wrote it last; None: still to be acquired
-        self._due = {}  # name -> when to act next, monotonic
-        self._lock = threading.RLock()
+        self._due = {}  # name -> when to act next, monotonic; None: it is acted for
+        self._lock = threading.Lock()  # of both
+        self._turns = collections.defaultdict(threading.RLock)  # name -> held by who acts for this shard
+        self._pool = concurrent.futures.ThreadPoolExecutor(16, f"shard-of-{ring}")
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"shards-{ring}", daemon=True)
         self.agent = agent
@@ -67,6 +72,7 @@ class Shards:
     def __exit__(self, *_):
         self._stop.set()
         self._thread.join(10)
+        self._pool.shutdown()
         if self.agent is not None:
             self.agent.stop()
 
@@ -74,18 +80,16 @@ class Shards:
         """These shards come (back): each acquires its Lease as soon as it may."""
         with self._lock:
             for name in names:
-                self._leases[name] = None
-                self._due[name] = 0
+                self._leases[name] = self._due[name] = None
         for name in names:
             self._act(name)
 
     def release(self, *names):
         """Graceful exit, as client-go does it: the controllers stop, then the Lease is released."""
         for name in names:
-            with self._lock:
+            with self._turn(name):
                 self._quit(name, time.time())
-                held = self._leases.pop(name)
-                del self._due[name]
+                held = self._forget(name)
                 try:
                     self._put_released(held)
                 except ApiError as error:
@@ -95,12 +99,11 @@ class Shards:
 
     def crash(self, *names):
         """They stop without a word."""
-        with self._lock:
-            for name in names:
-                held = self._leases.pop(name)
+        for name in names:
+            with self._turn(name):
+                held = self._forget(name)
                 renewed = parse_time(held["spec"]["renewTime"]) if held else 0
                 self._quit(name, renewed + 2 * self.duration)  # then the sharder takes the Lease over
-                del self._due[name]
 
     def names(self):
         """The shards that hold their Lease, as far as they know."""
@@ -111,68 +114,77 @@ class Shards:
         """The Lease as the API server has it; None when it is gone."""
         return self._client.find("leases", self.namespace, name)
 
-    # -- the thread
+    # -- the threads
 
     def _run(self):
         while not self._stop.wait(0.05):
             with self._lock:
-                due = [name for name, when in self._due.items() if when <= time.monotonic()]
+                due = [name for name, when in self._due.items() if when is not None and when <= time.monotonic()]
+                self._due.update(dict.fromkeys(due))
             for name in due:
-                if not self._stop.is_set():
-                    self._act(name)
+                self._pool.submit(self._act, name).add_done_callback(_show_error)
+
+    def _turn(self, name):
+        with self._lock:
+            return self._turns[name]
 
     def _act(self, name):
-        with self._lock:
-            if name not in self._leases:
-                return
+        with self._turn(name):
+            with self._lock:
+                if name not in self._leases:
+                    return
+                held = self._leases[name]
+            pause = 0.2  # after a failure: as soon as the API server is back
             try:
-                if self._leases[name] is None:
-                    self._try_acquire(name)
-                else:
-                    self._renew(name)
+                if self._stop.is_set():
+                    return
+                held, pause = self._try_acquire(name) if held is None else self._renew(name, held)
             except (OSError, http.client.HTTPException, ApiError):
-                self._due[name] = time.monotonic() + 0.2  # as soon as the API server is back
+                pass
+            finally:
+                with self._lock:
+                    self._leases[name], self._due[name] = held, time.monotonic() + pause
 
-    def _renew(self, name):
-        held = self._leases[name]
+    def _forget(self, name):
+        """The Lease that it held."""
+        with self._lock:
+            del self._due[name]
+            return self._leases.pop(name)
+
+    def _renew(self, name, held):
+        """(the Lease as it is now, seconds until the next act)."""
         held["spec"]["renewTime"] = micro_time()
         try:
-            self._leases[name] = self._put(held)
+            return self._put(held), self.renew_every
         except ApiError as error:
             if error.status not in (404, 409):
                 raise
-            current = self._client.find("leases", self.namespace, name)
-            if current is None:
-                self._quit(name, time.time())
-                self._leases[name] = None  # deleted: acquired anew
-            elif current["spec"].get("holderIdentity") != name:
-                self.lost.append(name)
-                self._quit(name, time.time())
-                self._leases[name] = None
-            else:
-                self._leases[name] = current  # only its labels changed; the renewal comes at once
-            self._due[name] = 0
-            return
-        self._due[name] = time.monotonic() + self.renew_every
+        current = self._client.find("leases", self.namespace, name)
+        if current is not None and current["spec"].get("holderIdentity") == name:
+            return current, 0  # only its labels changed; the renewal comes at once
+        if current is not None:
+            self.lost.append(name)
+        self._quit(name, time.time())
+        return None, 0  # lost or deleted: acquired anew
 
     def _try_acquire(self, name):
+        """As _renew(); None while it may not be acquired."""
         current = self._client.find("leases", self.namespace, name)
         if current is None:
-            self._leases[name] = self._client.create(
-                "leases", self.namespace, lease(self.ring, name, duration=self.duration), fieldManager="sim")
+            held = self._client.create("leases", self.namespace, lease(self.ring, name, duration=self.duration),
+                                       fieldManager="sim")
         else:
             spec = current["spec"]
             if not _may_acquire(spec, name):
-                self._due[name] = time.monotonic() + 0.2
-                return
+                return None, 0.2
             now = micro_time()
             spec.update(holderIdentity=name, leaseDurationSeconds=self.duration, acquireTime=now, renewTime=now,
                         leaseTransitions=spec.get("leaseTransitions", 0) + 1)
-            self._leases[name] = self._put(current)
+            held = self._put(current)
         self.acquired[name] = time.time()
         if self.agent is not None:
             self.agent.run(name)
-        self._due[name] = time.monotonic() + self.renew_every
+        return held, self.renew_every
 
     def _quit(self, name, may_move):
         if self.agent is not None:
@@ -185,6 +197,12 @@ class Shards:
 
     def _put(self, body):
         return self._client.update("leases", self.namespace, body["metadata"]["name"], body, fieldManager="sim")
+
+
+def _show_error(future):
+    """What nobody expected is not kept silent: the shard goes on."""
+    if future.exception() is not None:
+        traceback.print_exception(future.exception())
 
 
 def _may_acquire(spec, name):

@@ -40,7 +40,8 @@ class Suite:
         self.name, self._environment, self._parallel = name, environment, parallel
         self._cases = []
         self._lock = threading.Lock()
-        self._passed = self._failed = 0
+        self._passed = 0
+        self._failures = []  # (title, reason)
 
     def case(self, title, short=True, long=False):
         """`short`: also in the short mode; `long`: only when long measurements are asked for."""
@@ -65,11 +66,11 @@ class Suite:
         for name, value in figures:
             print(f"  {name}: {value}", flush=True)
         if options.results:
-            options.results.write_text(json.dumps({"passed": self._passed, "failed": self._failed,
+            options.results.write_text(json.dumps({"passed": self._passed, "failures": self._failures,
                                                    "figures": figures}), encoding="utf-8")
-        print(f"{self._passed} passed, {self._failed} failed", flush=True)
+        print(f"{self._passed} passed, {len(self._failures)} failed", flush=True)
         kill_all()
-        sys.exit(1 if self._failed else 0)
+        sys.exit(1 if self._failures else 0)
 
     def _run(self, cases, short):
         make = self._environment or (lambda short: contextlib.nullcontext(_Bare(short)))
@@ -83,17 +84,19 @@ class Suite:
                 with concurrent.futures.ThreadPoolExecutor(workers) as pool:
                     for future in [pool.submit(self._run_case, case, env) for case in cases]:
                         future.result()
-        except (Exception, KeyboardInterrupt):  # pylint: disable=broad-exception-caught
+                if self._failures:
+                    env.keep_logs = True
+        except (Exception, KeyboardInterrupt) as failure:  # pylint: disable=broad-exception-caught
             what = "the environment ends in order" if entered else "the environment starts"
-            self._report(what, time.monotonic() - began, traceback.format_exc())
+            self._report(what, time.monotonic() - began, failure)
         return getattr(env, "figures", [])
 
     def _run_case(self, case, env):
         began = time.monotonic()
         try:
             case.run(env)
-        except Exception:  # pylint: disable=broad-exception-caught
-            self._report(case.title, time.monotonic() - began, traceback.format_exc())
+        except Exception as failure:  # pylint: disable=broad-exception-caught
+            self._report(case.title, time.monotonic() - began, failure)
         else:
             self._report(case.title, time.monotonic() - began, None)
 
@@ -103,8 +106,9 @@ class Suite:
                 self._passed += 1
                 print(f"ok      {title} ({seconds:.1f} s)", flush=True)
             else:
-                self._failed += 1
-                print(f"FAILED  {title} ({seconds:.1f} s)\n{failure}", flush=True)
+                self._failures.append((title, " ".join(f"{type(failure).__name__}: {failure}".split())[:300]))
+                trace = "".join(traceback.format_exception(failure))
+                print(f"FAILED  {title} ({seconds:.1f} s)\n{trace}", flush=True)
 
 
 class _Bare:
@@ -113,6 +117,7 @@ class _Bare:
     def __init__(self, short):
         self.short = short
         self.figures = []
+        self.keep_logs = False  # its cases' environments see to that
 
     def figure(self, name, value):
         self.figures.append((name, value))

@@ -242,14 +242,15 @@ def counted(env):
 
         def assignments():
             token = env.plane.metrics_token()
-            samples = [metric(replica.metrics(token)[1], "controller_sharding_assignments_total",
+            samples = [metric(replica.scrape(token), "controller_sharding_assignments_total",
                               controllerring="counted", group="", resource="secrets")
                        for replica in env.sharders.replicas]
             return sum(sample or 0 for sample in samples)
 
         assert assignments() == 0, assignments()
         for number in range(20):
-            env.admin.create("secrets", ring.namespace, {"metadata": {"name": f"s-{number}"}})
+            made = env.admin.create("secrets", ring.namespace, {"metadata": {"name": f"s-{number}"}})
+            assert_owners([made], "counted", "", "Secret")
         assert assignments() == 20, assignments()
 
 

@@ -279,15 +279,13 @@ def metrics(env):
     ring = env.ring("measured")
     with ring.shards(*SHARDS):
         ring.wait_ready(SHARDS)
-        status, text = replica.metrics(reader)
-        assert status == 200, (status, text)
         uid = env.admin.get("controllerrings", None, "measured")["metadata"]["uid"]
         for name, value in {"metadata_generation": 1, "observed_generation": 1, "status_shards": 3,
                             "status_available_shards": 3}.items():
             sample = f"controller_sharding_controllerring_{name}"
             wait_until(lambda sample=sample, value=value: metric(
-                replica.metrics(reader)[1], sample, controllerring="measured", uid=uid) == value, 10, sample)
-        text = replica.metrics(reader)[1]
+                replica.scrape(reader), sample, controllerring="measured", uid=uid) == value, 10, sample)
+        text = replica.scrape(reader)
         assert metric(text, "controller_sharding_shard_info", namespace="measured", shard="shard-a",
                       controllerring="measured") == 1
         for state in ("orphaned", "dead", "uncertain", "expired", "ready", "unknown"):
@@ -298,7 +296,7 @@ def metrics(env):
                      "leader_election_master_status", "process_resident_memory_bytes",
                      "controller_sharding_certificate_expiry_timestamp_seconds"):
             assert metric(text, name), name
-        answered = [metric(one.metrics(reader)[1], "controller_runtime_webhook_requests_total")
+        answered = [metric(one.scrape(reader), "controller_runtime_webhook_requests_total")
                     for one in env.sharders.replicas]
         assert all(answered), answered
     assert replica.metrics(reader, "/debug/pprof/heap")[0] == 403, "may not"

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <deque>
 #include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -28,6 +29,50 @@ class FakeCluster {
     std::string object;  // "ns/name"
     Json body;
   };
+
+  // "/api/v1/namespaces/ns/secrets/name?x=y" -> collection "/api/v1/secrets", namespace, name, query.
+  struct Target {
+    std::string collection, object_namespace, name;
+    std::map<std::string, std::string> query;
+    std::string object() const { return object_namespace.empty() ? name : object_namespace + "/" + name; }
+    // The parameter's value, "" when it is absent.
+    std::string parameter(const std::string& key) const {
+      const auto found = query.find(key);
+      return found == query.end() ? "" : found->second;
+    }
+  };
+  static Target parse(const std::string& text) {
+    Target target;
+    const auto question = text.find('?');
+    std::string path = text.substr(0, question);
+    for (auto at = question; at != std::string::npos;) {
+      const auto end = text.find('&', at + 1);
+      const std::string pair = text.substr(at + 1, end == std::string::npos ? end : end - at - 1);
+      target.query[pair.substr(0, pair.find('='))] = unescape(pair.substr(pair.find('=') + 1));
+      at = end;
+    }
+    std::vector<std::string> parts;
+    for (std::size_t at = 1; at <= path.size();) {
+      const auto end = std::min(path.find('/', at), path.size());
+      parts.push_back(unescape(path.substr(at, end - at)));
+      at = end + 1;
+    }
+    const std::size_t prefix = parts[0] == "api" ? 2 : 3;
+    for (std::size_t part = 0; part < prefix; ++part) {
+      target.collection += "/" + parts.at(part);
+    }
+    if (parts.size() == prefix) {
+      return target;  // discovery
+    }
+    std::size_t next = prefix;
+    if (parts.size() > prefix + 2 && parts[prefix] == "namespaces") {
+      target.object_namespace = parts[prefix + 1];
+      next = prefix + 2;
+    }
+    target.collection += "/" + parts[next];
+    target.name = parts.size() > next + 1 ? parts[next + 1] : "";
+    return target;
+  }
 
   // --- what the test does
 
@@ -82,6 +127,8 @@ class FakeCluster {
                                    {"name":"namespaces","kind":"Namespace","namespaced":false}]})"}};
   std::size_t longest_selector = 1000000;  // of a watch: a longer one is a 414
   bool hold_patches = false;               // patches wait
+  bool undo_patches = false;               // somebody's webhook takes back what they change
+  bool late_lists = false;                 // the answers of lists are under way until it is false again
   std::size_t most_in_flight = 0;          // patches that waited at the same time
   // Decides on a request before the cluster does.
   std::function<std::optional<Error>(const kube::Request&)> refuse;
@@ -104,41 +151,6 @@ class FakeCluster {
       }
     }
     return plain;
-  }
-  // "/api/v1/namespaces/ns/secrets/name?x=y" -> collection "/api/v1/secrets", namespace, name, query.
-  struct Target {
-    std::string collection, object_namespace, name;
-    std::map<std::string, std::string> query;
-    std::string object() const { return object_namespace.empty() ? name : object_namespace + "/" + name; }
-  };
-  static Target parse(const std::string& text) {
-    Target target;
-    const auto question = text.find('?');
-    std::string path = text.substr(0, question);
-    for (auto at = question; at != std::string::npos;) {
-      const auto end = text.find('&', at + 1);
-      const std::string pair = text.substr(at + 1, end == std::string::npos ? end : end - at - 1);
-      target.query[pair.substr(0, pair.find('='))] = unescape(pair.substr(pair.find('=') + 1));
-      at = end;
-    }
-    std::vector<std::string> parts;
-    for (std::size_t at = 1; at <= path.size();) {
-      const auto end = std::min(path.find('/', at), path.size());
-      parts.push_back(unescape(path.substr(at, end - at)));
-      at = end + 1;
-    }
-    const std::size_t prefix = parts[0] == "api" ? 2 : 3;
-    for (std::size_t part = 0; part < prefix; ++part) {
-      target.collection += "/" + parts[part];
-    }
-    std::size_t next = prefix;
-    if (parts.size() > prefix + 2 && parts[prefix] == "namespaces") {
-      target.object_namespace = parts[prefix + 1];
-      next = prefix + 2;
-    }
-    target.collection += "/" + parts[next];
-    target.name = parts.size() > next + 1 ? parts[next + 1] : "";
-    return target;
   }
   // The selectors that the rebalancer uses: "", "key", "!key", "key notin (a,b)".
   static bool matches(const std::string& selector, const Json& object) {
@@ -190,6 +202,12 @@ class FakeCluster {
     for (; streams_ < api_.streams.size(); ++streams_) {
       open(api_.streams[streams_]);
     }
+    if (!late_lists && !late_.empty()) {
+      auto [list, body] = std::move(late_.front());
+      late_.pop_front();
+      list.callback(kube::Response{.status = 200, .body = std::move(body)});
+      return true;
+    }
     const auto held = [this](const FakeApi::Pending& pending) {
       return hold_patches && pending.request.method == kube::Method::kPatch;
     };
@@ -239,8 +257,10 @@ class FakeCluster {
     }
     Json object = found->second;
     object.merge_patch(body);
-    store(found->first, std::move(object));
-    api_.answer("{}");
+    if (!undo_patches) {
+      store(found->first, std::move(object));
+    }
+    api_.answer(objects[{target.collection, target.object()}].dump());
   }
   void list(const Target& target, const std::string& text) {
     lists.push_back(text);
@@ -252,19 +272,17 @@ class FakeCluster {
       api_.fail({.code = ErrorCode::kForbidden, .message = "cannot list resource", .http_status = 403});
       return;
     }
-    const auto query = [&](const std::string& key) {
-      const auto found = target.query.find(key);
-      return found == target.query.end() ? std::string() : found->second;
-    };
     Json items = Json::array();
-    const std::size_t limit = query("limit").empty() ? objects.size() : std::stoul(query("limit"));
+    const std::size_t limit =
+        target.parameter("limit").empty() ? objects.size() : std::stoul(target.parameter("limit"));
     std::string token;
     for (const auto& [key, object] : objects) {
-      const bool wanted = key.first == target.collection && key.second > query("continue") &&
-                          (target.object_namespace.empty() || key.second.starts_with(target.object_namespace + "/")) &&
-                          matches(query("labelSelector"), object) &&
-                          (query("fieldSelector").empty() ||
-                           "metadata.name=" + object["metadata"]["name"].get<std::string>() == query("fieldSelector"));
+      const bool wanted =
+          key.first == target.collection && key.second > target.parameter("continue") &&
+          (target.object_namespace.empty() || key.second.starts_with(target.object_namespace + "/")) &&
+          matches(target.parameter("labelSelector"), object) &&
+          (target.parameter("fieldSelector").empty() ||
+           "metadata.name=" + object["metadata"]["name"].get<std::string>() == target.parameter("fieldSelector"));
       if (!wanted) {
         continue;
       }
@@ -281,7 +299,13 @@ class FakeCluster {
     if (!token.empty()) {
       metadata["continue"] = token;
     }
-    api_.answer(Json{{"metadata", metadata}, {"items", items}}.dump());
+    const std::string body = Json{{"metadata", metadata}, {"items", items}}.dump();
+    if (late_lists) {
+      late_.emplace_back(std::move(api_.pending.front()), body);
+      api_.pending.pop_front();
+    } else {
+      api_.answer(body);
+    }
   }
   void open(const std::shared_ptr<FakeApi::OpenStream>& stream) {
     const Target target = parse(stream->request.target);
@@ -333,6 +357,7 @@ class FakeCluster {
   FakeApi& api_;
   std::size_t streams_ = 0;  // of api_.streams that were opened
   std::vector<Watch> watches_;
+  std::deque<std::pair<FakeApi::Pending, std::string>> late_;  // lists, and their answers
   std::uint64_t version_ = 100;
   int uid_ = 0;
 };

@@ -4,6 +4,7 @@
 #include <array>
 #include <iterator>
 #include <stdexcept>
+#include <string_view>
 #include <utility>
 
 namespace sharder::testing {
@@ -12,24 +13,9 @@ namespace {
 
 constexpr std::chrono::milliseconds kStep{50};
 
-std::string after(const std::string& text, const std::string& beginning, const std::string& end) {
-  const auto at = text.find(beginning);
-  if (at == std::string::npos) {
-    return "";
-  }
-  const auto from = at + beginning.size();
-  return text.substr(from, text.find_first_of(end, from) - from);
-}
-
 // "secrets" or "configmaps", "" for another resource.
-std::string resource_of(const std::string& target) {
-  const std::string path = target.substr(0, target.find('?'));
-  for (const char* const name : {"/secrets", "/configmaps"}) {
-    if (path.ends_with(name) || path.contains(std::string(name) + "/")) {
-      return name + 1;
-    }
-  }
-  return "";
+std::string resource_of(const FakeCluster::Target& target) {
+  return target.collection == kSecrets ? "secrets" : target.collection == kConfigMaps ? "configmaps" : "";
 }
 
 std::string describe_labels(const Json& labels) {
@@ -74,6 +60,8 @@ void RebalancerSimulation::command(const std::string& line) {
     acknowledge(words);
   } else if (verb == "patches") {
     refuse_patches(words);
+  } else if (verb == "lists") {
+    harness_->cluster.late_lists = words.at(0) == "late";
   } else if (verb == "watch") {
     harness_->cluster.no_watch = words.at(0) == "forbidden" ? std::set<std::string>{kSecrets} : std::set<std::string>();
   } else if (verb == "show") {
@@ -118,10 +106,11 @@ void RebalancerSimulation::acknowledge(const Words& words) {
   harness_->add_secret(words.at(0), labels);
 }
 
-// wait | answered | 429 [NAME] | 422 [NAME] | forbidden
+// wait | undone | answered | 429 [NAME] | 422 [NAME] | forbidden
 void RebalancerSimulation::refuse_patches(const Words& words) {
   const std::string& how = words.at(0);
   harness_->cluster.hold_patches = how == "wait";
+  harness_->cluster.undo_patches = how == "undone";
   refused_object_ = words.size() > 1 ? "ns/" + words[1] : "";
   refused_.reset();
   if (how == "429") {
@@ -130,7 +119,7 @@ void RebalancerSimulation::refuse_patches(const Words& words) {
     refused_ = Error{.code = ErrorCode::kInvalid, .message = "422 it is not as it should be", .http_status = 422};
   } else if (how == "forbidden") {
     refused_ = Error{.code = ErrorCode::kForbidden, .message = "cannot patch resource", .http_status = 403};
-  } else if (how != "wait" && how != "answered") {
+  } else if (how != "wait" && how != "undone" && how != "answered") {
     throw std::runtime_error("no such answer: " + how);
   }
 }
@@ -154,63 +143,54 @@ void RebalancerSimulation::run(const std::string& time) {
 // Called for each request before it is answered; nullopt: the cluster answers.
 std::optional<Error> RebalancerSimulation::decide(const kube::Request& request) {
   log_streams();
-  if (resource_of(request.target).empty()) {
+  const auto target = FakeCluster::parse(request.target);
+  if (resource_of(target).empty()) {
     return std::nullopt;
   }
   if (request.method != kube::Method::kPatch) {
-    log_list(request);
+    log_list(target);
     return std::nullopt;
   }
-  log_patch(request);
-  const std::string object = "ns/" + after(request.target, "/secrets/", "?");
-  const bool hits = refused_ && (refused_object_.empty() || refused_object_ == object);
+  log_patch(target, Json::parse(request.body)["metadata"]);
+  const bool hits = refused_ && (refused_object_.empty() || refused_object_ == target.object());
   log_ << (hits ? " -> " + refused_->message : "") << "\n";
   return hits ? refused_ : std::nullopt;
 }
 
-void RebalancerSimulation::log_patch(const kube::Request& request) {
-  const std::string resource = resource_of(request.target);
-  const std::string name = after(request.target, "/" + resource + "/", "?");
-  const Json body = Json::parse(request.body)["metadata"];
-  log_ << "patch " << resource << " " << name << describe_labels(body["labels"]);
-  const auto found = harness_->cluster.objects.find({resource == "secrets" ? kSecrets : kConfigMaps, "ns/" + name});
+void RebalancerSimulation::log_patch(const FakeCluster::Target& target, const Json& metadata) {
+  log_ << "patch " << resource_of(target) << " " << target.name << describe_labels(metadata["labels"]);
+  const auto found = harness_->cluster.objects.find({target.collection, target.object()});
   if (found == harness_->cluster.objects.end()) {
     log_ << " -> not found";
-  } else if (found->second["metadata"]["resourceVersion"] != body["resourceVersion"]) {
+  } else if (found->second["metadata"]["resourceVersion"] != metadata["resourceVersion"]) {
     log_ << " -> conflict";
   }
 }
 
-void RebalancerSimulation::log_list(const kube::Request& request) {
-  const std::string resource = resource_of(request.target);
-  if (const std::string name = after(request.target, "metadata.name%3D", "&"); !name.empty()) {
-    log_ << "read " << resource << " " << name << "\n";
+void RebalancerSimulation::log_list(const FakeCluster::Target& target) {
+  constexpr std::string_view kByName = "metadata.name=";
+  if (const std::string field = target.parameter("fieldSelector"); field.starts_with(kByName)) {
+    log_ << "read " << resource_of(target) << " " << field.substr(kByName.size()) << "\n";
   } else {
-    log_ << "list " << resource << (request.target.contains("continue=") ? ", next page" : "") << "\n";
+    log_ << "list " << resource_of(target) << (target.parameter("continue").empty() ? "" : ", next page") << "\n";
   }
 }
 
 void RebalancerSimulation::log_streams() {
   for (; streams_ < harness_->api.streams.size(); ++streams_) {
-    const std::string& target = harness_->api.streams[streams_]->request.target;
+    const auto target = FakeCluster::parse(harness_->api.streams[streams_]->request.target);
     const std::string resource = resource_of(target);
     if (resource.empty() || !harness_->cluster.no_watch.empty()) {
       continue;  // how often it is tried in vain is drawn
     }
-    const std::string selector = after(target, "labelSelector=", "&");
-    const std::string shards = after(selector, "notin", "&");
-    log_ << (selector.starts_with("drain") ? "count drains of " : "watch orphans of ") << resource;
-    std::string plain;
-    for (std::size_t at = 0; at < shards.size(); ++at) {
-      if (shards[at] == '%') {
-        const std::string code = shards.substr(at + 1, 2);
-        plain += code == "2C" ? " " : "";
-        at += 2;
-      } else {
-        plain += shards[at] == '(' || shards[at] == ')' || shards[at] == '+' ? "" : std::string(1, shards[at]);
-      }
+    const std::string selector = target.parameter("labelSelector");  // "DRAIN", or "SHARD notin (a,b)"
+    log_ << (selector.starts_with(kDrain) ? "count drains of " : "watch orphans of ") << resource;
+    if (const auto list = selector.find('('); list != std::string::npos) {
+      std::string shards = selector.substr(list + 1, selector.size() - list - 2);
+      std::ranges::replace(shards, ',', ' ');
+      log_ << ", not of " << shards;
     }
-    log_ << (plain.empty() ? "" : ", not of " + plain) << "\n";
+    log_ << "\n";
   }
 }
 

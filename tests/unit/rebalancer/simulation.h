@@ -32,8 +32,8 @@ class RebalancerSimulation {
   void show(const std::string& name);
   void run(const std::string& time);
   std::optional<Error> decide(const kube::Request& request);
-  void log_patch(const kube::Request& request);
-  void log_list(const kube::Request& request);
+  void log_patch(const FakeCluster::Target& target, const Json& metadata);
+  void log_list(const FakeCluster::Target& target);
   void log_streams();
   void log_events();
 

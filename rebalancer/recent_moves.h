@@ -1,0 +1,53 @@
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <string_view>
+
+#include "base/clock.h"
+
+namespace sharder::rebalancer {
+
+// Remembers the last 2,048 objects that were moved, in constant memory, for two rules:
+// - Who shows an object as it was before its move, as a list or a watch may that was answered meanwhile, shows the
+// past.
+// - Objects that need the same move again and again while their ring stays as it is, because something strips or
+//   overwrites their labels, are moved with pauses: none before the second move, then 1 s, 2 s, 4 s ... up to 5 min.
+// An object that is forgotten too early costs a patch that is refused, or one that is sooner than need be. Pure.
+class RecentMoves {
+ public:
+  static constexpr std::chrono::seconds kFirstPause{1};
+  static constexpr std::chrono::seconds kLongestPause{300};
+  // An object that was left in peace so long is a new one.
+  static constexpr std::chrono::seconds kForget{600};
+
+  // `object`: object_hash() of it. `past_version`: the resourceVersion that it had before, "" if it still has that (a
+  // patch that somebody's webhook undoes changes nothing). `ring_version`: of the ring that the move was decided by;
+  // with another one the object is a new one.
+  void moved(std::uint64_t object, std::string_view past_version, std::uint64_t ring_version, SteadyTime now);
+  // Whether the object was moved from this version, which it therefore has no more.
+  bool is_past(std::uint64_t object, std::string_view resource_version) const;
+  // Moves of this object in a row, 0 when it is not known.
+  int repeats(std::uint64_t object, std::uint64_t ring_version, SteadyTime now) const;
+  // When it may be moved next.
+  SteadyTime not_before(std::uint64_t object, std::uint64_t ring_version, SteadyTime now) const;
+
+ private:
+  struct Slot {
+    std::uint64_t object = 0;
+    std::uint64_t version_hash = 0;
+    std::uint64_t ring_version = 0;
+    SteadyTime last = {};
+    int moves = 0;  // 0: the slot is free
+  };
+  static constexpr std::size_t kSets = 512;
+  using Set = std::array<Slot, 4>;  // one of them is an object's; the one that moved longest ago makes room
+
+  const Slot* find(std::uint64_t object) const;
+  const Slot* find(std::uint64_t object, std::uint64_t ring_version, SteadyTime now) const;
+
+  std::array<Set, kSets> sets_{};
+};
+
+}  // namespace sharder::rebalancer
