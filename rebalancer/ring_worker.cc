@@ -337,6 +337,10 @@ void RingWorker::orphans_seen(std::uint32_t source, const std::vector<SeenObject
         break;
       case kube::WatchEventType::kInitDone:
         nets_[source].cut_backoff.reset();
+        if (!mover_->has_room(source)) {
+          cut_orphans(source);  // else it would show each of our own moves: an object that is an orphan no more
+          return;
+        }
         break;
       case kube::WatchEventType::kInit:
         break;

@@ -33,6 +33,30 @@ Seen Objects::parse(const nlohmann::json& metadata) const {
   return seen;
 }
 
+Seen Objects::parse(simdjson::ondemand::object& metadata) const {
+  Seen seen;
+  const auto text = [](auto value) { return std::string(value.get_string().value()); };
+  for (auto field : metadata) {
+    const std::string_view name = field.unescaped_key();
+    if (name == "namespace") {
+      seen.namespace_ = text(field.value());
+    } else if (name == "name") {
+      seen.name = text(field.value());
+    } else if (name == "resourceVersion") {
+      seen.version = text(field.value());
+    } else if (name == "labels") {
+      for (auto label : field.value().get_object()) {
+        const std::string key(label.unescaped_key().value());
+        seen.draining = seen.draining || key == drain_label_;
+        if (key == shard_label_) {
+          seen.shard = text(label.value());
+        }
+      }
+    }
+  }
+  return seen;
+}
+
 std::string Objects::key(std::size_t resource, const Seen& seen) const {
   const auto& path = resources_[resource].path;
   return path.substr(path.rfind('/') + 1) + "/" + seen.namespace_ + "/" + seen.name;

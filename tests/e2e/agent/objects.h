@@ -1,5 +1,6 @@
 #pragma once
 
+#include <simdjson.h>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -40,6 +41,8 @@ class Objects {
   std::size_t add_resource(const std::string& path, bool controlled);
 
   Seen parse(const nlohmann::json& metadata) const;
+  // The same of a document that is read once, in its order.
+  Seen parse(simdjson::ondemand::object& metadata) const;
 
   // The object was there, or changed.
   void saw(std::size_t resource, const Seen& seen);

@@ -55,9 +55,8 @@ Connection::Answer Connection::get(const std::string& path) {
 }
 
 Connection::Answer Connection::merge_patch(const std::string& path, const std::string& body) {
-  auto headers = impl_->headers;
-  headers.emplace("Accept", kMetadataOnly);
-  const auto result = impl_->client->Patch(path, headers, body, "application/merge-patch+json");
+  // As a controller that goes on with the object that its patch made.
+  const auto result = impl_->client->Patch(path, impl_->headers, body, "application/merge-patch+json");
   return result ? Answer{result->status, result->body} : Answer{};
 }
 
