@@ -28,7 +28,7 @@ void find_key(std::string& key, ring::Role role, const kube::Resource& resource,
 }  // namespace
 
 std::uint64_t object_hash(const kube::ObjectMeta& object) {
-  return std::hash<std::string>()(object.uid);
+  return std::hash<std::string>()(object.uid.empty() ? object.object_namespace + "/" + object.name : object.uid);
 }
 
 void find_placement(Placement& placement, const ring::RingEntry& entry, ring::Role role, const kube::Resource& resource,

@@ -34,8 +34,8 @@ struct Decision {
   bool operator==(const Decision&) const = default;
 };
 
-// Stands for an object where moves and drains are remembered: a hash of its uid. Two objects with the same one are
-// taken for one, which costs a pause or a count, no move.
+// Stands for an object where moves and drains are remembered: a hash of its uid, or of its name where there is no uid
+// (an aggregated API may have none). Two objects with the same hash are taken for one.
 std::uint64_t object_hash(const kube::ObjectMeta& object);
 
 // Replaces `placement` with the object's: reuse it to save allocations. `role` and `resource` are those of the list in

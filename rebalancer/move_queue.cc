@@ -211,6 +211,14 @@ std::size_t MoveQueue::size(std::uint32_t source) const {
   return source < sources_.size() ? sources_[source].size : 0;
 }
 
+std::size_t MoveQueue::waiting_orphans(std::uint32_t source) const {
+  if (source >= sources_.size()) {
+    return 0;
+  }
+  const SourceState& state = sources_[source];
+  return state.waiting[0].size() - std::min(state.waiting[0].size(), state.delayed);
+}
+
 void MoveQueue::wait(Entries::value_type& entry, Place place) {
   entry.second.place = place;
   waiting_in(of(entry.first), entry.second).emplace(entry.second.place, &entry);

@@ -93,6 +93,8 @@ class MoveQueue {
   std::size_t active(std::uint32_t source) const;
   // Of one source, all of them.
   std::size_t size(std::uint32_t source) const;
+  // Of one source, how many orphans wait for a place, about: what is delayed is not counted.
+  std::size_t waiting_orphans(std::uint32_t source) const;
 
  private:
   using Place = std::pair<SteadyTime, std::uint64_t>;

@@ -56,7 +56,7 @@ std::string Mover::describe(const ObjectId& id) const {
 
 bool Mover::consider(std::uint32_t source, const kube::ObjectMeta& object) {
   const std::uint64_t hash = object_hash(object);
-  if (recent_.is_past(hash, object.resource_version)) {
+  if (recent_.is_past(hash, object.resource_version, tools_->clock.steady())) {
     return true;
   }
   const Placement& placement = view_.placement(source, object);

@@ -62,6 +62,8 @@ class Mover : public std::enable_shared_from_this<Mover> {
 
   // Few enough moves wait that a page or a stream of the source's objects may come.
   bool has_room(std::uint32_t source) const { return queue_.active(source) <= kRoom; }
+  // So many orphans wait that a watch of them would show little else than how we move them.
+  bool has_many_orphans(std::uint32_t source) const { return queue_.waiting_orphans(source) > kRoom; }
   void update_metrics() const;
 
  private:

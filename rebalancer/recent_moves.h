@@ -21,13 +21,15 @@ class RecentMoves {
   static constexpr std::chrono::seconds kLongestPause{300};
   // An object that was left in peace so long is a new one.
   static constexpr std::chrono::seconds kForget{600};
+  // No list or watch takes so long; and a version might come back one day, with an older copy of etcd's data.
+  static constexpr std::chrono::seconds kPast{60};
 
   // `object`: object_hash() of it. `past_version`: the resourceVersion that it had before, "" if it still has that (a
   // patch that somebody's webhook undoes changes nothing). `ring_version`: of the ring that the move was decided by;
   // with another one the object is a new one.
   void moved(std::uint64_t object, std::string_view past_version, std::uint64_t ring_version, SteadyTime now);
-  // Whether the object was moved from this version, which it therefore has no more.
-  bool is_past(std::uint64_t object, std::string_view resource_version) const;
+  // Whether the object was moved from this version lately, which it therefore has no more.
+  bool is_past(std::uint64_t object, std::string_view resource_version, SteadyTime now) const;
   // Moves of this object in a row, 0 when it is not known.
   int repeats(std::uint64_t object, std::uint64_t ring_version, SteadyTime now) const;
   // When it may be moved next.

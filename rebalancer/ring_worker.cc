@@ -12,6 +12,8 @@ namespace {
 
 // Shards often come in numbers: after one change the next ones are gathered.
 constexpr std::chrono::milliseconds kGather{200};
+// Between orphan watches while many orphans wait.
+constexpr std::chrono::seconds kCrowded{5};
 
 // The request line is too long for the server, or for a proxy before it.
 bool is_request_too_large(const Error& error) {
@@ -336,9 +338,13 @@ void RingWorker::orphans_seen(std::uint32_t source, const std::vector<SeenObject
         mover_->retract(source, seen.object);
         break;
       case kube::WatchEventType::kInitDone:
+        nets_[source].refusal.granted();
         nets_[source].cut_backoff.reset();
-        if (!mover_->has_room(source)) {
-          cut_orphans(source);  // else it would show each of our own moves: an object that is an orphan no more
+        if (mover_->has_many_orphans(source)) {
+          // Else each of our own moves would be shown once more, as an object that is an orphan no more. If there is no
+          // room soon, it looks anew: others may have come meanwhile.
+          cut_orphans(source);
+          watch_orphans_later(source, kCrowded);
           return;
         }
         break;
@@ -385,13 +391,12 @@ void RingWorker::cut_orphans(std::uint32_t source) {
   nets_[source].orphans.reset();
   nets_[source].orphans_cut = true;
   if (mover_->has_room(source)) {
-    watch_orphans_later(source);
+    watch_orphans_later(source, nets_[source].cut_backoff.next());  // it may bring too much again
   }
 }
 
-// Whatever brings more than can be taken in may do so again.
-void RingWorker::watch_orphans_later(std::uint32_t source) {
-  tools_->control.post_after(nets_[source].cut_backoff.next(), guarded([this, source] {
+void RingWorker::watch_orphans_later(std::uint32_t source, std::chrono::nanoseconds delay) {
+  tools_->control.post_after(delay, guarded([this, source] {
                                if (nets_[source].orphans_cut) {
                                  watch_orphans(source);
                                }
@@ -412,7 +417,7 @@ void RingWorker::patches_permitted(std::uint32_t source, const std::optional<Err
     nets.patch_forbidden = false;
     nets.patch_backoff.reset();
     if (nets.orphans_cut) {
-      watch_orphans_later(source);
+      watch_orphans_later(source, nets.cut_backoff.next());
     }
   } else if (!std::exchange(nets.patch_forbidden, true)) {
     // A hundred are under way, and each is refused. The moves that were dropped are found again.

@@ -94,7 +94,8 @@ class RingWorker {
   void orphan_connection(std::uint32_t source, bool watching, const std::optional<Error>& error);
   void orphans_forbidden(std::uint32_t source, const Error& error);
   void cut_orphans(std::uint32_t source);
-  void watch_orphans_later(std::uint32_t source);
+  // Opens it anew after the delay, if it is cut by then.
+  void watch_orphans_later(std::uint32_t source, std::chrono::nanoseconds delay);
   void room_again(std::uint32_t source);
   void patches_permitted(std::uint32_t source, const std::optional<Error>& error);
   std::string orphan_selector(const Nets& nets) const;

@@ -26,7 +26,7 @@ import yaml
 
 import binaries
 import pki
-from kubeclient import Client, Credentials, path_of
+from kubeclient import ApiError, Client, Credentials, path_of
 from processes import Failed, Process, free_ports, install_signal_handlers, wait_until
 from shards import parse_time
 
@@ -86,6 +86,7 @@ class ControlPlane:
         try:
             return self.start()
         except BaseException:
+            self.save_logs()
             self.stop()
             raise
 
@@ -122,11 +123,14 @@ class ControlPlane:
     def save_logs(self):
         """Copies all logs to build/e2e/failed/, for whoever looks for what went wrong."""
         kept = ROOT / "build" / "e2e" / "failed" / self.folder.name
-        for log in self.folder.rglob("*.log"):
-            copy = kept / log.relative_to(self.folder)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(log, copy)
-        print(f"logs kept in {kept}", flush=True)
+        try:
+            for log in self.folder.rglob("*.log"):
+                copy = kept / log.relative_to(self.folder)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(log, copy)
+            print(f"logs kept in {kept}", flush=True)
+        except OSError as error:
+            print(f"logs not kept: {error}", flush=True)
 
     def wait_ready(self, timeout=60):
         def ready():
@@ -233,26 +237,33 @@ class ControlPlane:
         spec = ({"nonResourceAttributes": {"verb": "get", **access}} if "path" in access else
                 {"resourceAttributes": access})
         client = self.client(token)
-        wait_until(lambda: client.request("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", {
-            "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": spec})["status"]["allowed"],
-                   20, f"RBAC allows {access}")
 
-    def grant_sharding(self, name, resources, verbs=("list", "watch", "patch")):
-        """What the user of a ring grants the sharder on the ring's resources. `resources`: {group: [resource, ...]},
-        each with one at least."""
-        role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": name},
+        def allowed():
+            try:
+                return client.request("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", {
+                    "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
+                    "spec": spec})["status"]["allowed"]
+            except ApiError:
+                return False  # so soon after its start it may refuse the question itself
+
+        wait_until(allowed, 20, f"RBAC allows {access}")
+
+    def grant_sharding(self, role_name, resources, verbs=("list", "watch", "patch")):
+        """What the user of a ring grants the sharder on the ring's resources. `resources`: {group: [resource, ...]}."""
+        role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": role_name},
                 "rules": [{"apiGroups": [group], "resources": list(names), "verbs": list(verbs)}
                           for group, names in resources.items()]}
         binding = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
-                   "metadata": {"name": name},
-                   "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
+                   "metadata": {"name": role_name},
+                   "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role_name},
                    "subjects": [{"kind": "ServiceAccount", "name": SERVICE_ACCOUNT, "namespace": SYSTEM_NAMESPACE}]}
         self.admin.apply("clusterroles", None, role, "e2e", force=True)
         self.admin.apply("clusterrolebindings", None, binding, "e2e", force=True)
         token = self.service_account_token()
         for group, names in resources.items():
-            for verb in verbs:
-                self.wait_allowed(token, verb=verb, group=group, resource=names[-1])
+            for name in names:
+                for verb in verbs:
+                    self.wait_allowed(token, verb=verb, group=group, resource=name)
 
     def metrics_token(self):
         """The token of somebody who may read /metrics, and nothing else."""

@@ -30,13 +30,14 @@ class Environment:
     """
 
     def __init__(self, replicas=2, controller_manager=False, overrides=None, short=False, start=True,
-                 may_be_forbidden=False, variables=None, audit_log=True):
-        """`overrides`: of SharderConfig; `variables`: of the replicas' environment; `start`: run them at once."""
+                 may_be_forbidden=False, variables=None, audit_log=True, balanced=True):
+        """`overrides`: of SharderConfig; `variables`: of the replicas' environment; `start`: run them at once.
+        `balanced`: else the API server calls one replica directly, which costs as little as a Service does."""
         self.short = short
         self.figures = []  # (name, value), for the summary
         self.keep_logs = False  # set when a case failed
         self._may_be_forbidden = may_be_forbidden or not audit_log
-        self._start = start
+        self._start, self._balanced = start, balanced
         self.plane = ControlPlane(controller_manager=controller_manager, audit_log=audit_log)
         self._replicas, self._overrides, self._variables = replicas, overrides, variables or {}
         self.sharders = None
@@ -50,6 +51,8 @@ class Environment:
                 self.sharders = Sharders(self.plane, self._replicas, overrides=self._overrides)
                 for replica in self.sharders.replicas:
                     replica.process.environment.update(self._variables)
+                if not self._balanced:
+                    self.sharders.call_directly(self.sharders.replicas[0])
                 if self._start:
                     self.sharders.start()
         except BaseException:

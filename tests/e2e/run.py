@@ -81,7 +81,7 @@ class Run:
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)  # it stops what it started
             try:
-                self._process.wait(15)
+                self._process.wait(60)
             except subprocess.TimeoutExpired:
                 self._process.kill()  # and the kernel ends the rest
 

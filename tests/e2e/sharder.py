@@ -91,9 +91,10 @@ class Replica:
             connection.close()
 
     def scrape(self, token):
-        """The text of /metrics, for somebody who may read it."""
+        """The text of /metrics, for somebody who may read it. ConnectionError when it is not given."""
         status, text = self.metrics(token)
-        assert status == 200, f"{self.name}: /metrics: {status} {text}"
+        if status != 200:
+            raise ConnectionError(f"{self.name}: /metrics: {status} {text}")
         return text
 
     def log(self):
@@ -146,6 +147,11 @@ class Sharders:
         replica = Replica(name, self.folder, port, self.authority.certificate, command, config, environment)
         replica.volume = volume
         return replica
+
+    def call_directly(self, replica):
+        """Webhook configurations point to this replica, not to the balancer. Before they are started."""
+        for one in self.replicas:
+            one.config["webhook"]["config"]["clientConfig"]["url"] = f"https://127.0.0.1:{replica.port}"
 
     def write_kubeconfig(self):
         self.kubeconfig = self.plane.sharder_kubeconfig(self.folder / "sharder.kubeconfig")

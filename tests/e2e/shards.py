@@ -72,7 +72,11 @@ class Shards:
     def __exit__(self, *_):
         self._stop.set()
         self._thread.join(10)
-        self._pool.shutdown()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        deadline = time.monotonic() + 10
+        for turn in list(self._turns.values()):
+            if turn.acquire(timeout=max(0, deadline - time.monotonic())):
+                turn.release()
         if self.agent is not None:
             self.agent.stop()
 
@@ -80,7 +84,7 @@ class Shards:
         """These shards come (back): each acquires its Lease as soon as it may."""
         with self._lock:
             for name in names:
-                self._leases[name] = self._due[name] = None
+                self._leases[name], self._due[name] = None, 0
         for name in names:
             self._act(name)
 

@@ -15,7 +15,7 @@ import argparse
 import concurrent.futures
 import contextlib
 import json
-import sys
+import os
 import threading
 import time
 import traceback
@@ -70,24 +70,30 @@ class Suite:
                                                    "figures": figures}), encoding="utf-8")
         print(f"{self._passed} passed, {len(self._failures)} failed", flush=True)
         kill_all()
-        sys.exit(1 if self._failures else 0)
+        os._exit(1 if self._failures else 0)  # without waiting for a case that hangs
 
     def _run(self, cases, short):
         make = self._environment or (lambda short: contextlib.nullcontext(_Bare(short)))
         env = None
         began = time.monotonic()
-        entered = False
+        entered, unfinished = False, ""
         try:
             with make(short) as env:
                 entered = True
-                workers = len(cases) if self._parallel else 1
-                with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-                    for future in [pool.submit(self._run_case, case, env) for case in cases]:
+                pool = concurrent.futures.ThreadPoolExecutor(len(cases) if self._parallel else 1)
+                running = {pool.submit(self._run_case, case, env): case.title for case in cases}
+                try:
+                    for future in running:
                         future.result()
+                except BaseException:
+                    unfinished = "; ".join(title for future, title in running.items() if not future.done())
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    raise
                 if self._failures:
                     env.keep_logs = True
-        except (Exception, KeyboardInterrupt) as failure:  # pylint: disable=broad-exception-caught
-            what = "the environment ends in order" if entered else "the environment starts"
+        except (Exception, KeyboardInterrupt, SystemExit) as failure:  # pylint: disable=broad-exception-caught
+            what = ("the environment starts" if not entered else f"ended before these were: {unfinished}" if unfinished
+                    else "the environment ends in order")
             self._report(what, time.monotonic() - began, failure)
         return getattr(env, "figures", [])
 

@@ -20,18 +20,6 @@ from shards import SHARDER_IDENTITY, parse_time
 from suite import Suite
 
 
-class Direct(Environment):
-    """The API server calls one of the replicas directly: a Service costs nothing, but our balancer in Python does."""
-
-    def __enter__(self):
-        super().__enter__()
-        url = f"https://127.0.0.1:{self.sharders.replicas[0].port}"
-        for replica in self.sharders.replicas:
-            replica.config["webhook"]["config"]["clientConfig"]["url"] = url
-        self.sharders.start()
-        return self
-
-
 suite = Suite("rebalance_speed", parallel=False)
 
 OBJECTS = 22_000
@@ -50,7 +38,7 @@ class Bench:
     each round has a fresh one: what earlier rounds left would slow later ones down."""
 
     def __init__(self):
-        self.env = Direct(start=False, audit_log=False)
+        self.env = Environment(audit_log=False, balanced=False)
 
     def __enter__(self):
         self.env.__enter__()
@@ -159,7 +147,7 @@ def speed(env):
             long=True)
 def first_after_crash(env):
     delays = []
-    with Direct(start=False, audit_log=False) as own:
+    with Environment(audit_log=False, balanced=False) as own:
         for number, duration in enumerate((3, 5, 3, 5)):
             ring = own.ring(f"crash-{number}", resources=((SECRETS, ()),))
             with ring.shards(*NAMES, duration=duration, working=True) as shards:
@@ -194,7 +182,7 @@ class Peak:
 def peak_of(env, objects):
     """Peak of the leader's resident set through a release and a join with that many objects, on a control plane and
     with replicas of their own."""
-    with Direct(start=False, audit_log=False) as own:
+    with Environment(audit_log=False, balanced=False) as own:
         reference = Reference(own.plane)
         leader = own.sharders.wait_leader()
         ring = own.ring("memory", resources=((CONFIG_MAPS, ()),))

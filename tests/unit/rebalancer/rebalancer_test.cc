@@ -622,6 +622,70 @@ TEST_CASE("more objects than there is room for are moved all the same, and never
   CHECK(h.misplaced() == 0);
 }
 
+namespace {
+
+auto orphan_watches(const Harness& h) {
+  return std::ranges::count_if(h.api.streams, [](const auto& stream) {
+    return stream->request.target.contains("/secrets?") && stream->request.target.contains("notin");
+  });
+}
+
+}  // namespace
+
+TEST_CASE("an orphan watch that has shown more than there is room for is cut until there is room") {
+  Harness h;
+  h.members = std::make_shared<const ring::Ring>(std::vector<std::string>{"a", "b"});
+  h.add_assigned(2500);
+  h.start({"a", "b"});
+  h.advance(15s);
+  const auto before = orphan_watches(h);
+  h.change_members({"a"});
+  h.advance(5s);
+  CHECK(h.misplaced() == 0);
+  CHECK(orphan_watches(h) == before + 2);  // with the new members, and when there was room
+  h.add_secret("late");
+  h.advance(100ms);
+  CHECK(h.misplaced() == 0);
+  CHECK(orphan_watches(h) == before + 2);
+}
+
+TEST_CASE("an orphan watch stays while many objects drain") {
+  Harness h;
+  h.members = std::make_shared<const ring::Ring>(std::vector<std::string>{"a", "b"});
+  h.add_assigned(5000);
+  h.start({"a", "b"});
+  h.advance(15s);
+  const auto before = orphan_watches(h);
+  h.cluster.hold_patches = true;
+  h.change_members({"a", "b", "c"});
+  h.advance(5s);
+  CHECK(orphan_watches(h) == before + 1);
+  h.cluster.hold_patches = false;
+  h.advance(5s);
+  CHECK(std::ranges::count_if(h.cluster.patches, [](const auto& patch) {
+          return patch.body["metadata"]["labels"].contains(kDrain);
+        }) > 1000);
+  CHECK(orphan_watches(h) == before + 1);
+}
+
+TEST_CASE("an orphan is found also while a thousand others fail") {
+  Harness h;
+  h.members = std::make_shared<const ring::Ring>(std::vector<std::string>{"a", "b"});
+  h.add_assigned(2500);
+  h.start({"a", "b"});
+  h.cluster.refuse = [&](const kube::Request& request) -> std::optional<Error> {
+    if (request.method == kube::Method::kPatch && request.target.contains("/s-")) {
+      return Error{.code = ErrorCode::kUnavailable, .message = "failed calling webhook", .http_status = 500};
+    }
+    return std::nullopt;
+  };
+  h.change_members({"a"});
+  h.advance(2s);
+  h.add_secret("fresh");
+  h.advance(10s);
+  CHECK(h.labels("fresh").contains(kShard));
+}
+
 TEST_CASE("namespaces that may not be watched are trouble for rings that select by them") {
   Harness h;
   h.cluster.no_watch = {kNamespaces};

@@ -35,16 +35,17 @@ TEST_CASE("an object that needs the same move again and again gets it with growi
 
 TEST_CASE("the version that an object was moved from is the past, whatever became of the ring") {
   RecentMoves moves;
-  CHECK(!moves.is_past(5, "10"));
+  CHECK(!moves.is_past(5, "10", kStart));
   moves.moved(5, "10", 1, kStart);
-  CHECK(moves.is_past(5, "10"));
-  CHECK(!moves.is_past(5, "11"));
-  CHECK(!moves.is_past(6, "10"));
+  CHECK(moves.is_past(5, "10", kStart));
+  CHECK(!moves.is_past(5, "11", kStart));
+  CHECK(!moves.is_past(6, "10", kStart));
   moves.moved(5, "11", 2, kStart);
-  CHECK(moves.is_past(5, "11"));
+  CHECK(moves.is_past(5, "11", kStart));
+  CHECK(!moves.is_past(5, "11", kStart + RecentMoves::kPast));
   moves.moved(5, "", 2, kStart);
-  CHECK(!moves.is_past(5, "11"));
-  CHECK(!moves.is_past(5, ""));
+  CHECK(!moves.is_past(5, "11", kStart));
+  CHECK(!moves.is_past(5, "", kStart));
 }
 
 TEST_CASE("objects that share a place are remembered until those that moved later have filled it") {
@@ -54,12 +55,12 @@ TEST_CASE("objects that share a place are remembered until those that moved late
   for (std::uint64_t object = 1; object <= 1 + 4 * kStep; object += kStep) {
     moves.moved(object, "10", 1, now += 1s);
   }
-  CHECK(!moves.is_past(1, "10"));  // the fifth pushed out the first
+  CHECK(!moves.is_past(1, "10", now));  // the fifth pushed out the first
   for (std::uint64_t object = 1 + kStep; object <= 1 + 4 * kStep; object += kStep) {
-    CHECK(moves.is_past(object, "10"));
+    CHECK(moves.is_past(object, "10", now));
   }
   moves.moved(1 + kStep, "11", 1, now += 1s);
   moves.moved(1, "10", 1, now += 1s);
-  CHECK(moves.is_past(1 + kStep, "11"));  // it moved again; the one after it made room
-  CHECK(!moves.is_past(1 + 2 * kStep, "10"));
+  CHECK(moves.is_past(1 + kStep, "11", now));  // it moved again; the one after it made room
+  CHECK(!moves.is_past(1 + 2 * kStep, "10", now));
 }
