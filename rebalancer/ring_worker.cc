@@ -196,17 +196,18 @@ void RingWorker::pass_over_all() {
   }
 }
 
-// While the members change all the time, one pass each kSecondPass, and one after the last change.
+// After the last change; while the members change all the time, now and then.
 void RingWorker::second_pass_later() {
-  if (second_pass_timer_ != 0) {
-    second_pass_again_ = true;
-  } else {
-    set_timer(second_pass_timer_, kSecondPass, &RingWorker::second_pass);
+  const SteadyTime now = tools_->clock.steady();
+  if (second_pass_timer_ == 0) {
+    changing_since_ = now;
   }
+  const SteadyTime due = std::min(last_refresh_ + kSecondPass, changing_since_ + kSecondPassAtLatest);
+  set_timer(second_pass_timer_, due - now, &RingWorker::second_pass);
 }
 
 void RingWorker::second_pass() {
-  if (std::exchange(second_pass_again_, false)) {
+  if (tools_->clock.steady() < last_refresh_ + kSecondPass) {
     second_pass_later();
   }
   pass_over_all();

@@ -33,8 +33,10 @@ namespace sharder::rebalancer {
 // resourceVersion.
 class RingWorker {
  public:
-  // After each change of the members a further pass, for what a replica that lagged behind gave to a wrong shard.
+  // After the last change of the members a further pass, for what a replica that lagged behind gave to a wrong shard.
+  // While they go on changing it comes so long after the first change at the latest.
   static constexpr std::chrono::seconds kSecondPass{10};
+  static constexpr std::chrono::seconds kSecondPassAtLatest{15};
 
   // `namespaces` outlives it.
   RingWorker(std::shared_ptr<Tools> tools, const Namespaces& namespaces, std::shared_ptr<const ring::RingEntry> entry);
@@ -115,8 +117,8 @@ class RingWorker {
   std::shared_ptr<Mover> mover_;
   std::shared_ptr<Passes> passes_;
   bool joined_ = false;             // since the last refresh
-  bool second_pass_again_ = false;  // the members changed since the next one was planned
   SteadyTime last_refresh_ = {};
+  SteadyTime changing_since_ = {};       // the first change that the planned second pass is for
   std::map<std::string, Error> troubles_;
   Executor::TimerId refresh_timer_ = 0;  // 0: not armed
   Executor::TimerId second_pass_timer_ = 0;
