@@ -116,9 +116,9 @@ class RingWorker {
   std::vector<Nets> nets_;  // by source
   std::shared_ptr<Mover> mover_;
   std::shared_ptr<Passes> passes_;
-  bool joined_ = false;             // since the last refresh
+  bool joined_ = false;  // since the last refresh
   SteadyTime last_refresh_ = {};
-  SteadyTime changing_since_ = {};       // the first change that the planned second pass is for
+  SteadyTime changing_since_ = {};  // the first change that the planned second pass is for
   std::map<std::string, Error> troubles_;
   Executor::TimerId refresh_timer_ = 0;  // 0: not armed
   Executor::TimerId second_pass_timer_ = 0;
