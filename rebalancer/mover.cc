@@ -55,10 +55,6 @@ std::string Mover::describe(const ObjectId& id) const {
 }
 
 bool Mover::consider(std::uint32_t source, const kube::ObjectMeta& object) {
-  const std::uint64_t hash = object_hash(object);
-  if (recent_.is_past(hash, object.resource_version, tools_->clock.steady())) {
-    return true;
-  }
   const Placement& placement = view_.placement(source, object);
   const Decision decision = view_.decide(source, placement);
   ObjectId id{.source = source, .object_namespace = object.object_namespace, .name = object.name};
@@ -67,6 +63,10 @@ bool Mover::consider(std::uint32_t source, const kube::ObjectMeta& object) {
     return true;
   }
   const SteadyTime now = tools_->clock.steady();
+  const std::uint64_t hash = object_hash(object);
+  if (recent_.is_past(hash, object.resource_version, now)) {
+    return true;
+  }
   const SteadyTime not_before = recent_.not_before(hash, *ring_version_, now);
   if (queue_.active() == 0) {
     sum_ = {.since = now};

@@ -10,8 +10,7 @@
 namespace sharder::rebalancer {
 
 // Remembers the last 2,048 objects that were moved, in constant memory, for two rules:
-// - Who shows an object as it was before its move, as a list or a watch may that was answered meanwhile, shows the
-// past.
+// - Who shows an object as it was before its move shows the past, as does a list that was answered meanwhile.
 // - Objects that need the same move again and again while their ring stays as it is, because something strips or
 //   overwrites their labels, are moved with pauses: none before the second move, then 1 s, 2 s, 4 s ... up to 5 min.
 // An object that is forgotten too early costs a patch that is refused, or one that is sooner than need be. Pure.
