@@ -12,6 +12,7 @@
 #include <charconv>
 #include <cstring>
 #include <mutex>
+#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 
@@ -38,6 +39,11 @@ constexpr long kKeepAliveIdleSeconds = 10;
 constexpr long kKeepAliveIntervalSeconds = 5;
 constexpr int kKeepAliveProbes = 3;
 constexpr std::size_t kMaxIdleHandles = 32;
+// Answers to moves come one by one, hundreds a second, and each would wake three threads here and be followed by a
+// request of its own. While so many moves are under way on a connection, it is looked at this far apart
+// (docs/decisions/0004).
+constexpr std::size_t kManyMoves = 16;
+constexpr std::chrono::milliseconds kMovesPause{6};
 constexpr char kSystemRoots[] = "/etc/ssl/certs";
 
 using EasyHandle = std::unique_ptr<CURL, DeleteWith<curl_easy_cleanup>>;
@@ -157,6 +163,7 @@ class Pool final : public FdHandler {
   ~Pool() override {
     curl_multi_cleanup(multi_);  // closes the connections, unwatches their sockets
     loop_.cancel(timer_);
+    loop_.cancel(pause_);
   }
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
@@ -174,6 +181,9 @@ class Pool final : public FdHandler {
     const unsigned mask = ((events & EPOLLIN) != 0 ? CURL_CSELECT_IN : 0U) |
                           ((events & EPOLLOUT) != 0 ? CURL_CSELECT_OUT : 0U) |
                           ((events & (EPOLLERR | EPOLLHUP)) != 0 ? CURL_CSELECT_IN | CURL_CSELECT_ERR : 0U);
+    if (lane == Lane::kMove && active.size() >= kManyMoves && sockets_.size() == 1 && pause_ == 0) {
+      pause();
+    }
     drive(fd, static_cast<int>(mask));
   }
 
@@ -198,13 +208,35 @@ class Pool final : public FdHandler {
   static int on_socket(CURL* /*easy*/, curl_socket_t fd, int what, void* user, void* /*socket*/) noexcept {
     auto& self = *static_cast<Pool*>(user);
     if (what == CURL_POLL_REMOVE) {
+      self.sockets_.erase(fd);
       self.loop_.unwatch(fd);
     } else {
       const std::uint32_t in = (what & CURL_POLL_IN) != 0 ? std::uint32_t{EPOLLIN} : 0U;
       const std::uint32_t out = (what & CURL_POLL_OUT) != 0 ? std::uint32_t{EPOLLOUT} : 0U;
-      self.loop_.watch(fd, in | out, self);
+      self.sockets_[fd] = in | out;
+      self.watch(fd, in | out);
     }
     return 0;
+  }
+
+  void watch(int fd, std::uint32_t events) { loop_.watch(fd, pause_ == 0 ? events : 0U, *this); }
+
+  void watch_all() {
+    for (const auto& [fd, events] : sockets_) {
+      watch(fd, events);
+    }
+  }
+
+  // What comes now is read, and what is started now is sent, at the end of the pause. Errors are heard of at once.
+  void pause() {
+    pause_ = loop_.post_after(kMovesPause, [this] {
+      pause_ = 0;
+      watch_all();
+      if (std::exchange(timer_due_, false)) {
+        drive(CURL_SOCKET_TIMEOUT, 0);
+      }
+    });
+    watch_all();
   }
 
   static int on_timer(CURLM* /*multi*/, long timeout_ms, void* user) noexcept {
@@ -213,7 +245,11 @@ class Pool final : public FdHandler {
     if (timeout_ms >= 0) {  // -1: no timer. Never drive from in here, not even for 0.
       self.timer_ = self.loop_.post_after(std::chrono::milliseconds(timeout_ms), [&self] {
         self.timer_ = 0;
-        self.drive(CURL_SOCKET_TIMEOUT, 0);
+        if (self.pause_ != 0) {
+          self.timer_due_ = true;
+        } else {
+          self.drive(CURL_SOCKET_TIMEOUT, 0);
+        }
       });
     }
     return 0;
@@ -237,6 +273,9 @@ class Pool final : public FdHandler {
   Owner& owner_;
   CURLM* const multi_;
   Executor::TimerId timer_ = 0;
+  Executor::TimerId pause_ = 0;                     // not 0: until it ends, libcurl is left alone
+  bool timer_due_ = false;                          // its timer ended meanwhile
+  std::unordered_map<int, std::uint32_t> sockets_;  // of its connections: what libcurl waits for
   int driving_ = 0;
 };
 

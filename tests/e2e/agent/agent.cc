@@ -46,14 +46,7 @@ class Follower {
       if (answer.status != 200) {
         return false;
       }
-      const auto page = json::parse(answer.body);
-      for (const auto& item : page.at("items")) {
-        const auto seen = objects_.parse(item.at("metadata"));
-        keys.insert(objects_.key(resource_, seen));
-        objects_.saw(resource_, seen);
-      }
-      token = page.at("metadata").value("continue", "");
-      version_ = page.at("metadata").value("resourceVersion", "");
+      token = read_page(answer.body, keys);
     } while (!token.empty());
     objects_.listed(resource_, keys);
     return true;
@@ -77,10 +70,32 @@ class Follower {
   }
 
  private:
-  // simdjson, and of the metadata only what is needed: a third of it is managedFields.
+  // The token of the next page, "" for the last one.
+  std::string read_page(std::string_view text, std::set<std::string>& keys) {
+    const simdjson::padded_string padded(text);
+    auto page = parser_.iterate(padded);
+    const auto text_of = [](auto value) {
+      std::string_view found;
+      return value.get_string().get(found) == simdjson::SUCCESS ? std::string(found) : std::string();
+    };
+    simdjson::ondemand::object metadata = page["metadata"];
+    version_ = text_of(metadata["resourceVersion"]);
+    std::string token = text_of(metadata["continue"]);
+    simdjson::ondemand::array items;
+    if (page["items"].get_array().get(items) != simdjson::SUCCESS) {
+      return token;  // an empty list has "null" there
+    }
+    for (auto item : items) {
+      const auto seen = objects_.parse(item["metadata"].get_object());
+      keys.insert(objects_.key(resource_, seen));
+      objects_.saw(resource_, seen);
+    }
+    return token;
+  }
+
   bool event(std::string_view line) {
     const simdjson::padded_string padded(line);
-    auto document = events_.iterate(padded);
+    auto document = parser_.iterate(padded);
     std::string_view type;
     if (document["type"].get_string().get(type) != simdjson::SUCCESS) {
       return false;
@@ -115,7 +130,7 @@ class Follower {
 
   Connection connection_;
   Objects& objects_;
-  simdjson::ondemand::parser events_;
+  simdjson::ondemand::parser parser_;
   const std::string path_;
   const std::size_t resource_;
   std::string version_;
@@ -163,7 +178,9 @@ class Worker {
         return Objects::Outcome::kDropped;
       }
       if (current.status == 200) {
-        auto next = objects_.again(drain, objects_.parse(json::parse(current.body).at("metadata")));
+        const simdjson::padded_string padded(current.body);
+        auto document = parser_.iterate(padded);
+        auto next = objects_.again(drain, objects_.parse(document["metadata"].get_object()));
         if (!next) {
           return Objects::Outcome::kDropped;
         }
@@ -175,6 +192,7 @@ class Worker {
 
   Connection connection_;
   Objects& objects_;
+  simdjson::ondemand::parser parser_;
   const std::string shard_label_, drain_label_;
 };
 

@@ -21,19 +21,7 @@ std::size_t Objects::add_resource(const std::string& path, bool controlled) {
   return resources_.size() - 1;
 }
 
-Seen Objects::parse(const nlohmann::json& metadata) const {
-  Seen seen;
-  seen.namespace_ = metadata.value("namespace", "");
-  seen.name = metadata.value("name", "");
-  seen.version = metadata.value("resourceVersion", "");
-  if (const auto labels = metadata.find("labels"); labels != metadata.end() && labels->is_object()) {
-    seen.shard = labels->value(shard_label_, "");
-    seen.draining = labels->contains(drain_label_);
-  }
-  return seen;
-}
-
-Seen Objects::parse(simdjson::ondemand::object& metadata) const {
+Seen Objects::parse(simdjson::ondemand::object metadata) const {
   Seen seen;
   const auto text = [](auto value) { return std::string(value.get_string().value()); };
   for (auto field : metadata) {

@@ -40,9 +40,8 @@ class Objects {
   // One resource's list path; `controlled`: it moves without a drain. The number by which the rest calls it.
   std::size_t add_resource(const std::string& path, bool controlled);
 
-  Seen parse(const nlohmann::json& metadata) const;
-  // The same of a document that is read once, in its order.
-  Seen parse(simdjson::ondemand::object& metadata) const;
+  // Only what is needed of an object's metadata: a third of it is managedFields. Throws simdjson_error.
+  Seen parse(simdjson::ondemand::object metadata) const;
 
   // The object was there, or changed.
   void saw(std::size_t resource, const Seen& seen);

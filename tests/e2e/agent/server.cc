@@ -1,87 +1,275 @@
 #include "server.h"
 
-#include <httplib.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <boost/beast/core.hpp>
+#include <boost/beast/http.hpp>
+#include <stdexcept>
+#include <utility>
 
 namespace agent {
 
 namespace {
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace http = beast::http;
 
 // Metadata is all that a shard needs to know whose an object is. The server sends the whole object where it cannot.
 constexpr const char* kMetadataOnly = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
 constexpr const char* kMetadataOnlyList =
     "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
 
-std::unique_ptr<httplib::Client> make_client(const Server& server) {
-  auto client = server.certificate_file.empty()
-                    ? std::make_unique<httplib::Client>(server.url)
-                    : std::make_unique<httplib::Client>(server.url, server.certificate_file, server.key_file);
-  if (!server.ca_file.empty()) {
-    client->set_ca_cert_path(server.ca_file);
-  }
-  client->enable_server_certificate_verification(!server.ca_file.empty());
-  client->set_keep_alive(true);
-  client->set_tcp_nodelay(true);
-  client->set_connection_timeout(10);
-  client->set_read_timeout(90);  // above the 60 s of a stream
-  client->set_write_timeout(30);
-  return client;
-}
+constexpr timeval kReadDeadline{.tv_sec = 90, .tv_usec = 0};  // above the 60 s of a stream
+constexpr timeval kWriteDeadline{.tv_sec = 30, .tv_usec = 0};
 
 bool is_list(const std::string& path) {
   return path.find("limit=") != std::string::npos;
 }
 
+struct Address {
+  bool tls;
+  std::string host, port;
+
+  explicit Address(const std::string& url) : tls(url.starts_with("https://")) {
+    const std::string authority = url.substr(url.find("://") + 3);
+    const auto colon = authority.rfind(':');
+    host = authority.substr(0, colon);
+    port = authority.substr(colon + 1);
+  }
+};
+
+struct FreeContext {
+  void operator()(SSL_CTX* context) const { SSL_CTX_free(context); }
+};
+using Context = std::unique_ptr<SSL_CTX, FreeContext>;
+
+Context make_context(const Server& server) {
+  Context context(SSL_CTX_new(TLS_client_method()));
+  bool good = context != nullptr;
+  if (good && !server.ca_file.empty()) {
+    SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER, nullptr);
+    good = SSL_CTX_load_verify_locations(context.get(), server.ca_file.c_str(), nullptr) == 1;
+  }
+  if (good && !server.certificate_file.empty()) {
+    good = SSL_CTX_use_certificate_chain_file(context.get(), server.certificate_file.c_str()) == 1 &&
+           SSL_CTX_use_PrivateKey_file(context.get(), server.key_file.c_str(), SSL_FILETYPE_PEM) == 1;
+  }
+  if (!good) {
+    throw std::runtime_error("cannot use the certificates that were given");
+  }
+  return context;
+}
+
+// A connection with deadlines, as a stream that Beast reads from and writes to. A request is one write, header and
+// body: thousands of acknowledgements a second are to take next to nothing of a small machine.
+class Wire {
+ public:
+  // Not open() when there is no connection.
+  Wire(const Address& address, SSL_CTX* context) {
+    addrinfo wanted{};
+    wanted.ai_socktype = SOCK_STREAM;
+    addrinfo* found = nullptr;
+    if (getaddrinfo(address.host.c_str(), address.port.c_str(), &wanted, &found) != 0) {
+      return;
+    }
+    fd_ = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const int on = 1;
+    setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &kReadDeadline, sizeof kReadDeadline);
+    setsockopt(fd_, SOL_SOCKET, SO_SNDTIMEO, &kWriteDeadline, sizeof kWriteDeadline);
+    open_ = connect(fd_, found->ai_addr, found->ai_addrlen) == 0;
+    freeaddrinfo(found);
+    if (open_ && address.tls) {
+      ssl_ = SSL_new(context);
+      X509_VERIFY_PARAM* const expected = SSL_get0_param(ssl_);
+      if (X509_VERIFY_PARAM_set1_ip_asc(expected, address.host.c_str()) != 1) {
+        X509_VERIFY_PARAM_set1_host(expected, address.host.c_str(), 0);
+        SSL_set_tlsext_host_name(ssl_, address.host.c_str());
+      }
+      SSL_set_fd(ssl_, fd_);
+      open_ = SSL_connect(ssl_) == 1;
+    }
+  }
+  ~Wire() {
+    SSL_free(ssl_);
+    if (fd_ >= 0) {
+      close(fd_);
+    }
+  }
+  Wire(const Wire&) = delete;
+  Wire& operator=(const Wire&) = delete;
+
+  bool open() const { return open_; }
+
+  template <typename Buffers>
+  std::size_t read_some(const Buffers& buffers, beast::error_code& error) {
+    const asio::mutable_buffer to = *asio::buffer_sequence_begin(buffers);
+    const auto got = ssl_ != nullptr ? SSL_read(ssl_, to.data(), static_cast<int>(to.size()))
+                                     : static_cast<int>(recv(fd_, to.data(), to.size(), 0));
+    return result(got, asio::error::eof, error);
+  }
+
+  template <typename Buffers>
+  std::size_t write_some(const Buffers& buffers, beast::error_code& error) {
+    text_.clear();
+    for (auto next = asio::buffer_sequence_begin(buffers); next != asio::buffer_sequence_end(buffers); ++next) {
+      const asio::const_buffer piece = *next;
+      text_.append(static_cast<const char*>(piece.data()), piece.size());
+    }
+    const auto sent = ssl_ != nullptr ? SSL_write(ssl_, text_.data(), static_cast<int>(text_.size()))
+                                      : static_cast<int>(send(fd_, text_.data(), text_.size(), MSG_NOSIGNAL));
+    return result(sent, asio::error::broken_pipe, error);
+  }
+
+  // The forms that throw: Beast's concept of a stream asks for them.
+  std::size_t read_some(const auto& buffers) {
+    beast::error_code error;
+    const auto count = read_some(buffers, error);
+    return error ? throw beast::system_error(error) : count;
+  }
+  std::size_t write_some(const auto& buffers) {
+    beast::error_code error;
+    const auto count = write_some(buffers, error);
+    return error ? throw beast::system_error(error) : count;
+  }
+
+ private:
+  static std::size_t result(int count, beast::error_code otherwise, beast::error_code& error) {
+    error = count > 0 ? beast::error_code{} : otherwise;
+    return count > 0 ? static_cast<std::size_t>(count) : 0;
+  }
+
+  int fd_ = -1;
+  SSL* ssl_ = nullptr;
+  bool open_ = false;
+  std::string text_;
+};
+
 }  // namespace
 
 struct Connection::Impl {
-  std::unique_ptr<httplib::Client> client;
-  httplib::Headers headers;
+  explicit Impl(const Server& server) : address(server.url), context(make_context(server)), token(server.token) {}
+
+  http::request<http::string_body> request(http::verb method, const std::string& path) const {
+    http::request<http::string_body> result(method, path, 11);
+    result.set(http::field::host, address.host + ":" + address.port);
+    if (!token.empty()) {
+      result.set(http::field::authorization, "Bearer " + token);
+    }
+    return result;
+  }
+
+  // Sends it and reads the answer's header. A connection that the server has closed meanwhile is made anew, once.
+  bool exchange(const http::request<http::string_body>& what, auto& parser) {
+    parser.body_limit(boost::none);
+    const bool was_open = wire != nullptr;
+    beast::error_code error;
+    if (!was_open) {
+      connect();
+    }
+    if (wire != nullptr) {
+      http::write(*wire, what, error);
+      if (!error) {
+        http::read_header(*wire, unread, parser, error);
+      }
+      if (!error) {
+        return true;
+      }
+      wire.reset();
+    }
+    return was_open && !parser.got_some() && exchange(what, parser);
+  }
+
+  void connect() {
+    unread.clear();
+    wire = std::make_unique<Wire>(address, context.get());
+    if (!wire->open()) {
+      wire.reset();
+    }
+  }
+
+  Answer answer(const http::request<http::string_body>& what) {
+    http::response_parser<http::string_body> parser;
+    if (!exchange(what, parser)) {
+      return {};
+    }
+    beast::error_code error;
+    http::read(*wire, unread, parser, error);
+    if (error) {
+      wire.reset();
+      return {};
+    }
+    if (!parser.keep_alive()) {
+      wire.reset();
+    }
+    return {static_cast<int>(parser.get().result_int()), std::move(parser.get().body())};
+  }
+
+  const Address address;
+  const Context context;
+  const std::string token;
+  std::unique_ptr<Wire> wire;
+  beast::flat_buffer unread;
 };
 
-Connection::Connection(const Server& server) : impl_(std::make_unique<Impl>()) {
-  impl_->client = make_client(server);
-  if (!server.token.empty()) {
-    impl_->headers.emplace("Authorization", "Bearer " + server.token);
-  }
-}
+Connection::Connection(const Server& server) : impl_(std::make_unique<Impl>(server)) {}
 
 Connection::~Connection() = default;
 
 Connection::Answer Connection::get(const std::string& path) {
-  auto headers = impl_->headers;
-  headers.emplace("Accept", is_list(path) ? kMetadataOnlyList : kMetadataOnly);
-  const auto result = impl_->client->Get(path, headers);
-  return result ? Answer{result->status, result->body} : Answer{};
+  auto request = impl_->request(http::verb::get, path);
+  request.set(http::field::accept, is_list(path) ? kMetadataOnlyList : kMetadataOnly);
+  return impl_->answer(request);
 }
 
 Connection::Answer Connection::merge_patch(const std::string& path, const std::string& body) {
   // As a controller that goes on with the object that its patch made.
-  const auto result = impl_->client->Patch(path, impl_->headers, body, "application/merge-patch+json");
-  return result ? Answer{result->status, result->body} : Answer{};
+  auto request = impl_->request(http::verb::patch, path);
+  request.set(http::field::content_type, "application/merge-patch+json");
+  request.body() = body;
+  request.prepare_payload();
+  return impl_->answer(request);
 }
 
 int Connection::stream(const std::string& path, const std::function<bool(std::string_view)>& line) {
-  auto headers = impl_->headers;
-  headers.emplace("Accept", kMetadataOnly);
-  int status = 0;
+  auto request = impl_->request(http::verb::get, path);
+  request.set(http::field::accept, kMetadataOnly);
+  http::response_parser<http::buffer_body> parser;
+  if (!impl_->exchange(request, parser)) {
+    return 0;
+  }
+  const int status = static_cast<int>(parser.get().result_int());
   std::string rest;
-  const auto result = impl_->client->Get(
-      path, headers,
-      [&](const httplib::Response& response) {
-        status = response.status;
-        return status == 200;
-      },
-      [&](const char* data, std::size_t size) {
-        rest.append(data, size);
-        std::size_t begin = 0;
-        for (std::size_t end; (end = rest.find('\n', begin)) != std::string::npos; begin = end + 1) {
-          if (end > begin && !line(std::string_view(rest).substr(begin, end - begin))) {
-            return false;
-          }
-        }
-        rest.erase(0, begin);
-        return true;
-      });
+  std::string piece(64 * 1024, '\0');
+  while (status == 200 && !parser.is_done()) {
+    auto& body = parser.get().body();
+    body.data = piece.data();
+    body.size = piece.size();
+    body.more = true;
+    beast::error_code error;
+    http::read_some(*impl_->wire, impl_->unread, parser, error);
+    if (error && error != http::error::need_buffer) {
+      break;
+    }
+    rest.append(piece.data(), piece.size() - body.size);
+    std::size_t begin = 0;
+    for (std::size_t end; (end = rest.find('\n', begin)) != std::string::npos; begin = end + 1) {
+      if (end > begin && !line(std::string_view(rest).substr(begin, end - begin))) {
+        impl_->wire.reset();
+        return status;
+      }
+    }
+    rest.erase(0, begin);
+  }
+  if (!parser.is_done() || !parser.keep_alive()) {
+    impl_->wire.reset();
+  }
   return status;
 }
 

@@ -13,7 +13,7 @@ struct Server {
   std::string ca_file, certificate_file, key_file, token;
 };
 
-// One keep-alive connection, of one thread. status 0: the connection failed.
+// One keep-alive connection over HTTP/1.1, of one thread. status 0: the connection failed.
 class Connection {
  public:
   struct Answer {
