@@ -31,11 +31,12 @@ class Reference:
         self._plane = plane
         self._token = plane.all_powerful_token("reference")
 
-    def patch_label(self, paths, label, value, in_flight):
-        """Sets one label on each of these objects, by merge patch; seconds from the first request to the last answer.
-        As who labels objects that somebody else has made: with a field manager of its own."""
-        body = {"metadata": {"labels": {label: value}}}
-        return self._send([f"{path}?fieldManager=reference" for path in paths], "PATCH", "application/merge-patch+json", body, in_flight)
+    def patch_labels(self, paths, labels, in_flight, manager="reference"):
+        """Sets these labels (None: removes) on each object, by merge patch; seconds from the first request to the last
+        answer. As who labels objects that somebody else has made: with a field manager of its own."""
+        body = {"metadata": {"labels": labels}}
+        return self._send([f"{path}?fieldManager={manager}" for path in paths], "PATCH", "application/merge-patch+json",
+                          body, in_flight)
 
     def create(self, path, body, count, in_flight=64):
         """Creates `count` objects of the same body, which says generateName; seconds."""
@@ -95,7 +96,7 @@ def main():
             paths = [path_of("secrets", namespace, item["metadata"]["name"])
                      for item in plane.admin.list("secrets", namespace)]
             assert len(paths) == count, f"{len(paths)} objects"
-            seconds = reference.patch_label(paths, "shard", "b", level)
+            seconds = reference.patch_labels(paths, {"shard": "b"}, level)
             left = [item for item in plane.admin.list("secrets", namespace)
                     if item["metadata"]["labels"]["shard"] != "b"]
             assert not left, f"{len(left)} were not patched"
