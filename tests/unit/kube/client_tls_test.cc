@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdlib>
+#include <functional>
 #include <future>
 #include <map>
 #include <mutex>
@@ -176,6 +177,56 @@ TEST_CASE("requests at a time share an HTTP/2 connection, 80 each") {
   for (const auto& [number, streams] : peak) {
     CHECK(streams <= 80);
   }
+}
+
+// A connection with many moves under way is looked at a few milliseconds apart.
+TEST_CASE("each of many moves that follow one another is answered, to the last one") {
+  constexpr int kMoves = 1000, kAtOnce = 40;
+  H2Server server(identity(),
+                  [](H2Server::Connection& connection, std::uint32_t stream) { connection.answer(stream, "ok"); });
+  const auto client = make(trusting(server.url()));
+  std::atomic<int> sent = 0, right = 0;
+  std::function<void()> next = [&] {
+    if (sent++ < kMoves) {
+      client->send({.method = Method::kPatch, .target = "/", .body = "{}", .timeout = 60s, .lane = Lane::kMove},
+                   [&](const Result<Response>& answer) {
+                     right += answer && answer->body == "ok" ? 1 : 0;
+                     next();
+                   });
+    }
+  };
+  for (int i = 0; i < kAtOnce; ++i) {
+    next();
+  }
+  CHECK(eventually([&] { return right == kMoves; }));
+  CHECK(server.connections() == 1);
+}
+
+TEST_CASE("a connection that ends with many moves under way fails them all, and the next move gets a new one") {
+  constexpr int kMoves = 40;
+  std::atomic<int> asked = 0;
+  H2Server server(identity(), [&](H2Server::Connection& connection, std::uint32_t stream) {
+    if (++asked % 2 == 0 || asked > kMoves) {
+      connection.answer(stream, "ok");  // the others wait for ever
+    }
+  });
+  const auto client = make(trusting(server.url()));
+  std::atomic<int> answered = 0, lost = 0;
+  const auto send = [&] {
+    client->send({.target = "/", .timeout = 600s, .lane = Lane::kMove}, [&](const Result<Response>& answer) {
+      answered += answer ? 1 : 0;
+      lost += !answer && answer.error().code == ErrorCode::kUnavailable ? 1 : 0;
+    });
+  };
+  for (int i = 0; i < kMoves; ++i) {
+    send();
+  }
+  REQUIRE(eventually([&] { return answered == kMoves / 2 && asked == kMoves; }));
+  server.cut();
+  CHECK(eventually([&] { return lost == kMoves / 2; }));
+  send();
+  CHECK(eventually([&] { return answered == kMoves / 2 + 1; }));
+  CHECK(server.connections() == 2);
 }
 
 TEST_CASE("watches share connections as well, and go on when one of them ends") {
