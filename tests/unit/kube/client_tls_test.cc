@@ -184,9 +184,10 @@ TEST_CASE("each of many moves that follow one another is answered, to the last o
   constexpr int kMoves = 1000, kAtOnce = 40;
   H2Server server(identity(),
                   [](H2Server::Connection& connection, std::uint32_t stream) { connection.answer(stream, "ok"); });
-  const auto client = make(trusting(server.url()));
   std::atomic<int> sent = 0, right = 0;
-  std::function<void()> next = [&] {
+  std::function<void()> next;
+  const auto client = make(trusting(server.url()));  // its end, before theirs, is that of its callbacks
+  next = [&] {
     if (sent++ < kMoves) {
       client->send({.method = Method::kPatch, .target = "/", .body = "{}", .timeout = 60s, .lane = Lane::kMove},
                    [&](const Result<Response>& answer) {
@@ -210,8 +211,8 @@ TEST_CASE("a connection that ends with many moves under way fails them all, and 
       connection.answer(stream, "ok");  // the others wait for ever
     }
   });
-  const auto client = make(trusting(server.url()));
   std::atomic<int> answered = 0, lost = 0;
+  const auto client = make(trusting(server.url()));
   const auto send = [&] {
     client->send({.target = "/", .timeout = 600s, .lane = Lane::kMove}, [&](const Result<Response>& answer) {
       answered += answer ? 1 : 0;

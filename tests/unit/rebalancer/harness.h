@@ -89,8 +89,10 @@ struct Harness {
     snapshots.publish(std::move(snapshot));
   }
   // The ring comes with these shards, and we lead.
-  void start(std::vector<std::string> shards) {
+  // With as many Secrets that are where they belong.
+  void start(std::vector<std::string> shards, int assigned = 0) {
     members = std::make_shared<const ring::Ring>(std::move(shards));
+    add_assigned(assigned);
     publish();
     rebalancer->on_leading(true);
     cluster.settle();

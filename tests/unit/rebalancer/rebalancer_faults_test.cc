@@ -134,9 +134,7 @@ TEST_CASE("a patch that waits in the client is not sent any more when its ring i
 TEST_CASE("a pass whose moves are slow keeps its place; one whose moves are stuck gives way to the next") {
   Harness h;
   h.spec.resources = {{.main = {"", "secrets"}, .controlled = {}}, {.main = {"", "configmaps"}, .controlled = {}}};
-  h.members = std::make_shared<const ring::Ring>(std::vector<std::string>{"a", "b"});
-  h.add_assigned(6000);
-  h.start({"a", "b"});
+  h.start({"a", "b"}, 6000);
   int budget = 0;
   h.cluster.refuse = [&](const kube::Request& request) -> std::optional<Error> {
     if (request.method != kube::Method::kPatch || budget-- > 0) {

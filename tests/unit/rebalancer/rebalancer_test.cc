@@ -27,9 +27,7 @@ std::optional<Error> overloaded(const kube::Request& request) {
 
 TEST_CASE("a shard that leaves: exactly its objects go to their new shards, in one patch each (protocol, 6)") {
   Harness h;
-  h.members = std::make_shared<const ring::Ring>(std::vector<std::string>{"a", "b", "c"});
-  h.add_assigned(300);
-  h.start({"a", "b", "c"});
+  h.start({"a", "b", "c"}, 300);
   CHECK(h.cluster.patches.empty());
   const auto of_b = std::ranges::count_if(h.cluster.objects, [](const auto& entry) {
     return entry.first.first == kSecrets && entry.second["metadata"]["labels"].value(kShard, "") == "b";
@@ -46,9 +44,7 @@ TEST_CASE("a shard that leaves: exactly its objects go to their new shards, in o
 
 TEST_CASE("a shard that joins: main objects are drained and wait for the acknowledgement (protocol, 6; design, 6.3)") {
   Harness h;
-  h.members = std::make_shared<const ring::Ring>(std::vector<std::string>{"a", "b"});
-  h.add_assigned(200);
-  h.start({"a", "b"});
+  h.start({"a", "b"}, 200);
   h.change_members({"a", "b", "c"});
   const int drained = h.misplaced();
   REQUIRE(drained > 30);
@@ -149,9 +145,7 @@ TEST_CASE("drain labels that are left over go at the sync (protocol, 9)") {
 
 TEST_CASE("what was decided by an older ring is not sent (design, 5)") {
   Harness h(10);
-  h.members = std::make_shared<const ring::Ring>(std::vector<std::string>{"a", "b", "c"});
-  h.add_assigned(300);
-  h.start({"a", "b", "c"});
+  h.start({"a", "b", "c"}, 300);
   h.cluster.hold_patches = true;
   h.change_members({"a", "b"});
   CHECK(h.api.pending.size() == 10);
@@ -193,9 +187,7 @@ TEST_CASE("a pass comes to its end also while the ring changes all the time") {
   while (h.owner(last) != "a") {
     last += "z";
   }
-  h.members = std::make_shared<const ring::Ring>(std::vector<std::string>{"a", "b"});
-  h.add_assigned(5000);
-  h.start({"a", "b"});
+  h.start({"a", "b"}, 5000);
   h.add_secret(last, {{kShard, "b"}});  // only a pass finds it, on its last page
   int pages = 0;
   h.cluster.refuse = [&](const kube::Request& request) -> std::optional<Error> {
@@ -255,9 +247,7 @@ TEST_CASE("a conflict reads this object alone, and decides anew (protocol, 9; de
 
 TEST_CASE("at most concurrentMoves of a ring are under way, and fewer while the API server is overloaded") {
   Harness h(40);
-  h.members = std::make_shared<const ring::Ring>(std::vector<std::string>{"a", "b"});
-  h.add_assigned(1000);
-  h.start({"a", "b"});
+  h.start({"a", "b"}, 1000);
   h.cluster.refuse = overloaded;
   h.cluster.hold_patches = true;
   h.change_members({"a"});
@@ -401,9 +391,7 @@ TEST_CASE("what drains is counted as long as something does, or may do, by no wa
 TEST_CASE("without watch it is said once, and passes find what has to move (design, 5)") {
   Harness h;
   h.cluster.no_watch = {kSecrets};
-  h.members = std::make_shared<const ring::Ring>(std::vector<std::string>{"a", "b"});
-  h.add_assigned(100);
-  h.start({"a", "b"});
+  h.start({"a", "b"}, 100);
   CHECK_FALSE(h.trouble);
   h.change_members({"a"});
   h.advance(1s);
@@ -596,9 +584,7 @@ TEST_CASE("an expired continue token goes on with the one that the 410 brings, f
 
 TEST_CASE("more objects than there is room for are moved all the same, and never held at once (design, 6.8)") {
   Harness h;
-  h.members = std::make_shared<const ring::Ring>(std::vector<std::string>{"a", "b"});
-  h.add_assigned(10000);
-  h.start({"a", "b"});
+  h.start({"a", "b"}, 10000);
   h.cluster.hold_patches = true;
   h.change_members({"a"});
   h.advance(5s);
@@ -634,9 +620,7 @@ auto orphan_watches(const Harness& h) {
 
 TEST_CASE("an orphan watch that has shown more than there is room for is cut until there is room") {
   Harness h;
-  h.members = std::make_shared<const ring::Ring>(std::vector<std::string>{"a", "b"});
-  h.add_assigned(2500);
-  h.start({"a", "b"});
+  h.start({"a", "b"}, 2500);
   h.advance(15s);
   const auto before = orphan_watches(h);
   h.change_members({"a"});
@@ -651,9 +635,7 @@ TEST_CASE("an orphan watch that has shown more than there is room for is cut unt
 
 TEST_CASE("an orphan watch stays while many objects drain") {
   Harness h;
-  h.members = std::make_shared<const ring::Ring>(std::vector<std::string>{"a", "b"});
-  h.add_assigned(5000);
-  h.start({"a", "b"});
+  h.start({"a", "b"}, 5000);
   h.advance(15s);
   const auto before = orphan_watches(h);
   h.cluster.hold_patches = true;
@@ -670,9 +652,7 @@ TEST_CASE("an orphan watch stays while many objects drain") {
 
 TEST_CASE("an orphan is found also while a thousand others fail") {
   Harness h;
-  h.members = std::make_shared<const ring::Ring>(std::vector<std::string>{"a", "b"});
-  h.add_assigned(2500);
-  h.start({"a", "b"});
+  h.start({"a", "b"}, 2500);
   h.cluster.refuse = [&](const kube::Request& request) -> std::optional<Error> {
     if (request.method == kube::Method::kPatch && request.target.contains("/s-")) {
       return Error{.code = ErrorCode::kUnavailable, .message = "failed calling webhook", .http_status = 500};
