@@ -21,6 +21,9 @@ void DrainCounter::begin(const kube::Resource& resource) {
 
 void DrainCounter::look(std::uint64_t carried_out) {
   const SteadyTime now = tools_->clock.steady();
+  if (oldest_) {
+    metrics_->set_draining(counted_, now - *oldest_);
+  }
   if (list_ != nullptr) {
     if (now >= asked_ + kTimeout) {
       list_.reset();
@@ -95,7 +98,9 @@ void DrainCounter::counted() {
   census_.list_ends();
   const SteadyTime now = tools_->clock.steady();
   next_ = now + std::min<SteadyTime::duration>(kPause * (now - answer_began_), kLongestPause);
-  metrics_->set_draining(census_.draining(), now - census_.oldest().value_or(now));
+  counted_ = census_.draining();
+  oldest_ = census_.oldest();
+  metrics_->set_draining(counted_, now - oldest_.value_or(now));
 }
 
 // What is not a matter of permissions the list tries again by itself.
@@ -103,6 +108,7 @@ void DrainCounter::failed(const Error& error) {
   if (error.code == ErrorCode::kForbidden && refusal_.refused(tools_->clock.steady())) {
     list_.reset();
     census_ = {};
+    oldest_.reset();
     forbidden_ = true;
   }
 }

@@ -37,7 +37,8 @@ class DrainCounter {
 
   // The resource is known, or is another one: counts at once.
   void begin(const kube::Resource& resource);
-  // Every kPeriod, with how many moves of the resource were carried out so far.
+  // Every kPeriod, with how many moves of the resource were carried out so far. What drained at the last count grows
+  // older.
   void look(std::uint64_t carried_out);
   // Everything is looked at anew: counts at once, permitted or not.
   void sync();
@@ -58,6 +59,8 @@ class DrainCounter {
   const std::shared_ptr<ResourceMetrics> metrics_;
   std::optional<kube::Resource> resource_;
   DrainCensus census_;
+  std::size_t counted_ = 0;            // by the last list that came whole: so many drain,
+  std::optional<SteadyTime> oldest_;   // and since when
   std::unique_ptr<ObjectWatch> list_;  // while it counts
   SteadyTime asked_ = {};
   SteadyTime answer_began_ = {};
