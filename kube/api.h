@@ -22,7 +22,7 @@ enum class Lane {
   kGeneral,  // everything else that is short: status, webhook configurations, Events, token reviews, discovery
   kList,     // list pages
   kWatch,    // watches and nothing else
-  kMove,     // the rebalancer's patches
+  kMove,     // the rebalancer's patches: many at a time are sent, and their answers read, together, some ms later
 };
 
 struct Request {

@@ -39,8 +39,8 @@ constexpr long kKeepAliveIdleSeconds = 10;
 constexpr long kKeepAliveIntervalSeconds = 5;
 constexpr int kKeepAliveProbes = 3;
 constexpr std::size_t kMaxIdleHandles = 32;
-// Answers to moves come one by one, hundreds a second, and each would wake three threads here and be followed by a
-// request of its own. While so many moves are under way on a connection, it is looked at this far apart
+// Answers to moves come one by one, hundreds a second. Each would wake this loop, the control loop, and this one again
+// for the next move. While so many moves are under way on a connection, it is looked at this far apart
 // (docs/decisions/0004).
 constexpr std::size_t kManyMoves = 16;
 constexpr std::chrono::milliseconds kMovesPause{6};

@@ -12,6 +12,7 @@ from control_plane import ROOT
 from processes import Failed, spawn
 
 FOLDER = ROOT / "build" / "e2e"
+WORKERS = 32  # acknowledgements in flight
 
 
 def build():
@@ -30,7 +31,7 @@ def build():
 class Agent:
     """The objects of one ring, as its shards see them. `mains` and `controlled` are list paths."""
 
-    def __init__(self, client, ring, mains, controlled=(), workers=32):
+    def __init__(self, client, ring, mains, controlled=(), workers=WORKERS):
         scheme = "http" if client.ca_file is None else "https"
         command = [build(), "--server", f"{scheme}://{client.host}:{client.port}", "--ring", ring,
                    "--workers", str(workers)]

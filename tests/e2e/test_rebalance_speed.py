@@ -14,6 +14,7 @@ import statistics
 import time
 
 import oracle
+from agent import WORKERS
 from environment import CONFIG_MAPS, SECRETS, Environment
 from kubeclient import path_of
 from processes import wait_until
@@ -25,6 +26,7 @@ from suite import Suite
 suite = Suite("rebalance_speed", parallel=False)
 
 OBJECTS = 22_000
+BARE = OBJECTS // 5  # patches in one run of the reference
 ROUNDS = 5
 NAMES = [f"shard-{number}" for number in range(5)]
 MOST_RELEASE, MOST_JOIN = 1.3, 1.5
@@ -33,7 +35,6 @@ RING = "speed"
 # After each change of the members the sharder looks at all objects once more, 10 s later (docs/design.md, 5): by then
 # that is over, and does not fall into what is measured next.
 QUIET_AFTER = 12
-AT_ONCE = 32  # acknowledgements that the agent has in flight
 
 
 class Bench:
@@ -77,7 +78,7 @@ class Bench:
         paths = [path_of("secrets", self.ring.namespace, name) for name in names]
         drain = self.reference.patch_labels(paths, {self.ring.drain_label: "true"}, in_flight, "drain")
         return drain + self.reference.patch_labels(
-            paths, {self.ring.drain_label: None, self.ring.label: None}, AT_ONCE, "acknowledge")
+            paths, {self.ring.drain_label: None, self.ring.label: None}, WORKERS, "acknowledge")
 
     def timed(self, change, counts):
         """timed() of a change of the members, from a state of rest."""
@@ -120,27 +121,27 @@ def names_of(ring):
 @suite.case("22,000 objects: one of five shards is released, one joins, next to bare label patches", long=True)
 def speed(env):
     with Bench() as bench:
-        best, levels = best_in_flight(lambda level: bench.bare(OBJECTS // 5, level))
+        best, levels = best_in_flight(lambda level: bench.bare(BARE, level))
     env.figure("bare patches a second, by how many are in flight",
-               {level: round(OBJECTS // 5 / seconds) for level, seconds in levels.items()})
+               {level: round(BARE / seconds) for level, seconds in levels.items()})
     releases, joins, release_ratios, join_ratios, alone_ratios, paces = [], [], [], [], [], []
     for number in range(ROUNDS):
         with Bench() as bench:
             ring, shards = bench.ring, bench.shards
             bench.fill(OBJECTS)
             rest, names = NAMES[1:], names_of(ring)
-            bare = [bench.bare(OBJECTS // 5, best)]
+            bare = [bench.bare(BARE, best)]
             counts = expected_counts(ring, names, rest)
             release, first, moved = bench.timed(lambda shards=shards: shards.release(NAMES[0]), counts)
-            bare.append(bench.bare(OBJECTS // 5, best))
+            bare.append(bench.bare(BARE, best))
             joined = rest + ["shard-new"]
             counts = expected_counts(ring, names, joined)
             join, first_joined, drained = bench.timed(lambda shards=shards: shards.start("shard-new"), counts)
-            bare.append(bench.bare(OBJECTS // 5, best))
+            bare.append(bench.bare(BARE, best))
             alone = bench.drain_and_acknowledge(joined, names[:drained], best)
             wrong = ring.wrong(joined)
             assert not wrong, f"{len(wrong)}: {wrong[:5]}"
-        pace = [seconds / (OBJECTS // 5) for seconds in bare]  # seconds a patch
+        pace = [seconds / BARE for seconds in bare]  # seconds a patch
         bare_release = moved * statistics.mean(pace[:2])
         bare_join = 2 * drained * statistics.mean(pace[1:])
         releases.append(release)
@@ -158,7 +159,7 @@ def speed(env):
                f"{1 / statistics.median(paces):.0f}/s)")
     env.figure("joined, seconds until every object has its new shard (median of 5)",
                f"{statistics.median(joins):.2f}, {join_ratio:.2f} times twice as many bare patches")
-    env.figure("of that, drained and acknowledged by the reference, without leader, shards, lists and watches (median of 5)",
+    env.figure("drained and acknowledged by the reference, without leader, shards, lists and watches (median of 5)",
                f"{statistics.median(alone_ratios):.2f} times twice as many bare patches")
     assert release_ratio <= MOST_RELEASE, f"{release_ratio:.2f} times bare patches: {release_ratios}"
     assert join_ratio <= MOST_JOIN, f"{join_ratio:.2f} times twice the bare patches: {join_ratios}"

@@ -88,8 +88,7 @@ struct Harness {
     ring_sets.publish(std::move(ring_set));
     snapshots.publish(std::move(snapshot));
   }
-  // The ring comes with these shards, and we lead.
-  // With as many Secrets that are where they belong.
+  // The ring comes with these shards, and with `assigned` Secrets that are where they belong; we lead.
   void start(std::vector<std::string> shards, int assigned = 0) {
     members = std::make_shared<const ring::Ring>(std::move(shards));
     add_assigned(assigned);
