@@ -11,6 +11,7 @@ find_package(CLI11 REQUIRED)
 find_package(spdlog REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
+find_path(PROTOZERO_INCLUDE protozero/pbf_message.hpp REQUIRED)  # headers alone
 if(SHARDER_TESTS)
   find_package(doctest REQUIRED)
 endif()

@@ -5,6 +5,8 @@
 #include <algorithm>
 
 #include "kube/json_fields_internal.h"
+#include "kube/protobuf_internal.h"
+#include "kube/watch_decoder.h"
 
 namespace sharder::kube {
 
@@ -119,7 +121,25 @@ struct ObjectMetaDecoder::Impl {
 ObjectMetaDecoder::ObjectMetaDecoder() : impl_(std::make_unique<Impl>()) {}
 ObjectMetaDecoder::~ObjectMetaDecoder() = default;
 
+Result<std::string> ObjectMetaDecoder::decode_list(std::string& page,
+                                                   const std::function<void(const Result<ObjectMeta>&)>& consumer) {
+  if (is_protobuf(page)) {
+    return decode_protobuf_list(page, consumer);
+  }
+  auto list = decode_list_page(page);
+  if (!list) {
+    return std::unexpected(std::move(list.error()));
+  }
+  for (const std::string_view item : list->items) {
+    consumer(decode(item));
+  }
+  return std::move(list->continue_token);
+}
+
 Result<ObjectMeta> ObjectMetaDecoder::decode(std::string_view object) {
+  if (is_protobuf(object)) {
+    return decode_protobuf_object(object);
+  }
   std::string& buffer = impl_->buffer;
   buffer.assign(object);
   buffer.reserve(buffer.size() + simdjson::SIMDJSON_PADDING);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -42,8 +43,14 @@ class ObjectMetaDecoder {
   ObjectMetaDecoder(const ObjectMetaDecoder&) = delete;
   ObjectMetaDecoder& operator=(const ObjectMetaDecoder&) = delete;
 
-  // kInvalid: no JSON object, a field of another type than the API's, or no name. Unknown fields are skipped.
+  // JSON, or what a request with kCompactMetadata (kube/resource.h) was answered with. kInvalid: no object, a field of
+  // another type than the API's, or no name. Unknown fields are skipped.
   Result<ObjectMeta> decode(std::string_view object);
+
+  // One page of a list, in JSON or as kCompactMetadataList (kube/resource.h) was answered: shows `consumer` each
+  // object, or why it is none. Gives the continue token, "" on the last page. kInvalid: no list; nothing was shown.
+  // `page` is as that of decode_list_page() (kube/watch_decoder.h).
+  Result<std::string> decode_list(std::string& page, const std::function<void(const Result<ObjectMeta>&)>& consumer);
 
  private:
   struct Impl;

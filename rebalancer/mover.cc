@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "kube/resource.h"
-#include "kube/watch_decoder.h"
 
 namespace sharder::rebalancer {
 
@@ -182,7 +181,7 @@ void Mover::send(const FlightPointer& flight) {
   kube::Request request = kube::patch_request(
       resource, flight->id.object_namespace, flight->id.name, kube::kMergePatch,
       patch_body(*flight->entry, flight->move.decision, flight->move.resource_version), kFieldManager);
-  request.accept = kube::kMetadataOnly;
+  request.accept = kube::kCompactMetadata;
   request.lane = kube::Lane::kMove;
   request.still_wanted = [current = ring_version_, version = ring_version_->load()] { return *current == version; };
   flight->sent = tools_->clock.steady();
@@ -372,7 +371,7 @@ void Mover::read_again(const FlightPointer& flight) {
   const kube::Resource& resource = *view_.sources()[flight->id.source].resource;
   kube::Request request{.target = kube::path(resource, flight->id.object_namespace, {}, {},
                                              {{"fieldSelector", "metadata.name=" + flight->id.name}}),
-                        .accept = std::string(kube::kMetadataOnlyList),
+                        .accept = std::string(kube::kCompactMetadataList),
                         .lane = kube::Lane::kMove};
   tools_->api.send(std::move(request), [self = shared_from_this(), flight](Result<kube::Response> answer) {
     self->tools_->control.post([self, flight, answer = std::move(answer)]() mutable {
@@ -385,13 +384,18 @@ void Mover::read_again(const FlightPointer& flight) {
 }
 
 void Mover::read(const FlightPointer& flight, Result<kube::Response> answer) {
-  auto page = answer ? kube::decode_list_page(answer->body) : std::unexpected(answer.error());
-  if (!page) {
+  std::optional<kube::ObjectMeta> object;
+  const auto read = !answer ? std::unexpected(answer.error())
+                            : decoder_.decode_list(answer->body, [&object](const Result<kube::ObjectMeta>& item) {
+                                if (item && !object) {
+                                  object = *item;
+                                }
+                              });
+  if (!read) {
     // With the version that it was decided on it comes back here, or succeeds.
     retry(flight, kTransient);
     return;
   }
-  const auto object = page->items.empty() ? fail(ErrorCode::kNotFound, "") : decoder_.decode(page->items.front());
   flight->entry = view_.entry();
   flight->move.placement = object ? view_.placement(flight->id.source, *object) : Placement();
   flight->move.decision = view_.decide(flight->id.source, flight->move.placement);

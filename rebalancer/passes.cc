@@ -4,7 +4,6 @@
 
 #include "base/backoff.h"
 #include "kube/resource.h"
-#include "kube/watch_decoder.h"
 
 namespace sharder::rebalancer {
 
@@ -122,7 +121,7 @@ void Passes::request_page() {
   const kube::Resource& resource = *view_.sources()[source].resource;
   kube::Request request{.target = kube::path(resource, namespaces_.back(), {}, {},
                                              {{"limit", std::to_string(page_size_)}, {"continue", continue_token_}}),
-                        .accept = std::string(kube::kMetadataOnlyList),
+                        .accept = std::string(kube::kCompactMetadataList),
                         .timeout = kPageTimeout,
                         .lane = kube::Lane::kList};
   tools_->api.send(std::move(request), [self = shared_from_this(), run = run_](Result<kube::Response> answer) {
@@ -143,23 +142,21 @@ void Passes::page_came(std::uint64_t run, Result<kube::Response> answer) {
 }
 
 void Passes::read_page(std::string body) {
-  const auto page = kube::decode_list_page(body);
-  if (!page) {
-    page_failed(page.error());
-    return;
-  }
-  failures_ = 0;
   const std::uint32_t source = plan_.running()->source;
-  for (const std::string_view item : page->items) {
-    const auto object = decoder_.decode(item);
+  auto continue_token = decoder_.decode_list(body, [this, source](const Result<kube::ObjectMeta>& object) {
     if (!object) {
       tools_->log.warn("ignoring an object that makes no sense", {{"error", object.error().message}});
-      continue;
+      return;
     }
     ++objects_;
     crowded_ = !callbacks_.consider(source, *object) || crowded_;
+  });
+  if (!continue_token) {
+    page_failed(continue_token.error());
+    return;
   }
-  continue_token_ = page->continue_token;
+  failures_ = 0;
+  continue_token_ = *std::move(continue_token);
   if (continue_token_.empty()) {
     namespaces_.pop_back();
     next_list();

@@ -4,7 +4,7 @@
 set -euo pipefail
 
 declare -A packages=(
-  [build]="g++ cmake ninja-build pkg-config libcurl4-openssl-dev libssl-dev libboost1.81-dev libsimdjson-dev
+  [build]="g++ cmake ninja-build pkg-config libcurl4-openssl-dev libssl-dev libboost1.81-dev libsimdjson-dev libprotozero-dev
            nlohmann-json3-dev libxxhash-dev libyaml-cpp-dev libcli11-dev libspdlog-dev prometheus-cpp-dev libcpp-httplib-dev"
   [test]="doctest-dev python3 python3-xxhash python3-yaml openssl libfaketime util-linux ca-certificates
           wrk nghttp2-client ccache"

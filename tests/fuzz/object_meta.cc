@@ -1,9 +1,11 @@
-// Objects of any bytes: what is read of one is what nlohmann reads.
+// Objects and lists of any bytes: what is read of JSON is what nlohmann reads; what is read of protobuf, written again,
+// is read as the same.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
+#include <protozero/pbf_writer.hpp>
 #include <string>
 #include <string_view>
 
@@ -45,16 +47,76 @@ void compare(const kube::ObjectMeta& read, const json& metadata) {
   }
 }
 
+constexpr std::string_view kProtobuf("k8s\0", 4);
+
+std::string written(const kube::ObjectMeta& meta) {
+  std::string metadata;
+  protozero::pbf_writer fields(metadata);
+  fields.add_string(1, meta.name);
+  fields.add_string(3, meta.object_namespace);
+  fields.add_string(5, meta.uid);
+  fields.add_string(6, meta.resource_version);
+  for (const auto& [key, value] : meta.labels) {
+    protozero::pbf_writer label(fields, 11);
+    label.add_string(1, key);
+    label.add_string(2, value);
+  }
+  if (meta.controller) {
+    protozero::pbf_writer owner(fields, 13);
+    owner.add_string(1, meta.controller->kind);
+    owner.add_string(3, meta.controller->name);
+    owner.add_string(5, meta.controller->api_version);
+    owner.add_bool(6, true);
+  }
+  std::string object;
+  protozero::pbf_writer(object).add_message(1, metadata);
+  std::string body(kProtobuf);
+  protozero::pbf_writer envelope(body);
+  envelope.add_message(1, std::string("\x12\x15PartialObjectMetadata"));
+  envelope.add_bytes(2, object);
+  return body;
+}
+
+void check(const kube::ObjectMeta& meta) {
+  require(!meta.name.empty());
+  json texts = {meta.name, meta.object_namespace, meta.uid, meta.resource_version};
+  for (const auto& [key, value] : meta.labels) {
+    texts.push_back(key);
+    texts.push_back(value);
+  }
+  static_cast<void>(texts.dump());  // throws for what is not UTF-8
+  static kube::ObjectMetaDecoder decoder;
+  const auto again = decoder.decode(written(meta));
+  require(again && *again == meta);
+}
+
+void check_list(std::string_view document) {
+  static kube::ObjectMetaDecoder decoder;
+  std::string page(document);
+  bool has_shown = false;
+  const auto token = decoder.decode_list(page, [&has_shown](const Result<kube::ObjectMeta>& object) {
+    has_shown = true;
+    if (object) {
+      check(*object);
+    } else {
+      require(object.error().code == ErrorCode::kInvalid);
+    }
+  });
+  require(token || (token.error().code == ErrorCode::kInvalid && !has_shown));
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view document(reinterpret_cast<const char*>(data), size);
+  check_list(document);
   static kube::ObjectMetaDecoder decoder;
   const auto read = decoder.decode(document);
   if (!read) {
     require(read.error().code == ErrorCode::kInvalid);
     return 0;
   }
+  check(*read);
   // The API server's JSON is valid; of text that is not, more may be read than nlohmann reads.
   const json whole = json::parse(document, nullptr, false);
   if (whole.is_object() && whole.contains("metadata") && whole["metadata"].is_object()) {

@@ -13,10 +13,13 @@
 //   report                counts, see objects.cc
 //   history FILE          writes who worked on which object, when
 
+#include <poll.h>
 #include <simdjson.h>
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
+#include <deque>
 #include <fstream>
 #include <iostream>
 #include <sstream>
@@ -137,60 +140,130 @@ class Follower {
   bool expired_ = false;
 };
 
-// Acknowledges one drain after the other, for ever.
-class Worker {
+// Acknowledges drains, for ever; many at a time, one on each of its connections.
+class Acknowledger {
  public:
-  Worker(const Server& server, Objects& objects, const std::string& ring)
-      : connection_(server),
-        objects_(objects),
+  Acknowledger(const Server& server, Objects& objects, const std::string& ring, std::size_t at_a_time)
+      : objects_(objects),
         shard_label_("shard.alpha.sharding.timebertt.dev/" + ring),
-        drain_label_("drain.alpha.sharding.timebertt.dev/" + ring) {}
+        drain_label_("drain.alpha.sharding.timebertt.dev/" + ring) {
+    for (std::size_t index = 0; index < at_a_time; ++index) {
+      places_.emplace_back(server);
+    }
+  }
 
   void run() {
+    for (Place& place : places_) {
+      place.connection.open();
+    }
     while (true) {
-      const auto drain = objects_.next_drain();
-      objects_.finished(drain, acknowledge(drain));
+      take();
+      std::this_thread::sleep_for(kTogether);
+      look();
     }
   }
 
  private:
-  Objects::Outcome acknowledge(Drain drain) {
-    while (objects_.wanted(drain)) {
-      const json patch = {
-          {"metadata",
-           {{"resourceVersion", drain.version}, {"labels", {{shard_label_, nullptr}, {drain_label_, nullptr}}}}}};
-      const auto status = connection_.merge_patch(drain.path + "?fieldManager=sim", patch.dump()).status;
-      if (status == 200) {
-        return Objects::Outcome::kAcknowledged;
-      }
-      if (status == 404) {
-        return Objects::Outcome::kDropped;
-      }
-      if (status != 409) {
-        objects_.count_error();
-        std::this_thread::sleep_for(std::chrono::milliseconds(100));
-      } else {
-        objects_.count_conflict();
-      }
-      // Whatever went wrong: what is the object now?
-      const auto current = connection_.get(drain.path);
-      if (current.status == 404) {
-        return Objects::Outcome::kDropped;
-      }
-      if (current.status == 200) {
-        const simdjson::padded_string padded(current.body);
-        auto document = parser_.iterate(padded);
-        auto next = objects_.again(drain, objects_.parse(document["metadata"].get_object()));
-        if (!next) {
-          return Objects::Outcome::kDropped;
-        }
-        drain = *std::move(next);
-      }
+  enum class Step { kFree, kPatching, kReading, kPausing };
+  struct Place {
+    explicit Place(const Server& server) : connection(server) {}
+    Connection connection;
+    Step step = Step::kFree;
+    Drain drain = {};
+    double due = 0;  // when the pause is over
+  };
+
+  // Begins with as many drains as there are free places; waits for one when nothing is under way.
+  void take() {
+    const auto is_free = [](const Place& place) { return place.step == Step::kFree; };
+    const auto places = static_cast<std::size_t>(std::ranges::count_if(places_, is_free));
+    auto drains = objects_.next_drains(places, places == places_.size());
+    auto place = places_.begin();
+    for (Drain& drain : drains) {
+      place = std::find_if(place, places_.end(), is_free);
+      place->drain = std::move(drain);
+      patch(*place);
     }
-    return Objects::Outcome::kDropped;
   }
 
-  Connection connection_;
+  // Goes on where an answer has come or a pause is over.
+  void look() {
+    std::vector<pollfd> descriptors;
+    for (const Place& place : places_) {
+      const bool waits = place.step == Step::kPatching || place.step == Step::kReading;
+      descriptors.push_back({.fd = waits ? place.connection.descriptor() : -1, .events = POLLIN, .revents = 0});
+    }
+    poll(descriptors.data(), descriptors.size(), 0);
+    const auto when = now();
+    for (std::size_t index = 0; index < places_.size(); ++index) {
+      Place& place = places_[index];
+      const bool has_answer = descriptors[index].revents != 0 || place.connection.descriptor() < 0;
+      if (place.step == Step::kPatching && has_answer) {
+        patched(place, place.connection.finish().status);
+      } else if (place.step == Step::kReading && has_answer) {
+        read(place, place.connection.finish());
+      } else if (place.step == Step::kPausing && when >= place.due) {
+        read(place);
+      }
+    }
+  }
+
+  void patch(Place& place) {
+    if (!objects_.wanted(place.drain)) {
+      finish(place, Objects::Outcome::kDropped);
+      return;
+    }
+    const json body = {
+        {"metadata",
+         {{"resourceVersion", place.drain.version}, {"labels", {{shard_label_, nullptr}, {drain_label_, nullptr}}}}}};
+    place.step = Step::kPatching;
+    place.connection.start_merge_patch(place.drain.path + "?fieldManager=sim", body.dump());
+  }
+
+  void patched(Place& place, int status) {
+    if (status == 200) {
+      finish(place, Objects::Outcome::kAcknowledged);
+    } else if (status == 404) {
+      finish(place, Objects::Outcome::kDropped);
+    } else if (status == 409) {
+      objects_.count_conflict();
+      read(place);
+    } else {
+      objects_.count_error();
+      place.step = Step::kPausing;
+      place.due = now() + 0.1;
+    }
+  }
+
+  // Whatever went wrong: what is the object now?
+  void read(Place& place) {
+    place.step = Step::kReading;
+    place.connection.start_get(place.drain.path);
+  }
+
+  void read(Place& place, const Connection::Answer& answer) {
+    if (answer.status == 200) {
+      const simdjson::padded_string padded(answer.body);
+      auto document = parser_.iterate(padded);
+      auto next = objects_.again(place.drain, objects_.parse(document["metadata"].get_object()));
+      if (!next) {
+        finish(place, Objects::Outcome::kDropped);
+        return;
+      }
+      place.drain = *std::move(next);
+    } else if (answer.status == 404) {
+      finish(place, Objects::Outcome::kDropped);
+      return;
+    }
+    patch(place);
+  }
+
+  void finish(Place& place, Objects::Outcome outcome) {
+    place.step = Step::kFree;
+    objects_.finished(place.drain, outcome);
+  }
+
+  std::deque<Place> places_;
   Objects& objects_;
   simdjson::ondemand::parser parser_;
   const std::string shard_label_, drain_label_;
@@ -283,9 +356,7 @@ int main(const std::vector<std::string>& arguments) {
   for (auto* follower : followers) {
     std::thread([follower] { follower->follow(); }).detach();
   }
-  for (std::size_t index = 0; index < workers; ++index) {
-    std::thread([worker = new Worker(server, objects, ring)] { worker->run(); }).detach();
-  }
+  std::thread([acknowledger = new Acknowledger(server, objects, ring, workers)] { acknowledger->run(); }).detach();
   std::cout << json{{"ready", true}} << std::endl;
   for (std::string line; std::getline(std::cin, line);) {
     std::cout << obey(objects, line) << std::endl;

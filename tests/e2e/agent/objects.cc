@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <iterator>
 #include <utility>
 
 namespace agent {
@@ -243,12 +244,15 @@ void Objects::set_acknowledging(const std::string& shard, bool does) {
   }
 }
 
-Drain Objects::next_drain() {
+std::vector<Drain> Objects::next_drains(std::size_t most, bool wait) {
   std::unique_lock lock(mutex_);
-  work_.wait(lock, [this] { return !drains_.empty(); });
-  auto drain = std::move(drains_.front());
-  drains_.pop_front();
-  return drain;
+  if (wait) {
+    work_.wait(lock, [this] { return !drains_.empty(); });
+  }
+  const auto end = drains_.begin() + static_cast<std::ptrdiff_t>(std::min(most, drains_.size()));
+  std::vector<Drain> taken(std::move_iterator(drains_.begin()), std::move_iterator(end));
+  drains_.erase(drains_.begin(), end);
+  return taken;
 }
 
 bool Objects::wanted(const Drain& drain) {

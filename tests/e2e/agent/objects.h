@@ -56,8 +56,8 @@ class Objects {
   // Whether this shard acknowledges drains; by default it does.
   void set_acknowledging(const std::string& shard, bool does);
 
-  // Waits for the next drain to acknowledge.
-  Drain next_drain();
+  // At most `most` drains to acknowledge; `wait`: waits until there is one.
+  std::vector<Drain> next_drains(std::size_t most, bool wait);
   // After a conflict, with what the object is now: the drain with the new version, or nullopt when there is nothing
   // left to acknowledge.
   std::optional<Drain> again(Drain drain, const Seen& seen);

@@ -5,11 +5,13 @@
 #include <netinet/tcp.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
 #include <stdexcept>
+#include <thread>
 #include <utility>
 
 namespace agent {
@@ -52,6 +54,9 @@ using Context = std::unique_ptr<SSL_CTX, FreeContext>;
 Context make_context(const Server& server) {
   Context context(SSL_CTX_new(TLS_client_method()));
   bool good = context != nullptr;
+  if (good) {
+    SSL_CTX_set_read_ahead(context.get(), 1);  // all that came, not record by record
+  }
   if (good && !server.ca_file.empty()) {
     SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER, nullptr);
     good = SSL_CTX_load_verify_locations(context.get(), server.ca_file.c_str(), nullptr) == 1;
@@ -106,6 +111,16 @@ class Wire {
   Wire& operator=(const Wire&) = delete;
 
   bool open() const { return open_; }
+  int descriptor() const { return fd_; }
+
+  // Returns at once while there is something to read, else some time after something has come.
+  void await() const {
+    pollfd readable{.fd = fd_, .events = POLLIN, .revents = 0};
+    if ((ssl_ == nullptr || SSL_has_pending(ssl_) == 0) && poll(&readable, 1, 0) == 0) {
+      poll(&readable, 1, static_cast<int>(kReadDeadline.tv_sec) * 1000);
+      std::this_thread::sleep_for(kTogether);
+    }
+  }
 
   template <typename Buffers>
   std::size_t read_some(const Buffers& buffers, beast::error_code& error) {
@@ -165,25 +180,45 @@ struct Connection::Impl {
     return result;
   }
 
-  // Sends it and reads the answer's header. A connection that the server has closed meanwhile is made anew, once.
-  bool exchange(const http::request<http::string_body>& what, auto& parser) {
-    parser.body_limit(boost::none);
-    const bool was_open = wire != nullptr;
-    beast::error_code error;
-    if (!was_open) {
+  // Writes the request; read_header() has the rest, also after a failure.
+  void start(http::request<http::string_body> what) {
+    outgoing = std::move(what);
+    is_reused = wire != nullptr;
+    if (!is_reused) {
       connect();
     }
+    write();
+  }
+
+  void write() {
+    beast::error_code error;
     if (wire != nullptr) {
-      http::write(*wire, what, error);
-      if (!error) {
+      http::write(*wire, outgoing, error);
+    }
+    if (error) {
+      wire.reset();
+    }
+  }
+
+  // Reads the answer's header. A connection that the server has closed meanwhile is made anew, once.
+  bool read_header(auto& parser) {
+    parser.body_limit(boost::none);
+    while (true) {
+      beast::error_code error = http::error::end_of_stream;
+      if (wire != nullptr) {
         http::read_header(*wire, unread, parser, error);
       }
       if (!error) {
         return true;
       }
       wire.reset();
+      if (!is_reused || parser.got_some()) {
+        return false;
+      }
+      is_reused = false;
+      connect();
+      write();
     }
-    return was_open && !parser.got_some() && exchange(what, parser);
   }
 
   void connect() {
@@ -194,9 +229,9 @@ struct Connection::Impl {
     }
   }
 
-  Answer answer(const http::request<http::string_body>& what) {
+  Answer finish() {
     http::response_parser<http::string_body> parser;
-    if (!exchange(what, parser)) {
+    if (!read_header(parser)) {
       return {};
     }
     beast::error_code error;
@@ -215,6 +250,8 @@ struct Connection::Impl {
   const Context context;
   const std::string token;
   std::unique_ptr<Wire> wire;
+  http::request<http::string_body> outgoing;
+  bool is_reused = false;  // the connection that it was written to first
   beast::flat_buffer unread;
 };
 
@@ -223,31 +260,54 @@ Connection::Connection(const Server& server) : impl_(std::make_unique<Impl>(serv
 Connection::~Connection() = default;
 
 Connection::Answer Connection::get(const std::string& path) {
-  auto request = impl_->request(http::verb::get, path);
-  request.set(http::field::accept, is_list(path) ? kMetadataOnlyList : kMetadataOnly);
-  return impl_->answer(request);
+  start_get(path);
+  return finish();
 }
 
-Connection::Answer Connection::merge_patch(const std::string& path, const std::string& body) {
+void Connection::start_get(const std::string& path) {
+  auto request = impl_->request(http::verb::get, path);
+  request.set(http::field::accept, is_list(path) ? kMetadataOnlyList : kMetadataOnly);
+  impl_->start(std::move(request));
+}
+
+void Connection::start_merge_patch(const std::string& path, const std::string& body) {
   // As a controller that goes on with the object that its patch made.
   auto request = impl_->request(http::verb::patch, path);
   request.set(http::field::content_type, "application/merge-patch+json");
   request.body() = body;
   request.prepare_payload();
-  return impl_->answer(request);
+  impl_->start(std::move(request));
+}
+
+Connection::Answer Connection::finish() {
+  return impl_->finish();
+}
+
+int Connection::descriptor() const {
+  return impl_->wire == nullptr ? -1 : impl_->wire->descriptor();
+}
+
+void Connection::open() {
+  if (impl_->wire == nullptr) {
+    impl_->connect();
+  }
 }
 
 int Connection::stream(const std::string& path, const std::function<bool(std::string_view)>& line) {
   auto request = impl_->request(http::verb::get, path);
   request.set(http::field::accept, kMetadataOnly);
   http::response_parser<http::buffer_body> parser;
-  if (!impl_->exchange(request, parser)) {
+  impl_->start(std::move(request));
+  if (!impl_->read_header(parser)) {
     return 0;
   }
   const int status = static_cast<int>(parser.get().result_int());
   std::string rest;
   std::string piece(64 * 1024, '\0');
   while (status == 200 && !parser.is_done()) {
+    if (impl_->unread.size() == 0) {
+      impl_->wire->await();
+    }
     auto& body = parser.get().body();
     body.data = piece.data();
     body.size = piece.size();

@@ -1,11 +1,16 @@
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
 
 namespace agent {
+
+// What comes within this time is read together, and what is due by then is sent together: what wakes a thread thousands
+// of times a second is to take next to nothing of a small machine.
+inline constexpr std::chrono::milliseconds kTogether{4};
 
 // How to reach an API server, and as whom: a client certificate (files), a token, or nobody.
 struct Server {
@@ -25,7 +30,16 @@ class Connection {
   ~Connection();
 
   Answer get(const std::string& path);
-  Answer merge_patch(const std::string& path, const std::string& body);
+
+  // The same in two steps, so that one thread has many under way: these write the request, and finish() reads its
+  // answer, waiting for it if need be.
+  void start_get(const std::string& path);
+  void start_merge_patch(const std::string& path, const std::string& body);
+  Answer finish();
+  // To poll for the answer; -1 when the connection failed: finish() has the rest then.
+  int descriptor() const;
+  // Makes the connection already now.
+  void open();
 
   // Reads a stream line by line until the server ends it or `line` returns false; its status.
   int stream(const std::string& path, const std::function<bool(std::string_view)>& line);

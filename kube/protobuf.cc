@@ -1,0 +1,229 @@
+#include <simdjson.h>
+
+#include <algorithm>
+#include <optional>
+#include <protozero/pbf_message.hpp>
+#include <utility>
+#include <vector>
+
+#include "kube/protobuf_internal.h"
+
+namespace sharder::kube {
+
+namespace {
+
+constexpr std::string_view kMagic("k8s\0", 4);
+
+enum class Unknown : protozero::pbf_tag_type { kTypeMeta = 1, kRaw = 2, kContentEncoding = 3 };
+enum class TypeMeta : protozero::pbf_tag_type { kKind = 2 };
+enum class List : protozero::pbf_tag_type { kMetadata = 1, kItems = 2 };
+enum class ListMeta : protozero::pbf_tag_type { kContinue = 3 };
+enum class Object : protozero::pbf_tag_type { kMetadata = 1 };
+enum class Meta : protozero::pbf_tag_type {
+  kName = 1,
+  kNamespace = 3,
+  kUid = 5,
+  kResourceVersion = 6,
+  kLabels = 11,
+  kOwnerReferences = 13
+};
+enum class MapEntry : protozero::pbf_tag_type { kKey = 1, kValue = 2 };
+enum class Owner : protozero::pbf_tag_type { kKind = 1, kName = 3, kApiVersion = 5, kController = 6 };
+
+template <class Tag>
+using Message = protozero::pbf_message<Tag>;
+
+constexpr auto kBytes = protozero::pbf_wire_type::length_delimited;
+constexpr auto kVarint = protozero::pbf_wire_type::varint;
+
+struct NotUtf8 : protozero::exception {
+  const char* what() const noexcept override { return "text that is not UTF-8"; }
+};
+
+template <class Tag>
+std::string_view bytes(Message<Tag>& message) {
+  const protozero::data_view view = message.get_view();
+  return {view.data(), view.size()};
+}
+
+template <class Tag>
+std::string text(Message<Tag>& message) {
+  const std::string_view view = bytes(message);
+  if (!simdjson::validate_utf8(view.data(), view.size())) {
+    throw NotUtf8();
+  }
+  return std::string(view);
+}
+
+void read_label(Message<MapEntry> entry, ObjectMeta& meta) {
+  std::string key;
+  std::string value;
+  while (entry.next()) {
+    switch (entry.tag_and_type()) {
+      case protozero::tag_and_type(MapEntry::kKey, kBytes):
+        key = text(entry);
+        break;
+      case protozero::tag_and_type(MapEntry::kValue, kBytes):
+        value = text(entry);
+        break;
+      default:
+        entry.skip();
+    }
+  }
+  const auto known = std::ranges::find(meta.labels, key, &std::pair<std::string, std::string>::first);
+  if (known == meta.labels.end()) {
+    meta.labels.emplace_back(std::move(key), std::move(value));
+  } else {
+    known->second = std::move(value);
+  }
+}
+
+void read_owner(Message<Owner> message, std::optional<OwnerReference>& controller) {
+  OwnerReference owner;
+  bool is_controller = false;
+  while (message.next()) {
+    switch (message.tag_and_type()) {
+      case protozero::tag_and_type(Owner::kKind, kBytes):
+        owner.kind = text(message);
+        break;
+      case protozero::tag_and_type(Owner::kName, kBytes):
+        owner.name = text(message);
+        break;
+      case protozero::tag_and_type(Owner::kApiVersion, kBytes):
+        owner.api_version = text(message);
+        break;
+      case protozero::tag_and_type(Owner::kController, kVarint):
+        is_controller = message.get_bool();
+        break;
+      default:
+        message.skip();
+    }
+  }
+  if (is_controller && !controller) {
+    controller = std::move(owner);
+  }
+}
+
+void read_meta(Message<Meta> message, ObjectMeta& meta) {
+  while (message.next()) {
+    switch (message.tag_and_type()) {
+      case protozero::tag_and_type(Meta::kName, kBytes):
+        meta.name = text(message);
+        break;
+      case protozero::tag_and_type(Meta::kNamespace, kBytes):
+        meta.object_namespace = text(message);
+        break;
+      case protozero::tag_and_type(Meta::kUid, kBytes):
+        meta.uid = text(message);
+        break;
+      case protozero::tag_and_type(Meta::kResourceVersion, kBytes):
+        meta.resource_version = text(message);
+        break;
+      case protozero::tag_and_type(Meta::kLabels, kBytes):
+        read_label(Message<MapEntry>(message.get_view()), meta);
+        break;
+      case protozero::tag_and_type(Meta::kOwnerReferences, kBytes):
+        read_owner(Message<Owner>(message.get_view()), meta.controller);
+        break;
+      default:
+        message.skip();  // managedFields above all
+    }
+  }
+}
+
+Result<ObjectMeta> read_object(std::string_view message) try {
+  ObjectMeta meta;
+  Message<Object> object(message.data(), message.size());
+  while (object.next(Object::kMetadata, kBytes)) {
+    read_meta(Message<Meta>(object.get_view()), meta);
+  }
+  if (meta.name.empty()) {
+    return fail(ErrorCode::kInvalid, "not an object: it has no name");
+  }
+  return meta;
+} catch (const protozero::exception& exception) {
+  return fail(ErrorCode::kInvalid, std::string("not an object: ") + exception.what());
+}
+
+// What is in the envelope, if it says that this is of `kind`. Throws protozero::exception.
+Result<std::string_view> open_envelope(std::string_view body, std::string_view kind) {
+  std::optional<std::string_view> raw;
+  std::string found;
+  Message<Unknown> unknown(body.data() + kMagic.size(), body.size() - kMagic.size());
+  while (unknown.next()) {
+    switch (unknown.tag_and_type()) {
+      case protozero::tag_and_type(Unknown::kTypeMeta, kBytes): {
+        Message<TypeMeta> type(unknown.get_view());
+        while (type.next(TypeMeta::kKind, kBytes)) {
+          found = text(type);
+        }
+        break;
+      }
+      case protozero::tag_and_type(Unknown::kRaw, kBytes):
+        raw = bytes(unknown);
+        break;
+      case protozero::tag_and_type(Unknown::kContentEncoding, kBytes):
+        if (unknown.get_view().size() > 0) {
+          return fail(ErrorCode::kInvalid, "it is compressed");
+        }
+        break;
+      default:
+        unknown.skip();
+    }
+  }
+  if (found != kind) {
+    return fail(ErrorCode::kInvalid, "kind \"" + found.substr(0, 64) + "\" instead of " + std::string(kind));
+  }
+  if (!raw) {
+    return fail(ErrorCode::kInvalid, "it is cut off");
+  }
+  return *raw;
+}
+
+}  // namespace
+
+bool is_protobuf(std::string_view body) {
+  return body.starts_with(kMagic);
+}
+
+Result<ObjectMeta> decode_protobuf_object(std::string_view body) try {
+  const auto raw = open_envelope(body, "PartialObjectMetadata");
+  return raw ? read_object(*raw) : fail("not an object", raw.error());
+} catch (const protozero::exception& exception) {
+  return fail(ErrorCode::kInvalid, std::string("not an object: ") + exception.what());
+}
+
+Result<std::string> decode_protobuf_list(std::string_view body,
+                                         const std::function<void(const Result<ObjectMeta>&)>& consumer) try {
+  const auto raw = open_envelope(body, "PartialObjectMetadataList");
+  if (!raw) {
+    return fail("not a list", raw.error());
+  }
+  std::string continue_token;
+  std::vector<std::string_view> items;
+  Message<List> list(raw->data(), raw->size());
+  while (list.next()) {
+    switch (list.tag_and_type()) {
+      case protozero::tag_and_type(List::kMetadata, kBytes): {
+        Message<ListMeta> meta(list.get_view());
+        while (meta.next(ListMeta::kContinue, kBytes)) {
+          continue_token = text(meta);
+        }
+        break;
+      }
+      case protozero::tag_and_type(List::kItems, kBytes):
+        items.push_back(bytes(list));
+        break;
+      default:
+        list.skip();
+    }
+  }
+  for (const std::string_view item : items) {
+    consumer(read_object(item));
+  }
+  return continue_token;
+} catch (const protozero::exception& exception) {
+  return fail(ErrorCode::kInvalid, std::string("not a list: ") + exception.what());
+}
+
+}  // namespace sharder::kube

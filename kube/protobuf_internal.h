@@ -1,0 +1,24 @@
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "base/error.h"
+#include "kube/object_meta.h"
+
+// Metadata in the API server's protobuf; for .cc files of kube/ only. Field numbers as in the .proto files of
+// k8s.io/apimachinery (runtime.Unknown, metav1), which never change.
+namespace sharder::kube {
+
+// Whether an answer's body is in it: then it begins with four bytes that no JSON begins with.
+bool is_protobuf(std::string_view body);
+
+// A metav1.PartialObjectMetadata. kInvalid for anything else.
+Result<ObjectMeta> decode_protobuf_object(std::string_view body);
+
+// A metav1.PartialObjectMetadataList: as ObjectMetaDecoder::decode_list().
+Result<std::string> decode_protobuf_list(std::string_view body,
+                                         const std::function<void(const Result<ObjectMeta>&)>& consumer);
+
+}  // namespace sharder::kube

@@ -1,0 +1,169 @@
+#include <doctest/doctest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <optional>
+#include <protozero/pbf_writer.hpp>
+#include <string>
+#include <vector>
+
+#include "kube/object_meta.h"
+
+using namespace sharder;
+using namespace sharder::kube;
+using protozero::pbf_writer;
+
+namespace {
+
+// tests/testdata/metadata/README.md tells where they are from.
+std::string testdata(const char* name) {
+  std::ifstream file(std::filesystem::path(SHARDER_TESTDATA) / "metadata" / name, std::ios::binary);
+  REQUIRE(file);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+struct Page {
+  std::vector<Result<ObjectMeta>> objects = {};
+  Result<std::string> continue_token = {};
+
+  explicit Page(std::string body) {
+    ObjectMetaDecoder decoder;
+    continue_token = decoder.decode_list(body, [this](const Result<ObjectMeta>& object) { objects.push_back(object); });
+  }
+};
+
+// The envelope of kube-apiserver, runtime.Unknown.
+std::string envelope(const std::string& kind, const std::string& raw, const std::string& encoding = "") {
+  std::string body("k8s\0", 4);
+  pbf_writer unknown(body);
+  {
+    pbf_writer type(unknown, 1);
+    type.add_string(1, "meta.k8s.io/v1");
+    type.add_string(2, kind);
+  }
+  unknown.add_bytes(2, raw);
+  unknown.add_string(3, encoding);
+  unknown.add_string(4, "");
+  return body;
+}
+
+// An object whose metadata has these bytes.
+std::string object(const std::string& metadata) {
+  std::string bytes;
+  pbf_writer(bytes).add_message(1, metadata);
+  return bytes;
+}
+
+std::string named(const std::string& name) {
+  std::string bytes;
+  pbf_writer(bytes).add_string(1, name);
+  return bytes;
+}
+
+std::optional<ErrorCode> failure(const std::string& body) {
+  const auto meta = ObjectMetaDecoder().decode(body);
+  return meta ? std::nullopt : std::optional(meta.error().code);
+}
+
+}  // namespace
+
+TEST_CASE("metadata in kube-apiserver's protobuf is what it is in JSON") {
+  const auto compact = ObjectMetaDecoder().decode(testdata("object.pb"));
+  REQUIRE(compact);
+  CHECK(compact->name == "first");
+  CHECK(compact->label("drain") == "true");
+  CHECK(compact->label("empty") == "");
+  CHECK(compact->controller == OwnerReference{.api_version = "apps/v1", .kind = "Deployment", .name = "web"});
+  CHECK(*compact == ObjectMetaDecoder().decode(testdata("object.json")));
+
+  const Page page(testdata("list.pb"));
+  const Page json(testdata("list.json"));
+  REQUIRE(page.continue_token);
+  CHECK_FALSE(page.continue_token->empty());
+  CHECK(*page.continue_token == *json.continue_token);
+  REQUIRE(page.objects.size() == 2);
+  REQUIRE(json.objects.size() == 2);
+  for (std::size_t index = 0; index < 2; ++index) {
+    CHECK(page.objects[index].value() == json.objects[index].value());
+  }
+
+  const Page empty(testdata("empty.pb"));
+  CHECK(empty.continue_token == "");
+  CHECK(empty.objects.empty());
+}
+
+TEST_CASE("protobuf that ends too early, wherever, is refused") {
+  const std::string whole = testdata("object.pb");
+  const std::string list = testdata("list.pb");
+  // kube-apiserver writes two empty fields behind what is read: 4 bytes.
+  for (std::size_t size = 4; size < whole.size() - 4; ++size) {
+    CAPTURE(size);
+    CHECK(failure(whole.substr(0, size)) == ErrorCode::kInvalid);
+  }
+  for (std::size_t size = 4; size < list.size() - 4; ++size) {
+    CAPTURE(size);
+    const Page page(list.substr(0, size));
+    REQUIRE_FALSE(page.continue_token);
+    CHECK(page.continue_token.error().code == ErrorCode::kInvalid);
+    CHECK(page.objects.empty());
+  }
+}
+
+TEST_CASE("protobuf of another kind, compressed, without a name or with text that is not UTF-8 is refused") {
+  const std::string good = object(named("n"));
+  CHECK(ObjectMetaDecoder().decode(envelope("PartialObjectMetadata", good)));
+  CHECK(failure(envelope("Secret", good)) == ErrorCode::kInvalid);
+  CHECK(failure(envelope("PartialObjectMetadata", good, "gzip")) == ErrorCode::kInvalid);
+  CHECK(failure(envelope("PartialObjectMetadata", object(""))) == ErrorCode::kInvalid);
+  CHECK(failure(envelope("PartialObjectMetadata", object(named("\xff")))) == ErrorCode::kInvalid);
+  CHECK(failure(envelope("PartialObjectMetadata", object("\x08\x01"))) == ErrorCode::kInvalid);  // name: a number
+  const Page secrets(envelope("SecretList", good));
+  REQUIRE_FALSE(secrets.continue_token);
+  CHECK(secrets.continue_token.error().message ==
+        "not a list: kind \"SecretList\" instead of PartialObjectMetadataList");
+}
+
+TEST_CASE("in protobuf too, of what stands twice the last counts, and one bad object does not hide the others") {
+  std::string metadata;
+  pbf_writer writer(metadata);
+  writer.add_string(1, "a");
+  writer.add_string(6, "1");
+  for (const char* value : {"1", "2"}) {
+    pbf_writer entry(writer, 11);
+    entry.add_string(1, "x");
+    entry.add_string(2, value);
+  }
+  writer.add_string(1, "b");
+  writer.add_string(99, "of a later version");
+  std::string list;
+  pbf_writer items(list);
+  items.add_message(2, object(metadata));
+  items.add_message(2, std::string("\x0a\x7f"));  // longer than what follows
+  items.add_message(2, object(named("c")));
+  const Page page(envelope("PartialObjectMetadataList", list));
+  CHECK(page.continue_token == "");
+  REQUIRE(page.objects.size() == 3);
+  REQUIRE(page.objects[0]);
+  CHECK(page.objects[0]->name == "b");
+  CHECK(page.objects[0]->resource_version == "1");
+  CHECK(page.objects[0]->labels == decltype(ObjectMeta::labels){{"x", "2"}});
+  REQUIRE_FALSE(page.objects[1]);
+  CHECK(page.objects[1].error().code == ErrorCode::kInvalid);
+  REQUIRE(page.objects[2]);
+  CHECK(page.objects[2]->name == "c");
+}
+
+TEST_CASE("a list in JSON gives the same: its objects, and the continue token") {
+  const Page page(R"({"metadata":{"continue":"more"},"items":[{"metadata":{"name":"a"}},{"metadata":{}},)"
+                  R"({"metadata":{"name":"b"}}]})");
+  CHECK(page.continue_token == "more");
+  REQUIRE(page.objects.size() == 3);
+  CHECK(page.objects[0]->name == "a");
+  CHECK(page.objects[1].error().code == ErrorCode::kInvalid);
+  CHECK(page.objects[2]->name == "b");
+  const Page broken(R"({"items":[{"metadata":{"name":"a"}})");
+  REQUIRE_FALSE(broken.continue_token);
+  CHECK(broken.continue_token.error().code == ErrorCode::kInvalid);
+  CHECK(broken.objects.empty());
+}
