@@ -11,6 +11,7 @@ import concurrent.futures
 import json
 import math
 import re
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -76,9 +77,11 @@ def _h2load(arguments, expected):
     return float(took[1]) * {"us": 1e-6, "ms": 1e-3, "s": 1, "m": 60}[took[2]]
 
 
-def best_in_flight(measure):
-    """(in flight, {in flight: seconds}): the level at which measure(in flight) takes the fewest seconds."""
-    seconds = {level: measure(level) for level in IN_FLIGHT}
+def best_in_flight(measure, rounds=3):
+    """(in flight, {in flight: seconds}): the level at which measure(in flight) takes the fewest seconds on average of the
+    rounds. They are as close as single runs of one level are, so one round would choose by chance."""
+    took = [{level: measure(level) for level in IN_FLIGHT} for _ in range(rounds)]
+    seconds = {level: statistics.mean(one[level] for one in took) for level in IN_FLIGHT}
     return min(seconds, key=seconds.get), seconds
 
 

@@ -4,7 +4,7 @@
 //
 //   agent --server URL [--ca FILE] [--certificate FILE --key FILE] --ring NAME [--workers N]
 //         [--main PATH]... [--controlled PATH]...      list paths, like /api/v1/namespaces/default/secrets
-//   $AGENT_TOKEN: a bearer token instead of the certificate
+//   $AGENT_TOKEN: a bearer token instead of the certificate; N acknowledgements are under way at a time
 //
 //   run SHARD...          these shards work from now on
 //   stop SHARD TIME       it does not any more; its objects may be moved from that time on, seconds since the epoch
