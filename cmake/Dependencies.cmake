@@ -12,6 +12,8 @@ find_package(spdlog REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
 find_path(PROTOZERO_INCLUDE protozero/pbf_message.hpp REQUIRED)  # headers alone
+add_library(protozero INTERFACE)
+target_include_directories(protozero SYSTEM INTERFACE "${PROTOZERO_INCLUDE}")
 if(SHARDER_TESTS)
   find_package(doctest REQUIRED)
 endif()

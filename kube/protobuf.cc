@@ -34,14 +34,25 @@ template <class Tag>
 using Message = protozero::pbf_message<Tag>;
 
 constexpr auto kBytes = protozero::pbf_wire_type::length_delimited;
-constexpr auto kVarint = protozero::pbf_wire_type::varint;
 
 struct NotUtf8 : protozero::exception {
   const char* what() const noexcept override { return "text that is not UTF-8"; }
 };
 
+struct WrongType : protozero::exception {
+  const char* what() const noexcept override { return "a field of another type than the API's"; }
+};
+
+template <class Tag>
+void expect(const Message<Tag>& message, protozero::pbf_wire_type type) {
+  if (message.wire_type() != type) {
+    throw WrongType();
+  }
+}
+
 template <class Tag>
 std::string_view bytes(Message<Tag>& message) {
+  expect(message, kBytes);
   const protozero::data_view view = message.get_view();
   return {view.data(), view.size()};
 }
@@ -55,15 +66,28 @@ std::string text(Message<Tag>& message) {
   return std::string(view);
 }
 
+template <class Inner, class Tag>
+Message<Inner> inner(Message<Tag>& message) {
+  const std::string_view view = bytes(message);
+  return Message<Inner>(view.data(), view.size());
+}
+
+// Not get_bool(): in protozero 1.7 it reads one byte without a look at the end.
+template <class Tag>
+bool flag(Message<Tag>& message) {
+  expect(message, protozero::pbf_wire_type::varint);
+  return message.get_uint64() != 0;
+}
+
 void read_label(Message<MapEntry> entry, ObjectMeta& meta) {
   std::string key;
   std::string value;
   while (entry.next()) {
-    switch (entry.tag_and_type()) {
-      case protozero::tag_and_type(MapEntry::kKey, kBytes):
+    switch (entry.tag()) {
+      case MapEntry::kKey:
         key = text(entry);
         break;
-      case protozero::tag_and_type(MapEntry::kValue, kBytes):
+      case MapEntry::kValue:
         value = text(entry);
         break;
       default:
@@ -82,18 +106,18 @@ void read_owner(Message<Owner> message, std::optional<OwnerReference>& controlle
   OwnerReference owner;
   bool is_controller = false;
   while (message.next()) {
-    switch (message.tag_and_type()) {
-      case protozero::tag_and_type(Owner::kKind, kBytes):
+    switch (message.tag()) {
+      case Owner::kKind:
         owner.kind = text(message);
         break;
-      case protozero::tag_and_type(Owner::kName, kBytes):
+      case Owner::kName:
         owner.name = text(message);
         break;
-      case protozero::tag_and_type(Owner::kApiVersion, kBytes):
+      case Owner::kApiVersion:
         owner.api_version = text(message);
         break;
-      case protozero::tag_and_type(Owner::kController, kVarint):
-        is_controller = message.get_bool();
+      case Owner::kController:
+        is_controller = flag(message);
         break;
       default:
         message.skip();
@@ -106,24 +130,24 @@ void read_owner(Message<Owner> message, std::optional<OwnerReference>& controlle
 
 void read_meta(Message<Meta> message, ObjectMeta& meta) {
   while (message.next()) {
-    switch (message.tag_and_type()) {
-      case protozero::tag_and_type(Meta::kName, kBytes):
+    switch (message.tag()) {
+      case Meta::kName:
         meta.name = text(message);
         break;
-      case protozero::tag_and_type(Meta::kNamespace, kBytes):
+      case Meta::kNamespace:
         meta.object_namespace = text(message);
         break;
-      case protozero::tag_and_type(Meta::kUid, kBytes):
+      case Meta::kUid:
         meta.uid = text(message);
         break;
-      case protozero::tag_and_type(Meta::kResourceVersion, kBytes):
+      case Meta::kResourceVersion:
         meta.resource_version = text(message);
         break;
-      case protozero::tag_and_type(Meta::kLabels, kBytes):
-        read_label(Message<MapEntry>(message.get_view()), meta);
+      case Meta::kLabels:
+        read_label(inner<MapEntry>(message), meta);
         break;
-      case protozero::tag_and_type(Meta::kOwnerReferences, kBytes):
-        read_owner(Message<Owner>(message.get_view()), meta.controller);
+      case Meta::kOwnerReferences:
+        read_owner(inner<Owner>(message), meta.controller);
         break;
       default:
         message.skip();  // managedFields above all
@@ -134,8 +158,8 @@ void read_meta(Message<Meta> message, ObjectMeta& meta) {
 Result<ObjectMeta> read_object(std::string_view message) try {
   ObjectMeta meta;
   Message<Object> object(message.data(), message.size());
-  while (object.next(Object::kMetadata, kBytes)) {
-    read_meta(Message<Meta>(object.get_view()), meta);
+  while (object.next(Object::kMetadata)) {
+    read_meta(inner<Meta>(object), meta);
   }
   if (meta.name.empty()) {
     return fail(ErrorCode::kInvalid, "not an object: it has no name");
@@ -151,19 +175,19 @@ Result<std::string_view> open_envelope(std::string_view body, std::string_view k
   std::string found;
   Message<Unknown> unknown(body.data() + kMagic.size(), body.size() - kMagic.size());
   while (unknown.next()) {
-    switch (unknown.tag_and_type()) {
-      case protozero::tag_and_type(Unknown::kTypeMeta, kBytes): {
-        Message<TypeMeta> type(unknown.get_view());
-        while (type.next(TypeMeta::kKind, kBytes)) {
+    switch (unknown.tag()) {
+      case Unknown::kTypeMeta: {
+        auto type = inner<TypeMeta>(unknown);
+        while (type.next(TypeMeta::kKind)) {
           found = text(type);
         }
         break;
       }
-      case protozero::tag_and_type(Unknown::kRaw, kBytes):
+      case Unknown::kRaw:
         raw = bytes(unknown);
         break;
-      case protozero::tag_and_type(Unknown::kContentEncoding, kBytes):
-        if (unknown.get_view().size() > 0) {
+      case Unknown::kContentEncoding:
+        if (!bytes(unknown).empty()) {
           return fail(ErrorCode::kInvalid, "it is compressed");
         }
         break;
@@ -203,15 +227,15 @@ Result<std::string> decode_protobuf_list(std::string_view body,
   std::vector<std::string_view> items;
   Message<List> list(raw->data(), raw->size());
   while (list.next()) {
-    switch (list.tag_and_type()) {
-      case protozero::tag_and_type(List::kMetadata, kBytes): {
-        Message<ListMeta> meta(list.get_view());
-        while (meta.next(ListMeta::kContinue, kBytes)) {
+    switch (list.tag()) {
+      case List::kMetadata: {
+        auto meta = inner<ListMeta>(list);
+        while (meta.next(ListMeta::kContinue)) {
           continue_token = text(meta);
         }
         break;
       }
-      case protozero::tag_and_type(List::kItems, kBytes):
+      case List::kItems:
         items.push_back(bytes(list));
         break;
       default:

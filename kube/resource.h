@@ -49,8 +49,9 @@ inline constexpr std::string_view kMetadataOnly =
 inline constexpr std::string_view kMetadataOnlyList =
     "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
 // The same in protobuf where the server has it, which costs both sides less; ObjectMetaDecoder reads either. Errors
-// come in JSON all the same: kube-apiserver gives none in another shape than their own. Short, because kube-apiserver
-// takes the header apart again for each patch: a server without protobuf answers a patch with the whole object.
+// come in JSON all the same: no clause with "as=" holds for them. kCompactMetadata, for patches, has no clause for
+// metadata in JSON, because kube-apiserver takes the header apart for each patch anew: a server without protobuf
+// answers with the whole object.
 inline constexpr std::string_view kCompactMetadata =
     "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
 inline constexpr std::string_view kCompactMetadataList =

@@ -387,7 +387,7 @@ void Mover::read(const FlightPointer& flight, Result<kube::Response> answer) {
   std::optional<kube::ObjectMeta> object;
   const auto read = !answer ? std::unexpected(answer.error())
                             : decoder_.decode_list(answer->body, [&object](const Result<kube::ObjectMeta>& item) {
-                                if (item && !object) {
+                                if (item) {
                                   object = *item;
                                 }
                               });

@@ -79,7 +79,7 @@ def _h2load(arguments, expected):
 
 def best_in_flight(measure, rounds=3):
     """(in flight, {in flight: seconds}): the level at which measure(in flight) takes the fewest seconds on average of the
-    rounds. They are as close as single runs of one level are, so one round would choose by chance."""
+    rounds. Levels differ no more than single runs of one level do, so one round would choose by chance."""
     took = [{level: measure(level) for level in IN_FLIGHT} for _ in range(rounds)]
     seconds = {level: statistics.mean(one[level] for one in took) for level in IN_FLIGHT}
     return min(seconds, key=seconds.get), seconds

@@ -4,7 +4,8 @@
 //
 //   agent --server URL [--ca FILE] [--certificate FILE --key FILE] --ring NAME [--workers N]
 //         [--main PATH]... [--controlled PATH]...      list paths, like /api/v1/namespaces/default/secrets
-//   $AGENT_TOKEN: a bearer token instead of the certificate; N acknowledgements are under way at a time
+//   $AGENT_TOKEN: a bearer token instead of the certificate
+//   N acknowledgements are under way at a time.
 //
 //   run SHARD...          these shards work from now on
 //   stop SHARD TIME       it does not any more; its objects may be moved from that time on, seconds since the epoch
@@ -153,9 +154,6 @@ class Acknowledger {
   }
 
   void run() {
-    for (Place& place : places_) {
-      place.connection.open();
-    }
     while (true) {
       take();
       std::this_thread::sleep_for(kTogether);
@@ -164,13 +162,15 @@ class Acknowledger {
   }
 
  private:
+  static constexpr double kDeadline = 90;  // seconds for an answer
+
   enum class Step { kFree, kPatching, kReading, kPausing };
   struct Place {
     explicit Place(const Server& server) : connection(server) {}
     Connection connection;
     Step step = Step::kFree;
     Drain drain = {};
-    double due = 0;  // when the pause is over
+    double due = 0;  // when the pause is over, or the answer must be there
   };
 
   // Begins with as many drains as there are free places; waits for one when nothing is under way.
@@ -197,12 +197,17 @@ class Acknowledger {
     const auto when = now();
     for (std::size_t index = 0; index < places_.size(); ++index) {
       Place& place = places_[index];
-      const bool has_answer = descriptors[index].revents != 0 || place.connection.descriptor() < 0;
-      if (place.step == Step::kPatching && has_answer) {
+      const bool is_late = place.step != Step::kFree && when >= place.due;
+      const bool has_answer =
+          place.connection.descriptor() < 0 || (descriptors[index].revents != 0 && place.connection.has_answer());
+      if ((place.step == Step::kPatching || place.step == Step::kReading) && is_late && !has_answer) {
+        place.connection.close();
+        failed(place);
+      } else if (place.step == Step::kPatching && has_answer) {
         patched(place, place.connection.finish().status);
       } else if (place.step == Step::kReading && has_answer) {
         read(place, place.connection.finish());
-      } else if (place.step == Step::kPausing && when >= place.due) {
+      } else if (place.step == Step::kPausing && is_late) {
         read(place);
       }
     }
@@ -217,6 +222,7 @@ class Acknowledger {
         {"metadata",
          {{"resourceVersion", place.drain.version}, {"labels", {{shard_label_, nullptr}, {drain_label_, nullptr}}}}}};
     place.step = Step::kPatching;
+    place.due = now() + kDeadline;
     place.connection.start_merge_patch(place.drain.path + "?fieldManager=sim", body.dump());
   }
 
@@ -229,15 +235,20 @@ class Acknowledger {
       objects_.count_conflict();
       read(place);
     } else {
-      objects_.count_error();
-      place.step = Step::kPausing;
-      place.due = now() + 0.1;
+      failed(place);
     }
+  }
+
+  void failed(Place& place) {
+    objects_.count_error();
+    place.step = Step::kPausing;
+    place.due = now() + 0.1;
   }
 
   // Whatever went wrong: what is the object now?
   void read(Place& place) {
     place.step = Step::kReading;
+    place.due = now() + kDeadline;
     place.connection.start_get(place.drain.path);
   }
 

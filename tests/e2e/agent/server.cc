@@ -1,5 +1,6 @@
 #include "server.h"
 
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -113,13 +114,33 @@ class Wire {
   bool open() const { return open_; }
   int descriptor() const { return fd_; }
 
-  // Returns at once while there is something to read, else some time after something has come.
-  void await() const {
-    pollfd readable{.fd = fd_, .events = POLLIN, .revents = 0};
-    if ((ssl_ == nullptr || SSL_has_pending(ssl_) == 0) && poll(&readable, 1, 0) == 0) {
-      poll(&readable, 1, static_cast<int>(kReadDeadline.tv_sec) * 1000);
-      std::this_thread::sleep_for(kTogether);
+  // Waits until there is something to read, and then for what comes together with it; at once while more is there.
+  // False after the deadline.
+  bool await() const {
+    if ((ssl_ != nullptr && SSL_has_pending(ssl_) != 0) || polled(POLLIN, 0) != 0) {
+      return true;
     }
+    const bool is_readable = polled(POLLIN, static_cast<int>(kReadDeadline.tv_sec) * 1000) != 0;
+    std::this_thread::sleep_for(kTogether);
+    return is_readable;
+  }
+
+  // The server has closed it.
+  bool is_closed() const { return (polled(POLLRDHUP, 0) & (POLLRDHUP | POLLHUP | POLLERR)) != 0; }
+
+  // Of a connection that poll() says is readable: whether that is an answer, and not the session tickets that TLS 1.3
+  // sends first.
+  bool has_answer() {
+    if (ssl_ == nullptr || answered_) {
+      return true;
+    }
+    const int flags = fcntl(fd_, F_GETFL);
+    fcntl(fd_, F_SETFL, flags | O_NONBLOCK);
+    char first = 0;
+    const int got = SSL_peek(ssl_, &first, 1);
+    answered_ = got > 0 || SSL_get_error(ssl_, got) != SSL_ERROR_WANT_READ;
+    fcntl(fd_, F_SETFL, flags);
+    return answered_;
   }
 
   template <typename Buffers>
@@ -160,9 +181,16 @@ class Wire {
     return count > 0 ? static_cast<std::size_t>(count) : 0;
   }
 
+  short polled(int events, int milliseconds) const {
+    pollfd descriptor{.fd = fd_, .events = static_cast<short>(events), .revents = 0};
+    poll(&descriptor, 1, milliseconds);
+    return descriptor.revents;
+  }
+
   int fd_ = -1;
   SSL* ssl_ = nullptr;
   bool open_ = false;
+  bool answered_ = false;  // once
   std::string text_;
 };
 
@@ -183,6 +211,9 @@ struct Connection::Impl {
   // Writes the request; read_header() has the rest, also after a failure.
   void start(http::request<http::string_body> what) {
     outgoing = std::move(what);
+    if (wire != nullptr && wire->is_closed()) {
+      wire.reset();
+    }
     is_reused = wire != nullptr;
     if (!is_reused) {
       connect();
@@ -287,10 +318,12 @@ int Connection::descriptor() const {
   return impl_->wire == nullptr ? -1 : impl_->wire->descriptor();
 }
 
-void Connection::open() {
-  if (impl_->wire == nullptr) {
-    impl_->connect();
-  }
+bool Connection::has_answer() {
+  return impl_->wire == nullptr || impl_->wire->has_answer();
+}
+
+void Connection::close() {
+  impl_->wire.reset();
 }
 
 int Connection::stream(const std::string& path, const std::function<bool(std::string_view)>& line) {
@@ -305,8 +338,8 @@ int Connection::stream(const std::string& path, const std::function<bool(std::st
   std::string rest;
   std::string piece(64 * 1024, '\0');
   while (status == 200 && !parser.is_done()) {
-    if (impl_->unread.size() == 0) {
-      impl_->wire->await();
+    if (impl_->unread.size() == 0 && !impl_->wire->await()) {
+      break;
     }
     auto& body = parser.get().body();
     body.data = piece.data();

@@ -8,8 +8,8 @@
 
 namespace agent {
 
-// What comes within this time is read together, and what is due by then is sent together: what wakes a thread thousands
-// of times a second is to take next to nothing of a small machine.
+// What comes within this time is read together, and what is due by then is sent together, so that no thread is woken
+// thousands of times a second.
 inline constexpr std::chrono::milliseconds kTogether{4};
 
 // How to reach an API server, and as whom: a client certificate (files), a token, or nobody.
@@ -38,8 +38,10 @@ class Connection {
   Answer finish();
   // To poll for the answer; -1 when the connection failed: finish() has the rest then.
   int descriptor() const;
-  // Makes the connection already now.
-  void open();
+  // Where that is readable: whether it is the answer.
+  bool has_answer();
+  // Gives up what is under way.
+  void close();
 
   // Reads a stream line by line until the server ends it or `line` returns false; its status.
   int stream(const std::string& path, const std::function<bool(std::string_view)>& line);

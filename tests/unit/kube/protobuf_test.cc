@@ -9,10 +9,12 @@
 #include <vector>
 
 #include "kube/object_meta.h"
+#include "tests/support/metadata_protobuf.h"
 
 using namespace sharder;
 using namespace sharder::kube;
 using protozero::pbf_writer;
+using sharder::testing::in_envelope;
 
 namespace {
 
@@ -33,21 +35,6 @@ struct Page {
   }
 };
 
-// The envelope of kube-apiserver, runtime.Unknown.
-std::string envelope(const std::string& kind, const std::string& raw, const std::string& encoding = "") {
-  std::string body("k8s\0", 4);
-  pbf_writer unknown(body);
-  {
-    pbf_writer type(unknown, 1);
-    type.add_string(1, "meta.k8s.io/v1");
-    type.add_string(2, kind);
-  }
-  unknown.add_bytes(2, raw);
-  unknown.add_string(3, encoding);
-  unknown.add_string(4, "");
-  return body;
-}
-
 // An object whose metadata has these bytes.
 std::string object(const std::string& metadata) {
   std::string bytes;
@@ -61,7 +48,7 @@ std::string named(const std::string& name) {
   return bytes;
 }
 
-std::optional<ErrorCode> failure(const std::string& body) {
+std::optional<ErrorCode> failure(std::string_view body) {
   const auto meta = ObjectMetaDecoder().decode(body);
   return meta ? std::nullopt : std::optional(meta.error().code);
 }
@@ -112,13 +99,19 @@ TEST_CASE("protobuf that ends too early, wherever, is refused") {
 
 TEST_CASE("protobuf of another kind, compressed, without a name or with text that is not UTF-8 is refused") {
   const std::string good = object(named("n"));
-  CHECK(ObjectMetaDecoder().decode(envelope("PartialObjectMetadata", good)));
-  CHECK(failure(envelope("Secret", good)) == ErrorCode::kInvalid);
-  CHECK(failure(envelope("PartialObjectMetadata", good, "gzip")) == ErrorCode::kInvalid);
-  CHECK(failure(envelope("PartialObjectMetadata", object(""))) == ErrorCode::kInvalid);
-  CHECK(failure(envelope("PartialObjectMetadata", object(named("\xff")))) == ErrorCode::kInvalid);
-  CHECK(failure(envelope("PartialObjectMetadata", object("\x08\x01"))) == ErrorCode::kInvalid);  // name: a number
-  const Page secrets(envelope("SecretList", good));
+  CHECK(ObjectMetaDecoder().decode(in_envelope("PartialObjectMetadata", good)));
+  CHECK(failure(in_envelope("Secret", good)) == ErrorCode::kInvalid);
+  CHECK(failure(in_envelope("PartialObjectMetadata", good, "gzip")) == ErrorCode::kInvalid);
+  CHECK(failure(in_envelope("PartialObjectMetadata", object(""))) == ErrorCode::kInvalid);
+  CHECK(failure(in_envelope("PartialObjectMetadata", object(named("\xff")))) == ErrorCode::kInvalid);
+  // The name, and beside it the labels, a number.
+  CHECK(failure(in_envelope("PartialObjectMetadata", object("\x08\x01"))) == ErrorCode::kInvalid);
+  CHECK(failure(in_envelope("PartialObjectMetadata", object(named("n") + "\x58\x01"))) == ErrorCode::kInvalid);
+  // What ends in the tag of OwnerReference.controller, and nothing behind it in memory.
+  const std::string cut = std::string("k8s\0\x12\x05\x0a\x03\x6a\x01\x30", 11);
+  const std::vector<char> exact(cut.begin(), cut.end());
+  CHECK(failure(std::string_view(exact.data(), exact.size())) == ErrorCode::kInvalid);
+  const Page secrets(in_envelope("SecretList", good));
   REQUIRE_FALSE(secrets.continue_token);
   CHECK(secrets.continue_token.error().message ==
         "not a list: kind \"SecretList\" instead of PartialObjectMetadataList");
@@ -141,7 +134,7 @@ TEST_CASE("in protobuf too, of what stands twice the last counts, and one bad ob
   items.add_message(2, object(metadata));
   items.add_message(2, std::string("\x0a\x7f"));  // longer than what follows
   items.add_message(2, object(named("c")));
-  const Page page(envelope("PartialObjectMetadataList", list));
+  const Page page(in_envelope("PartialObjectMetadataList", list));
   CHECK(page.continue_token == "");
   REQUIRE(page.objects.size() == 3);
   REQUIRE(page.objects[0]);

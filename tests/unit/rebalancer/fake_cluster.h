@@ -13,6 +13,7 @@
 
 #include "kube/resource.h"
 #include "tests/support/fake_api.h"
+#include "tests/support/metadata_protobuf.h"
 
 namespace sharder::testing {
 
@@ -129,6 +130,8 @@ class FakeCluster {
   bool hold_patches = false;               // patches wait
   bool undo_patches = false;               // somebody's webhook takes back what they change
   bool late_lists = false;                 // the answers of lists are under way until it is false again
+  bool protobuf = true;                    // speaks it where it is asked for, as kube-apiserver does
+  int protobuf_lists = 0;                  // pages that were answered in it
   std::size_t most_in_flight = 0;          // patches that waited at the same time
   // Decides on a request before the cluster does.
   std::function<std::optional<Error>(const kube::Request&)> refuse;
@@ -260,7 +263,12 @@ class FakeCluster {
     if (!undo_patches) {
       store(found->first, std::move(object));
     }
-    api_.answer(objects[{target.collection, target.object()}].dump());
+    const Json& now = objects[{target.collection, target.object()}];
+    api_.answer(speaks(api_.pending.front(), "PartialObjectMetadata") ? protobuf_object(now) : now.dump());
+  }
+  bool speaks(const FakeApi::Pending& pending, const std::string& kind) const {
+    return protobuf && pending.request.accept.starts_with("application/vnd.kubernetes.protobuf;as=" + kind +
+                                                          ";g=meta.k8s.io;v=v1,");
   }
   void list(const Target& target, const std::string& text) {
     lists.push_back(text);
@@ -299,7 +307,10 @@ class FakeCluster {
     if (!token.empty()) {
       metadata["continue"] = token;
     }
-    const std::string body = Json{{"metadata", metadata}, {"items", items}}.dump();
+    const Json page{{"metadata", metadata}, {"items", items}};
+    const std::string body =
+        speaks(api_.pending.front(), "PartialObjectMetadataList") ? protobuf_list(page) : page.dump();
+    protobuf_lists += body.starts_with('{') ? 0 : 1;
     if (late_lists) {
       late_.emplace_back(std::move(api_.pending.front()), body);
       api_.pending.pop_front();

@@ -42,6 +42,25 @@ TEST_CASE("a shard that leaves: exactly its objects go to their new shards, in o
                      std::to_string(of_b)));
 }
 
+TEST_CASE("pages and answers are asked for in protobuf, and read in JSON where the API server has nothing else") {
+  for (const bool protobuf : {true, false}) {
+    CAPTURE(protobuf);
+    Harness h;
+    h.cluster.protobuf = protobuf;
+    h.start({"a", "b"}, 100);
+    const int lists = h.cluster.protobuf_lists;
+    CHECK((lists > 0) == protobuf);
+    h.change_members({"a", "b", "c"});
+    h.change_members({"b", "c"});
+    CHECK((h.cluster.protobuf_lists > lists) == protobuf);
+    CHECK_FALSE(h.cluster.patches.empty());
+    // The answers are understood: what is shown as it was before its move costs no second patch.
+    const auto patches = h.cluster.patches.size();
+    h.advance(11min);
+    CHECK(h.cluster.patches.size() == patches);
+  }
+}
+
 TEST_CASE("a shard that joins: main objects are drained and wait for the acknowledgement (protocol, 6; design, 6.3)") {
   Harness h;
   h.start({"a", "b"}, 200);

@@ -1,2 +1,2 @@
 # Webhook and rebalancer decide alike: the test asks both.
-target_link_libraries(test_rebalancer PRIVATE sharder_webhook nlohmann_json::nlohmann_json prometheus-cpp::core)
+target_link_libraries(test_rebalancer PRIVATE sharder_webhook nlohmann_json::nlohmann_json prometheus-cpp::core protozero)
