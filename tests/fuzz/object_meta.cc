@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "kube/object_meta.h"
+#include "tests/support/metadata_protobuf.h"
 
 namespace {
 
@@ -47,8 +48,6 @@ void compare(const kube::ObjectMeta& read, const json& metadata) {
   }
 }
 
-constexpr std::string_view kProtobuf("k8s\0", 4);
-
 std::string written(const kube::ObjectMeta& meta) {
   std::string metadata;
   protozero::pbf_writer fields(metadata);
@@ -70,11 +69,7 @@ std::string written(const kube::ObjectMeta& meta) {
   }
   std::string object;
   protozero::pbf_writer(object).add_message(1, metadata);
-  std::string body(kProtobuf);
-  protozero::pbf_writer envelope(body);
-  envelope.add_message(1, std::string("\x12\x15PartialObjectMetadata"));
-  envelope.add_bytes(2, object);
-  return body;
+  return sharder::testing::in_envelope("PartialObjectMetadata", object);
 }
 
 void check(const kube::ObjectMeta& meta) {
