@@ -11,9 +11,9 @@
 #include "controllerring/reconciliation.h"
 #include "controllerring/status.h"
 #include "controllerring/webhook_configuration.h"
-#include "kube/json.h"
 #include "kube/lasting_refusal.h"
 #include "kube/list_watch.h"
+#include "kube/object_meta.h"
 #include "kube/resource.h"
 #include "ring/names.h"
 
@@ -130,14 +130,10 @@ class Controller::Impl::Sink final : public kube::WatchSink {
     if (!impl || event.object.empty()) {
       return;
     }
-    const auto object = kube::parse_json(event.object);
-    if (!object) {
-      return;
-    }
-    const std::string name = kube::string_at(*object, "/metadata/name");
+    const auto object = decoder_.decode(event.object);
     const std::string prefix = webhook_configuration_name("");
-    if (name.starts_with(prefix)) {
-      impl->post([ring = name.substr(prefix.size()), version = kube::string_at(*object, "/metadata/resourceVersion"),
+    if (object && object->name.starts_with(prefix)) {
+      impl->post([ring = object->name.substr(prefix.size()), version = object->resource_version,
                   deleted = event.type == kube::WatchEventType::kDelete](Impl& self) {
         self.configuration_seen(ring, version, deleted);
       });
@@ -155,6 +151,7 @@ class Controller::Impl::Sink final : public kube::WatchSink {
 
  private:
   const std::weak_ptr<Impl> impl_;
+  kube::ObjectMetaDecoder decoder_;
 };
 
 void Controller::Impl::lead(bool now_leading) {

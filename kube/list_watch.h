@@ -26,8 +26,9 @@ enum class WatchEventType {
 // One step of a list and watch. The view lives until the sink has returned.
 struct WatchEvent {
   WatchEventType type;
-  std::string_view
-      object;  // JSON; "" for kInit and kInitDone. Items of a list have no kind and apiVersion of their own.
+  // JSON; with metadata_only what ObjectMetaDecoder reads. "" for kInit and kInitDone. Items of a list have no kind and
+  // apiVersion of their own.
+  std::string_view object;
 };
 
 // Receives what a ListWatch sees. All calls come on the API loop.

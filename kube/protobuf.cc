@@ -1,6 +1,7 @@
 #include <simdjson.h>
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <protozero/pbf_message.hpp>
 #include <utility>
@@ -12,6 +13,7 @@ namespace sharder::kube {
 
 namespace {
 
+// What an envelope begins with (is_protobuf).
 constexpr std::string_view kMagic("k8s\0", 4);
 
 enum class Unknown : protozero::pbf_tag_type { kTypeMeta = 1, kRaw = 2, kContentEncoding = 3 };
@@ -25,9 +27,14 @@ enum class Meta : protozero::pbf_tag_type {
   kUid = 5,
   kResourceVersion = 6,
   kLabels = 11,
+  kAnnotations = 12,
   kOwnerReferences = 13
 };
 enum class MapEntry : protozero::pbf_tag_type { kKey = 1, kValue = 2 };
+enum class Event : protozero::pbf_tag_type { kType = 1, kObject = 2 };
+enum class RawExtension : protozero::pbf_tag_type { kRaw = 1 };
+enum class Status : protozero::pbf_tag_type { kMessage = 3, kReason = 4, kDetails = 5, kCode = 6 };
+enum class StatusDetails : protozero::pbf_tag_type { kRetryAfterSeconds = 5 };
 enum class Owner : protozero::pbf_tag_type { kKind = 1, kName = 3, kApiVersion = 5, kController = 6 };
 
 template <class Tag>
@@ -58,18 +65,29 @@ std::string_view bytes(Message<Tag>& message) {
 }
 
 template <class Tag>
-std::string text(Message<Tag>& message) {
+std::string_view text_view(Message<Tag>& message) {
   const std::string_view view = bytes(message);
   if (!simdjson::validate_utf8(view.data(), view.size())) {
     throw NotUtf8();
   }
-  return std::string(view);
+  return view;
+}
+
+template <class Tag>
+std::string text(Message<Tag>& message) {
+  return std::string(text_view(message));
 }
 
 template <class Inner, class Tag>
 Message<Inner> inner(Message<Tag>& message) {
   const std::string_view view = bytes(message);
   return Message<Inner>(view.data(), view.size());
+}
+
+template <class Tag>
+std::int32_t number(Message<Tag>& message) {
+  expect(message, protozero::pbf_wire_type::varint);
+  return message.get_int32();
 }
 
 // Not get_bool(): in protozero 1.7 it reads one byte without a look at the end.
@@ -171,6 +189,9 @@ Result<ObjectMeta> read_object(std::string_view message) try {
 
 // What is in the envelope, if it says that this is of `kind`. Throws protozero::exception.
 Result<std::string_view> open_envelope(std::string_view body, std::string_view kind) {
+  if (!is_protobuf(body)) {
+    return fail(ErrorCode::kInvalid, "it has no envelope");
+  }
   std::optional<std::string_view> raw;
   std::string found;
   Message<Unknown> unknown(body.data() + kMagic.size(), body.size() - kMagic.size());
@@ -202,6 +223,52 @@ Result<std::string_view> open_envelope(std::string_view body, std::string_view k
     return fail(ErrorCode::kInvalid, "it is cut off");
   }
   return *raw;
+}
+
+bool ends_initial_events(Message<MapEntry> annotation) {
+  std::string_view key;
+  std::string_view value;
+  while (annotation.next()) {
+    switch (annotation.tag()) {
+      case MapEntry::kKey:
+        key = text_view(annotation);
+        break;
+      case MapEntry::kValue:
+        value = text_view(annotation);
+        break;
+      default:
+        annotation.skip();
+    }
+  }
+  return key == kInitialEventsEnd && value == "true";
+}
+
+void read_event_metadata(Message<Meta> message, RawEvent& event) {
+  while (message.next()) {
+    switch (message.tag()) {
+      case Meta::kResourceVersion:
+        event.resource_version = text_view(message);
+        break;
+      case Meta::kAnnotations: {
+        const auto annotation = inner<MapEntry>(message);
+        // Objects' own annotations can be long.
+        if (event.type == "BOOKMARK" && ends_initial_events(annotation)) {
+          event.initial_events_end = true;
+        }
+        break;
+      }
+      default:
+        message.skip();
+    }
+  }
+}
+
+nlohmann::json read_details(Message<StatusDetails> message) {
+  nlohmann::json details = nlohmann::json::object();
+  while (message.next(StatusDetails::kRetryAfterSeconds)) {
+    details["retryAfterSeconds"] = number(message);
+  }
+  return details;
 }
 
 }  // namespace
@@ -248,6 +315,71 @@ Result<std::string> decode_protobuf_list(std::string_view body,
   return continue_token;
 } catch (const protozero::exception& exception) {
   return fail(ErrorCode::kInvalid, std::string("not a list: ") + exception.what());
+}
+
+Result<RawEvent> decode_protobuf_event(std::string_view frame) try {
+  RawEvent event;
+  Message<Event> message(frame.data(), frame.size());
+  while (message.next()) {
+    switch (message.tag()) {
+      case Event::kType:
+        event.type = text_view(message);
+        break;
+      case Event::kObject: {
+        auto extension = inner<RawExtension>(message);
+        while (extension.next(RawExtension::kRaw)) {
+          event.object = bytes(extension);
+        }
+        break;
+      }
+      default:
+        message.skip();
+    }
+  }
+  if (event.type == "ERROR") {
+    return event;
+  }
+  const auto raw = open_envelope(event.object, "PartialObjectMetadata");
+  if (!raw) {
+    return fail("not a watch event", raw.error());
+  }
+  Message<Object> object(raw->data(), raw->size());
+  while (object.next(Object::kMetadata)) {
+    read_event_metadata(inner<Meta>(object), event);
+  }
+  return event;
+} catch (const protozero::exception& exception) {
+  return fail(ErrorCode::kInvalid, std::string("not a watch event: ") + exception.what());
+}
+
+Result<std::string> status_in_json(std::string_view body) try {
+  const auto raw = open_envelope(body, "Status");
+  if (!raw) {
+    return fail("not a Status", raw.error());
+  }
+  nlohmann::json status = nlohmann::json::object();
+  Message<Status> message(raw->data(), raw->size());
+  while (message.next()) {
+    switch (message.tag()) {
+      case Status::kMessage:
+        status["message"] = text_view(message);
+        break;
+      case Status::kReason:
+        status["reason"] = text_view(message);
+        break;
+      case Status::kDetails:
+        status["details"] = read_details(inner<StatusDetails>(message));
+        break;
+      case Status::kCode:
+        status["code"] = number(message);
+        break;
+      default:
+        message.skip();
+    }
+  }
+  return status.dump();
+} catch (const protozero::exception& exception) {
+  return fail(ErrorCode::kInvalid, std::string("not a Status: ") + exception.what());
 }
 
 }  // namespace sharder::kube

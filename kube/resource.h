@@ -43,17 +43,18 @@ std::string percent_encode(std::string_view text);
 
 inline constexpr std::string_view kMergePatch = "application/merge-patch+json";
 inline constexpr std::string_view kApplyPatch = "application/apply-patch+yaml";
-// Accept header for objects and lists of which only the metadata comes (metav1.PartialObjectMetadata).
-inline constexpr std::string_view kMetadataOnly =
-    "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
+// Accept header for lists of which only the metadata comes (metav1.PartialObjectMetadataList).
 inline constexpr std::string_view kMetadataOnlyList =
     "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
-// The same in protobuf where the server has it, which costs both sides less; ObjectMetaDecoder reads either. Errors
-// come in JSON all the same: no clause with "as=" holds for them. kCompactMetadata, for patches, has no clause for
-// metadata in JSON, because kube-apiserver takes the header apart for each patch anew: a server without protobuf
-// answers with the whole object.
+// Metadata in protobuf where the server has it, which costs both sides less; ObjectMetaDecoder reads either. Errors
+// come in JSON all the same, those of a stream that has begun excepted: no clause with "as=" holds for them.
+// kCompactMetadata, for patches, has no clause for metadata in JSON, because kube-apiserver takes the header apart for
+// each patch anew: a server without protobuf answers with the whole object.
 inline constexpr std::string_view kCompactMetadata =
     "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
+inline constexpr std::string_view kCompactMetadataWatch =
+    "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,"
+    "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
 inline constexpr std::string_view kCompactMetadataList =
     "application/vnd.kubernetes.protobuf;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,"
     "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";

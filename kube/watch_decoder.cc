@@ -8,6 +8,7 @@
 
 #include "kube/json.h"
 #include "kube/json_fields_internal.h"
+#include "kube/protobuf_internal.h"
 #include "kube/status.h"
 
 namespace sharder::kube {
@@ -19,8 +20,8 @@ using simdjson::error_code;
 
 // What a decoder keeps between events; most objects are far smaller.
 constexpr std::size_t kKeptBytes = std::size_t{256} << 10;
-
-constexpr std::string_view kInitialEventsEnd = "k8s.io/initial-events-end";
+// Before each frame, big endian.
+constexpr std::size_t kLengthBytes = 4;
 
 std::string_view trim_end(std::string_view text) {
   const auto last = text.find_last_not_of(" \t\r\n");
@@ -103,14 +104,6 @@ error_code read_list(simdjson::padded_string_view text, ListPage& page, bool& ha
   });
   return error ? error : expect_end(document);
 }
-
-// One event as it stands in the stream.
-struct RawEvent {
-  std::string_view type;
-  std::string_view object;
-  std::string_view resource_version;
-  bool initial_events_end = false;
-};
 
 error_code read_annotations(ondemand::value value, RawEvent& event) {
   return for_each_field(value, [&](std::string_view key, ondemand::value field) -> error_code {
@@ -235,45 +228,96 @@ Result<ListPage> decode_list_page(std::string& text) {
 struct WatchDecoder::Impl {
   std::size_t max_event_bytes;
   ondemand::parser parser = ondemand::parser();
-  std::string buffer = {};  // what has come and is not decoded yet
-  std::size_t scanned = 0;  // so far there is no newline in it
+  std::string buffer = {};             // what has come and is not decoded yet
+  std::optional<bool> is_framed = {};  // protobuf in frames, or JSON in lines; unknown until the first byte has come
+  std::size_t scanned = 0;             // of lines: so far there is no newline in the buffer
 
-  // The end of the first event in the buffer at or after `begin`, npos while it is not complete.
-  std::size_t find_end(std::size_t begin) {
-    const std::size_t end = buffer.find('\n', std::max(begin, scanned));
-    scanned = end == std::string::npos ? buffer.size() : end + 1;
-    return end;
+  // Where an event stands in the buffer, as far as that is known, and what comes behind it.
+  struct Extent {
+    std::size_t begin;
+    std::size_t end;
+    std::size_t next;
+    bool is_whole;
+  };
+
+  // Of the first event at or after `begin`.
+  Extent find(std::size_t begin) {
+    if (!is_framed && begin < buffer.size()) {
+      // The first byte of each length that is allowed, and of no JSON.
+      is_framed = static_cast<unsigned char>(buffer[begin]) < '\t';
+    }
+    return is_framed.value_or(false) ? find_frame(begin) : find_line(begin);
   }
 
-  Result<bool> decode(std::size_t begin, std::size_t end, const Consumer& consumer) {
-    if (buffer.find_first_not_of(" \t\r", begin) >= end) {
-      return true;  // an empty line
+  Extent find_line(std::size_t begin) {
+    const std::size_t newline = buffer.find('\n', std::max(begin, scanned));
+    scanned = newline == std::string::npos ? buffer.size() : newline + 1;
+    const std::size_t end = newline == std::string::npos ? buffer.size() : newline;
+    return {.begin = begin, .end = end, .next = scanned, .is_whole = newline != std::string::npos};
+  }
+
+  Extent find_frame(std::size_t begin) const {
+    if (buffer.size() - begin < kLengthBytes) {
+      return {.begin = begin, .end = buffer.size(), .next = buffer.size(), .is_whole = false};
+    }
+    std::size_t length = 0;
+    for (std::size_t index = 0; index < kLengthBytes; ++index) {
+      length = length << 8U | static_cast<unsigned char>(buffer[begin + index]);
+    }
+    const std::size_t end = begin + kLengthBytes + length;
+    return {.begin = begin + kLengthBytes, .end = end, .next = end, .is_whole = end <= buffer.size()};
+  }
+
+  Result<RawEvent> read(const Extent& extent) {
+    const std::size_t size = extent.end - extent.begin;
+    if (*is_framed) {
+      return decode_protobuf_event({buffer.data() + extent.begin, size});
     }
     RawEvent event;
-    const simdjson::padded_string_view text(buffer.data() + begin, end - begin, buffer.capacity() - begin);
+    const simdjson::padded_string_view text(buffer.data() + extent.begin, size, buffer.capacity() - extent.begin);
     if (const error_code error = read_event(parser, text, event)) {
       return fail(ErrorCode::kInvalid, std::string("not a watch event: ") + simdjson::error_message(error));
     }
-    if (event.object.empty()) {
+    return event;
+  }
+
+  // What an ERROR event tells.
+  Error error_of(const RawEvent& event) const {
+    if (!*is_framed) {
+      return error_of_status(event.object);
+    }
+    const auto status = status_in_json(event.object);
+    return status ? error_of_status(*status) : fail("ERROR event", status.error()).error();
+  }
+
+  Result<bool> decode(const Extent& extent, const Consumer& consumer) {
+    if (!*is_framed && buffer.find_first_not_of(" \t\r", extent.begin) >= extent.end) {
+      return true;  // an empty line
+    }
+    const auto event = read(extent);
+    if (!event) {
+      return std::unexpected(event.error());
+    }
+    if (event->object.empty()) {
       return fail(ErrorCode::kInvalid, "not a watch event: it has no object");
     }
-    if (event.type == "ERROR") {
-      return std::unexpected(error_of_status(event.object));
+    if (event->type == "ERROR") {
+      return std::unexpected(error_of(*event));
     }
-    const auto type = message_type(event.type);
+    const auto type = message_type(event->type);
     if (!type) {
-      return fail(ErrorCode::kInvalid, "not a watch event: type \"" + std::string(event.type.substr(0, 32)) + "\"");
+      return fail(ErrorCode::kInvalid, "not a watch event: type \"" + std::string(event->type.substr(0, 32)) + "\"");
     }
     return consumer({.type = *type,
-                     .object = event.object,
-                     .resource_version = event.resource_version,
-                     .initial_events_end = *type == WatchMessageType::kBookmark && event.initial_events_end});
+                     .object = event->object,
+                     .resource_version = event->resource_version,
+                     .initial_events_end = *type == WatchMessageType::kBookmark && event->initial_events_end});
   }
 
   // Drops the first `bytes` of the buffer, and memory that only a large event needed.
   void consume(std::size_t bytes) {
     buffer.erase(0, bytes);
-    scanned -= bytes;
+    scanned -= std::min(scanned, bytes);
     if (buffer.capacity() > kKeptBytes && buffer.size() < kKeptBytes / 2) {
       std::string smaller;
       smaller.reserve(buffer.size() + simdjson::SIMDJSON_PADDING);
@@ -300,20 +344,19 @@ Result<void> WatchDecoder::feed(std::string_view chunk, const Consumer& consumer
   state.buffer.reserve(state.buffer.size() + simdjson::SIMDJSON_PADDING);
   std::size_t begin = 0;
   for (;;) {
-    const std::size_t end = state.find_end(begin);
-    const std::size_t known_end = end == std::string::npos ? state.buffer.size() : end;
-    if (known_end - begin > state.max_event_bytes) {
+    const auto extent = state.find(begin);
+    if (extent.end - extent.begin > state.max_event_bytes) {
       return fail(ErrorCode::kInvalid,
                   "not a watch event: more than " + std::to_string(state.max_event_bytes) + " bytes");
     }
-    if (end == std::string::npos) {
+    if (!extent.is_whole) {
       break;
     }
-    const auto wants_more = state.decode(begin, end, consumer);
+    const auto wants_more = state.decode(extent, consumer);
     if (!wants_more) {
       return std::unexpected(wants_more.error());
     }
-    begin = end + 1;
+    begin = extent.next;
     if (!*wants_more) {
       break;
     }

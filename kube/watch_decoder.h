@@ -10,8 +10,8 @@
 
 #include "base/error.h"
 
-// The JSON of lists and watches, taken apart as far as a ListWatch must know it. Objects are shown as views of their
-// text: whoever wants more of an object parses it. Such a view is UTF-8 with matching quotes and as many brackets
+// Lists and watches, taken apart as far as a ListWatch must know them. Objects are shown as views of their bytes:
+// whoever wants more of an object parses it. In JSON, such a view is UTF-8 with matching quotes and as many brackets
 // closed as opened, but not otherwise checked.
 namespace sharder::kube {
 
@@ -31,13 +31,14 @@ enum class WatchMessageType { kAdded, kModified, kDeleted, kBookmark };
 // One event of a watch. The views live until the consumer has returned.
 struct WatchMessage {
   WatchMessageType type = WatchMessageType::kAdded;
-  std::string_view object;            // JSON object
+  std::string_view object;            // JSON object, or metadata in protobuf: ObjectMetaDecoder reads either
   std::string_view resource_version;  // of the object; "" when it has none
   bool initial_events_end = false;    // a bookmark with the annotation k8s.io/initial-events-end=true
 };
 
-// Cuts the stream of a watch into its events: JSON texts, each closed by a newline (that is how kube-apiserver writes
-// them), in chunks that may begin and end anywhere. Owned by one thread.
+// Cuts the stream of a watch into its events, in chunks that may begin and end anywhere. They are JSON texts, each
+// closed by a newline, or protobuf of PartialObjectMetadata, each behind four bytes of its length (that is how
+// kube-apiserver writes them); the first byte tells. Owned by one thread.
 //
 // Holds one event and the rest of the last chunk; what a large event made it hold is given back after it.
 class WatchDecoder {

@@ -36,6 +36,12 @@ inline std::string metadata_message(const nlohmann::json& object) {
     label.add_string(1, key);
     label.add_string(2, value.get<std::string>());
   }
+  const auto annotations = metadata.value("annotations", nlohmann::json::object());
+  for (const auto& [key, value] : annotations.items()) {
+    protozero::pbf_writer annotation(fields, 12);
+    annotation.add_string(1, key);
+    annotation.add_string(2, value.get<std::string>());
+  }
   const auto references = metadata.value("ownerReferences", nlohmann::json::array());
   for (const nlohmann::json& reference : references) {
     protozero::pbf_writer owner(fields, 13);
@@ -51,6 +57,21 @@ inline std::string metadata_message(const nlohmann::json& object) {
 
 inline std::string protobuf_object(const nlohmann::json& object) {
   return in_envelope("PartialObjectMetadata", metadata_message(object));
+}
+
+// One event of a watch, with its length before it.
+inline std::string protobuf_event(const std::string& type, const std::string& object) {
+  std::string raw;
+  protozero::pbf_writer(raw).add_bytes(1, object);
+  std::string event;
+  protozero::pbf_writer fields(event);
+  fields.add_string(1, type);
+  fields.add_message(2, raw);
+  std::string frame;
+  for (int shift = 24; shift >= 0; shift -= 8) {
+    frame += static_cast<char>(event.size() >> static_cast<unsigned>(shift));
+  }
+  return frame + event;
 }
 
 inline std::string protobuf_list(const nlohmann::json& list) {

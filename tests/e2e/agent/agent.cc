@@ -23,6 +23,8 @@
 #include <deque>
 #include <fstream>
 #include <iostream>
+#include <optional>
+#include <protozero/pbf_reader.hpp>
 #include <sstream>
 #include <thread>
 
@@ -61,7 +63,7 @@ class Follower {
       const auto began = now();
       const auto status =
           connection_.stream(path_ + "?watch=1&allowWatchBookmarks=true&timeoutSeconds=60&resourceVersion=" + version_,
-                             [this](std::string_view line) { return event(line); });
+                             [this](std::string_view bytes) { return event(bytes); });
       if (status == 410 || expired_) {
         expired_ = false;
         while (!list()) {
@@ -97,26 +99,65 @@ class Follower {
     return token;
   }
 
-  bool event(std::string_view line) {
+  struct Event {
+    std::string type;
+    Seen seen;  // unless type is ERROR
+  };
+
+  std::optional<Event> read_json(std::string_view line) {
     const simdjson::padded_string padded(line);
     auto document = parser_.iterate(padded);
     std::string_view type;
     if (document["type"].get_string().get(type) != simdjson::SUCCESS) {
-      return false;
+      return std::nullopt;
     }
-    if (type == "ERROR") {
-      expired_ = true;
-      return false;
-    }
-    const bool is_gone = type == "DELETED", is_bookmark = type == "BOOKMARK";
+    Event event{std::string(type), {}};
     simdjson::ondemand::object metadata;
+    if (type == "ERROR") {
+      return event;
+    }
     if (document["object"]["metadata"].get_object().get(metadata) != simdjson::SUCCESS) {
+      return std::nullopt;
+    }
+    event.seen = objects_.parse(metadata);
+    return event;
+  }
+
+  // metav1.WatchEvent, with a runtime.Unknown behind four bytes that name the format, with a PartialObjectMetadata.
+  Event read_protobuf(std::string_view frame) {
+    constexpr std::size_t kMagic = 4;
+    Event event;
+    protozero::data_view object;
+    for (protozero::pbf_reader fields(frame.data(), frame.size()); fields.next();) {
+      if (fields.tag() == 1) {
+        event.type = fields.get_string();
+      } else {
+        object = inner(fields.get_view(), 1);
+      }
+    }
+    if (event.type != "ERROR") {
+      object = inner({object.data() + kMagic, object.size() - kMagic}, 2);
+      event.seen = objects_.parse(protozero::pbf_reader(inner(object, 1)));
+    }
+    return event;
+  }
+
+  static protozero::data_view inner(protozero::data_view message, protozero::pbf_tag_type tag) {
+    protozero::pbf_reader fields(message);
+    return fields.next(tag) ? fields.get_view() : throw protozero::exception();
+  }
+
+  bool event(std::string_view bytes) {
+    const auto event = bytes.starts_with('{') ? read_json(bytes) : read_protobuf(bytes);
+    expired_ = event && event->type == "ERROR";
+    if (!event || expired_) {
       return false;
     }
-    const auto seen = objects_.parse(metadata);
-    version_ = seen.version;
-    if (!is_bookmark) {
-      is_gone ? objects_.gone(resource_, seen) : objects_.saw(resource_, seen);
+    version_ = event->seen.version;
+    if (event->type == "DELETED") {
+      objects_.gone(resource_, event->seen);
+    } else if (event->type != "BOOKMARK") {
+      objects_.saw(resource_, event->seen);
     }
     return true;
   }

@@ -36,14 +36,48 @@ Seen Objects::parse(simdjson::ondemand::object metadata) const {
     } else if (name == "labels") {
       for (auto label : field.value().get_object()) {
         const std::string key(label.unescaped_key().value());
-        seen.draining = seen.draining || key == drain_label_;
-        if (key == shard_label_) {
-          seen.shard = text(label.value());
-        }
+        this->label(seen, key, text(label.value()));
       }
     }
   }
   return seen;
+}
+
+// Field numbers of metav1.ObjectMeta.
+Seen Objects::parse(protozero::pbf_reader metadata) const {
+  Seen seen;
+  while (metadata.next()) {
+    switch (metadata.tag()) {
+      case 1:
+        seen.name = metadata.get_string();
+        break;
+      case 3:
+        seen.namespace_ = metadata.get_string();
+        break;
+      case 6:
+        seen.version = metadata.get_string();
+        break;
+      case 11: {
+        std::string texts[2];  // key and value
+        for (auto entry = metadata.get_message(); entry.next();) {
+          std::string& text = texts[entry.tag() == 1 ? 0 : 1];
+          text = entry.get_string();
+        }
+        label(seen, texts[0], std::move(texts[1]));
+        break;
+      }
+      default:
+        metadata.skip();
+    }
+  }
+  return seen;
+}
+
+void Objects::label(Seen& seen, const std::string& key, std::string value) const {
+  seen.draining = seen.draining || key == drain_label_;
+  if (key == shard_label_) {
+    seen.shard = std::move(value);
+  }
 }
 
 std::string Objects::key(std::size_t resource, const Seen& seen) const {

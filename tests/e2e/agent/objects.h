@@ -8,6 +8,7 @@
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <protozero/pbf_reader.hpp>
 #include <set>
 #include <string>
 #include <unordered_map>
@@ -40,8 +41,10 @@ class Objects {
   // One resource's list path; `controlled`: it moves without a drain. The number by which the rest calls it.
   std::size_t add_resource(const std::string& path, bool controlled);
 
-  // Only what is needed of an object's metadata: a third of it is managedFields. Throws simdjson_error.
+  // Only what is needed of an object's metadata: a third of it is managedFields. In JSON, throws simdjson_error; in
+  // protobuf, protozero::exception.
   Seen parse(simdjson::ondemand::object metadata) const;
+  Seen parse(protozero::pbf_reader metadata) const;
 
   // The object was there, or changed.
   void saw(std::size_t resource, const Seen& seen);
@@ -105,6 +108,7 @@ class Objects {
     void note(double duration, const std::string& name, const std::vector<std::string>& labels);
   };
 
+  void label(Seen& seen, const std::string& key, std::string value) const;
   std::string path_of(std::size_t resource, const Seen& seen) const;
   bool running(const std::string& shard) const { return running_.contains(shard); }
   void consider(const std::string& key, Object& object, double when);

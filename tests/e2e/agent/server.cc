@@ -13,6 +13,7 @@
 #include <boost/beast/http.hpp>
 #include <stdexcept>
 #include <thread>
+#include <tuple>
 #include <utility>
 
 namespace agent {
@@ -25,6 +26,10 @@ namespace http = beast::http;
 
 // Metadata is all that a shard needs to know whose an object is. The server sends the whole object where it cannot.
 constexpr const char* kMetadataOnly = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
+// As client-go's metadata client asks for it.
+constexpr const char* kMetadataStream =
+    "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,"
+    "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
 constexpr const char* kMetadataOnlyList =
     "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
 
@@ -33,6 +38,22 @@ constexpr timeval kWriteDeadline{.tv_sec = 30, .tv_usec = 0};
 
 bool is_list(const std::string& path) {
   return path.find("limit=") != std::string::npos;
+}
+
+// An event of a watch at the beginning of `rest`, and how much of `rest` it takes: 0 when not all of it has come. The
+// lengths of frames begin with a zero byte, lines do not.
+std::pair<std::string_view, std::size_t> first_event(std::string_view rest) {
+  constexpr std::size_t kLength = 4;
+  if (!rest.starts_with('\0')) {
+    const auto end = rest.find('\n');
+    return end == std::string_view::npos ? std::pair(rest, std::size_t{0}) : std::pair(rest.substr(0, end), end + 1);
+  }
+  std::size_t size = 0;
+  for (std::size_t index = 0; index < kLength && index < rest.size(); ++index) {
+    size = size << 8U | static_cast<unsigned char>(rest[index]);
+  }
+  return rest.size() < kLength + size || rest.size() < kLength ? std::pair(rest, std::size_t{0})
+                                                               : std::pair(rest.substr(kLength, size), kLength + size);
 }
 
 struct Address {
@@ -326,9 +347,9 @@ void Connection::close() {
   impl_->wire.reset();
 }
 
-int Connection::stream(const std::string& path, const std::function<bool(std::string_view)>& line) {
+int Connection::stream(const std::string& path, const std::function<bool(std::string_view)>& event) {
   auto request = impl_->request(http::verb::get, path);
-  request.set(http::field::accept, kMetadataOnly);
+  request.set(http::field::accept, kMetadataStream);
   http::response_parser<http::buffer_body> parser;
   impl_->start(std::move(request));
   if (!impl_->read_header(parser)) {
@@ -351,14 +372,16 @@ int Connection::stream(const std::string& path, const std::function<bool(std::st
       break;
     }
     rest.append(piece.data(), piece.size() - body.size);
-    std::size_t begin = 0;
-    for (std::size_t end; (end = rest.find('\n', begin)) != std::string::npos; begin = end + 1) {
-      if (end > begin && !line(std::string_view(rest).substr(begin, end - begin))) {
+    std::size_t done = 0;
+    for (auto [bytes, size] = first_event(rest); size > 0;
+         std::tie(bytes, size) = first_event(std::string_view(rest).substr(done))) {
+      done += size;
+      if (!bytes.empty() && !event(bytes)) {
         impl_->wire.reset();
         return status;
       }
     }
-    rest.erase(0, begin);
+    rest.erase(0, done);
   }
   if (!parser.is_done() || !parser.keep_alive()) {
     impl_->wire.reset();

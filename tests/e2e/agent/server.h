@@ -43,8 +43,9 @@ class Connection {
   // Gives up what is under way.
   void close();
 
-  // Reads a stream line by line until the server ends it or `line` returns false; its status.
-  int stream(const std::string& path, const std::function<bool(std::string_view)>& line);
+  // Reads a watch until the server ends it or `event` returns false; its status. An event is a line of JSON, or a frame
+  // of protobuf without its length, which is not empty and begins with no bracket.
+  int stream(const std::string& path, const std::function<bool(std::string_view)>& event);
 
  private:
   struct Impl;

@@ -108,7 +108,7 @@ TEST_CASE_FIXTURE(Fixture, "selectors, namespace and metadata-only go into every
       initial.target.starts_with("/apis/coordination.k8s.io/v1/namespaces/ns/leases?watch=true&allowWatchBookmarks="
                                  "true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&timeoutSeconds="));
   CHECK(initial.target.ends_with(selectors));
-  CHECK(initial.accept == kMetadataOnly);
+  CHECK(initial.accept == kCompactMetadataWatch);
   close(Error{.code = ErrorCode::kInvalid, .message = "sendInitialEvents is forbidden", .http_status = 422});
   REQUIRE(api.pending.size() == 1);
   const Request list = api.answer(R"({"metadata":{"resourceVersion":"5"},"items":[]})");

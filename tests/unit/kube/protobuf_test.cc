@@ -1,8 +1,5 @@
 #include <doctest/doctest.h>
 
-#include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <optional>
 #include <protozero/pbf_writer.hpp>
 #include <string>
@@ -10,20 +7,15 @@
 
 #include "kube/object_meta.h"
 #include "tests/support/metadata_protobuf.h"
+#include "tests/support/testdata.h"
 
 using namespace sharder;
 using namespace sharder::kube;
 using protozero::pbf_writer;
 using sharder::testing::in_envelope;
+using sharder::testing::testdata;
 
 namespace {
-
-// tests/testdata/metadata/README.md tells where they are from.
-std::string testdata(const char* name) {
-  std::ifstream file(std::filesystem::path(SHARDER_TESTDATA) / "metadata" / name, std::ios::binary);
-  REQUIRE(file);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
 
 struct Page {
   std::vector<Result<ObjectMeta>> objects = {};
@@ -56,16 +48,16 @@ std::optional<ErrorCode> failure(std::string_view body) {
 }  // namespace
 
 TEST_CASE("metadata in kube-apiserver's protobuf is what it is in JSON") {
-  const auto compact = ObjectMetaDecoder().decode(testdata("object.pb"));
+  const auto compact = ObjectMetaDecoder().decode(testdata("metadata/object.pb"));
   REQUIRE(compact);
   CHECK(compact->name == "first");
   CHECK(compact->label("drain") == "true");
   CHECK(compact->label("empty") == "");
   CHECK(compact->controller == OwnerReference{.api_version = "apps/v1", .kind = "Deployment", .name = "web"});
-  CHECK(*compact == ObjectMetaDecoder().decode(testdata("object.json")));
+  CHECK(*compact == ObjectMetaDecoder().decode(testdata("metadata/object.json")));
 
-  const Page page(testdata("list.pb"));
-  const Page json(testdata("list.json"));
+  const Page page(testdata("metadata/list.pb"));
+  const Page json(testdata("metadata/list.json"));
   REQUIRE(page.continue_token);
   CHECK_FALSE(page.continue_token->empty());
   CHECK(*page.continue_token == *json.continue_token);
@@ -75,14 +67,14 @@ TEST_CASE("metadata in kube-apiserver's protobuf is what it is in JSON") {
     CHECK(page.objects[index].value() == json.objects[index].value());
   }
 
-  const Page empty(testdata("empty.pb"));
+  const Page empty(testdata("metadata/empty.pb"));
   CHECK(empty.continue_token == "");
   CHECK(empty.objects.empty());
 }
 
 TEST_CASE("protobuf that ends too early, wherever, is refused") {
-  const std::string whole = testdata("object.pb");
-  const std::string list = testdata("list.pb");
+  const std::string whole = testdata("metadata/object.pb");
+  const std::string list = testdata("metadata/list.pb");
   // kube-apiserver writes two empty fields behind what is read: 4 bytes.
   for (std::size_t size = 4; size < whole.size() - 4; ++size) {
     CAPTURE(size);

@@ -2,8 +2,15 @@
 
 #include <doctest/doctest.h>
 
+#include "kube/object_meta.h"
+#include "tests/support/metadata_protobuf.h"
+#include "tests/support/testdata.h"
+
 using namespace sharder;
 using namespace sharder::kube;
+using sharder::testing::in_envelope;
+using sharder::testing::protobuf_event;
+using sharder::testing::testdata;
 
 namespace {
 
@@ -216,6 +223,135 @@ TEST_CASE("memory that a large event needed is given back") {
   CHECK(decoder.buffer_capacity() < (1 << 20));
   feed(decoder, kStream, seen);
   CHECK(seen.lines.size() == 5);
+}
+
+// "ADDED 5 name label=value ..."; the object as ObjectMetaDecoder reads it.
+Lines metadata_of(std::string_view stream) {
+  WatchDecoder decoder;
+  Lines lines;
+  const auto fed = decoder.feed(stream, [&](const WatchMessage& message) {
+    const auto meta = ObjectMetaDecoder().decode(message.object);
+    std::string line = describe({.type = message.type,
+                                 .object = meta ? std::string_view(meta->name) : std::string_view(),
+                                 .resource_version = message.resource_version,
+                                 .initial_events_end = message.initial_events_end});
+    if (meta) {
+      CHECK(meta->resource_version == message.resource_version);
+      for (const auto& [key, value] : meta->labels) {
+        line.append(" ").append(key).append("=").append(value);
+      }
+    }
+    lines.push_back(std::move(line));
+    return true;
+  });
+  CHECK_MESSAGE(fed, (fed ? "" : fed.error().message));
+  return lines;
+}
+
+TEST_CASE("a watch in kube-apiserver's protobuf shows what it shows in JSON") {
+  const std::string stream = testdata("metadata/watch.pb");
+  const Lines lines = metadata_of(stream);
+  CHECK(lines == metadata_of(testdata("metadata/watch.json")));
+  REQUIRE(lines.size() == 7);
+  // The object has the annotation that ends the initial events too.
+  CHECK(lines[0] == "ADDED 201 first app=web shard.alpha.sharding.timebertt.dev/r=shard-1");
+  CHECK(lines[1] == "BOOKMARK! 201 ");
+  CHECK(lines[3].starts_with("MODIFIED 206 first app=web drain=true"));
+  CHECK(lines[4].starts_with("DELETED 207 second"));
+  CHECK(lines[5] == "BOOKMARK 207 ");
+
+  const Seen whole = decode(stream);
+  for (const std::size_t bytes : {1UL, 2UL, 3UL, 4UL, 5UL, 7UL, 100UL, 469UL, 470UL, stream.size() - 1}) {
+    CAPTURE(bytes);
+    CHECK(decode(stream, bytes) == whole);
+  }
+}
+
+TEST_CASE("an ERROR event in protobuf fails like one in JSON") {
+  const Seen seen = decode(testdata("metadata/expired.pb"));
+  REQUIRE(seen.error);
+  CHECK(seen.error->code == ErrorCode::kGone);
+  CHECK(seen.error->http_status == 410);
+  CHECK(seen.error->reason == "Expired");
+  CHECK(seen.error->message == decode(testdata("metadata/expired.json")).error->message);
+
+  std::string status;
+  protozero::pbf_writer fields(status);
+  std::string details;
+  protozero::pbf_writer(details).add_int32(5, 7);
+  fields.add_string(3, "busy");
+  fields.add_message(5, details);
+  fields.add_int32(6, 429);
+  const Seen busy = decode(protobuf_event("ERROR", in_envelope("Status", status)));
+  REQUIRE(busy.error);
+  CHECK(busy.error->code == ErrorCode::kUnavailable);
+  CHECK(busy.error->retry_after == std::chrono::seconds(7));
+  CHECK(busy.error->message == "ERROR event: 429 Too Many Requests: busy");
+  const Seen empty = decode(protobuf_event("ERROR", in_envelope("Status", "")));
+  REQUIRE(empty.error);
+  CHECK(empty.error->code == ErrorCode::kUnavailable);
+  for (const std::string& object :
+       {std::string(), std::string("k8s"), in_envelope("Secret", status), in_envelope("Status", "\x1a\x02\xff\xff"),
+        in_envelope("Status", "\x1a\x7f"), in_envelope("Status", "\x18\x01")}) {
+    const Seen broken = decode(protobuf_event("ERROR", object));
+    REQUIRE(broken.error);
+    CHECK(broken.error->code == ErrorCode::kInvalid);
+  }
+}
+
+TEST_CASE("what is no event in protobuf is an error, never a crash") {
+  const std::string good = sharder::testing::protobuf_object({{"metadata", {{"name", "n"}, {"resourceVersion", "5"}}}});
+  CHECK(metadata_of(protobuf_event("ADDED", good)) == Lines{"ADDED 5 n"});
+  std::string frames[] = {
+      std::string("\0\0\0\0", 4),                          // without anything
+      std::string("\0\0\0\x02\x0a\x7f", 6),                // cut off
+      std::string("\0\0\0\x02\x08\x01", 6),                // a type that is a number
+      std::string("\0\0\0\x03\x0a\x01\xff", 7),            // not UTF-8
+      protobuf_event("CHANGED", good),                     // of no known type
+      protobuf_event("ADDED", ""),                         // without an object
+      protobuf_event("ADDED", "{}"),                       // not in an envelope
+      protobuf_event("ADDED", in_envelope("Secret", "")),  // of another kind
+      protobuf_event("ADDED", good.substr(0, good.size() - 8)),
+      protobuf_event("ADDED", in_envelope("PartialObjectMetadata", "\x0a\x02\x30\x01")),  // the version a number
+  };
+  for (const std::string& frame : frames) {
+    CAPTURE(&frame - frames);
+    const Seen seen = decode(frame + protobuf_event("ADDED", good));
+    REQUIRE(seen.error);
+    CHECK(seen.error->code == ErrorCode::kInvalid);
+    CHECK(seen.error->message.starts_with("not a watch event"));
+    CHECK(seen.lines.empty());
+  }
+  // Neither a line among frames, nor a frame among lines.
+  CHECK(decode(protobuf_event("ADDED", good) + std::string(kStream)).error);
+  CHECK(decode(std::string(kStream) + protobuf_event("ADDED", good) + "\n").error);
+}
+
+TEST_CASE("an event in protobuf has a largest size, and gives its memory back") {
+  const auto event = [](std::size_t size) {
+    return protobuf_event(
+        "ADDED", sharder::testing::protobuf_object({{"metadata", {{"name", "n"}, {"uid", std::string(size, 'x')}}}}));
+  };
+  const std::string frame = event(100);
+  Seen seen;
+  WatchDecoder fits(frame.size() - 4);
+  feed(fits, frame + frame, seen);
+  CHECK_FALSE(seen.error);
+  CHECK(seen.lines.size() == 2);
+  WatchDecoder small(frame.size() - 5);
+  feed(small, frame.substr(0, 4), seen);  // its length tells
+  REQUIRE(seen.error);
+  CHECK(seen.error->code == ErrorCode::kInvalid);
+
+  WatchDecoder decoder;
+  Seen large;
+  const std::string bytes = event(8 << 20) + frame;
+  for (std::size_t at = 0; at < bytes.size(); at += 16384) {
+    feed(decoder, std::string_view(bytes).substr(at, 16384), large);
+  }
+  CHECK_FALSE(large.error);
+  CHECK(large.lines.size() == 2);
+  CHECK(decoder.buffer_capacity() < (1 << 20));
 }
 
 TEST_CASE("a page of a list is taken apart") {

@@ -131,7 +131,8 @@ class FakeCluster {
   bool undo_patches = false;               // somebody's webhook takes back what they change
   bool late_lists = false;                 // the answers of lists are under way until it is false again
   bool protobuf = true;                    // speaks it where it is asked for, as kube-apiserver does
-  int protobuf_lists = 0;                  // pages that were answered in it
+  int protobuf_lists = 0;                  // pages that were answered in it,
+  int protobuf_events = 0;                 // and events that were sent in it
   std::size_t most_in_flight = 0;          // patches that waited at the same time
   // Decides on a request before the cluster does.
   std::function<std::optional<Error>(const kube::Request&)> refuse;
@@ -193,9 +194,13 @@ class FakeCluster {
     }
   }
   void send(const Watch& watch, const std::string& type, const Json& object) {
-    executor_.post([stream = watch.stream, line = Json{{"type", type}, {"object", object}}.dump() + "\n"] {
+    const bool in_protobuf = speaks(watch.stream->request, "PartialObjectMetadata");
+    protobuf_events += in_protobuf ? 1 : 0;
+    executor_.post([stream = watch.stream, event = in_protobuf
+                                                       ? protobuf_event(type, protobuf_object(object))
+                                                       : Json{{"type", type}, {"object", object}}.dump() + "\n"] {
       if (!stream->cancelled) {
-        stream->sink->on_data(line);
+        stream->sink->on_data(event);
       }
     });
   }
@@ -264,11 +269,11 @@ class FakeCluster {
       store(found->first, std::move(object));
     }
     const Json& now = objects[{target.collection, target.object()}];
-    api_.answer(speaks(api_.pending.front(), "PartialObjectMetadata") ? protobuf_object(now) : now.dump());
+    api_.answer(speaks(api_.pending.front().request, "PartialObjectMetadata") ? protobuf_object(now) : now.dump());
   }
-  bool speaks(const FakeApi::Pending& pending, const std::string& kind) const {
-    return protobuf && pending.request.accept.starts_with("application/vnd.kubernetes.protobuf;as=" + kind +
-                                                          ";g=meta.k8s.io;v=v1,");
+  bool speaks(const kube::Request& request, const std::string& kind) const {
+    return protobuf &&
+           request.accept.starts_with("application/vnd.kubernetes.protobuf;as=" + kind + ";g=meta.k8s.io;v=v1,");
   }
   void list(const Target& target, const std::string& text) {
     lists.push_back(text);
@@ -309,7 +314,7 @@ class FakeCluster {
     }
     const Json page{{"metadata", metadata}, {"items", items}};
     const std::string body =
-        speaks(api_.pending.front(), "PartialObjectMetadataList") ? protobuf_list(page) : page.dump();
+        speaks(api_.pending.front().request, "PartialObjectMetadataList") ? protobuf_list(page) : page.dump();
     protobuf_lists += body.starts_with('{') ? 0 : 1;
     if (late_lists) {
       late_.emplace_back(std::move(api_.pending.front()), body);

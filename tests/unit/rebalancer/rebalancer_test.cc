@@ -42,17 +42,19 @@ TEST_CASE("a shard that leaves: exactly its objects go to their new shards, in o
                      std::to_string(of_b)));
 }
 
-TEST_CASE("pages and answers are asked for in protobuf, and read in JSON where the API server has nothing else") {
+TEST_CASE(
+    "pages, watches and answers are asked for in protobuf, and read in JSON where the API server has nothing else") {
   for (const bool protobuf : {true, false}) {
     CAPTURE(protobuf);
     Harness h;
     h.cluster.protobuf = protobuf;
     h.start({"a", "b"}, 100);
-    const int lists = h.cluster.protobuf_lists;
+    const int lists = h.cluster.protobuf_lists, events = h.cluster.protobuf_events;
     CHECK((lists > 0) == protobuf);
     h.change_members({"a", "b", "c"});
     h.change_members({"b", "c"});
     CHECK((h.cluster.protobuf_lists > lists) == protobuf);
+    CHECK((h.cluster.protobuf_events > events) == protobuf);
     CHECK_FALSE(h.cluster.patches.empty());
     // The answers are understood: what is shown as it was before its move costs no second patch.
     const auto patches = h.cluster.patches.size();
