@@ -43,8 +43,8 @@ class ObjectMetaDecoder {
   ObjectMetaDecoder(const ObjectMetaDecoder&) = delete;
   ObjectMetaDecoder& operator=(const ObjectMetaDecoder&) = delete;
 
-  // JSON, or what a request with kCompactMetadata (kube/resource.h) was answered with. kInvalid: no object, a field of
-  // another type than the API's, or no name. Unknown fields are skipped.
+  // JSON, or what a request with kCompactMetadata or kCompactMetadataWatch (kube/resource.h) shows. kInvalid: no
+  // object, a field of another type than the API's, or no name. Unknown fields are skipped.
   Result<ObjectMeta> decode(std::string_view object);
 
   // One page of a list, in JSON or as kCompactMetadataList (kube/resource.h) was answered: shows `consumer` each

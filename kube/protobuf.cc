@@ -225,7 +225,7 @@ Result<std::string_view> open_envelope(std::string_view body, std::string_view k
   return *raw;
 }
 
-bool ends_initial_events(Message<MapEntry> annotation) {
+void read_annotation(Message<MapEntry> annotation, RawEvent& event) {
   std::string_view key;
   std::string_view value;
   while (annotation.next()) {
@@ -240,7 +240,9 @@ bool ends_initial_events(Message<MapEntry> annotation) {
         annotation.skip();
     }
   }
-  return key == kInitialEventsEnd && value == "true";
+  if (key == kInitialEventsEnd) {
+    event.initial_events_end = value == "true";
+  }
 }
 
 void read_event_metadata(Message<Meta> message, RawEvent& event) {
@@ -251,9 +253,8 @@ void read_event_metadata(Message<Meta> message, RawEvent& event) {
         break;
       case Meta::kAnnotations: {
         const auto annotation = inner<MapEntry>(message);
-        // Objects' own annotations can be long.
-        if (event.type == "BOOKMARK" && ends_initial_events(annotation)) {
-          event.initial_events_end = true;
+        if (event.type == "BOOKMARK") {  // objects' own annotations can be long
+          read_annotation(annotation, event);
         }
         break;
       }

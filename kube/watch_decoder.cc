@@ -243,7 +243,7 @@ struct WatchDecoder::Impl {
   // Of the first event at or after `begin`.
   Extent find(std::size_t begin) {
     if (!is_framed && begin < buffer.size()) {
-      // The first byte of each length that is allowed, and of no JSON.
+      static_assert(kMaxEventBytes >> 24U < '\t', "the first byte of a length is that of no JSON");
       is_framed = static_cast<unsigned char>(buffer[begin]) < '\t';
     }
     return is_framed.value_or(false) ? find_frame(begin) : find_line(begin);

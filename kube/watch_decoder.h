@@ -46,6 +46,7 @@ class WatchDecoder {
   // etcd holds objects of 1.5 MiB by default, JSON may be some times as large as what is stored.
   static constexpr std::size_t kMaxEventBytes = std::size_t{32} << 20;
 
+  // No more than kMaxEventBytes: the first byte of a longer one's length could be that of a text.
   explicit WatchDecoder(std::size_t max_event_bytes = kMaxEventBytes);
   ~WatchDecoder();
 

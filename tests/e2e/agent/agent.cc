@@ -126,29 +126,36 @@ class Follower {
   // metav1.WatchEvent, with a runtime.Unknown behind four bytes that name the format, with a PartialObjectMetadata.
   Event read_protobuf(std::string_view frame) {
     constexpr std::size_t kMagic = 4;
+    const protozero::data_view all(frame.data(), frame.size());
     Event event;
-    protozero::data_view object;
-    for (protozero::pbf_reader fields(frame.data(), frame.size()); fields.next();) {
-      if (fields.tag() == 1) {
-        event.type = fields.get_string();
-      } else {
-        object = inner(fields.get_view(), 1);
-      }
+    const auto type = inner(all, 1);
+    event.type.assign(type.data(), type.size());
+    if (event.type == "ERROR") {
+      return event;
     }
-    if (event.type != "ERROR") {
-      object = inner({object.data() + kMagic, object.size() - kMagic}, 2);
-      event.seen = objects_.parse(protozero::pbf_reader(inner(object, 1)));
+    const auto envelope = inner(inner(all, 2), 1);
+    if (envelope.size() < kMagic) {
+      throw protozero::exception();
     }
+    const auto object = inner({envelope.data() + kMagic, envelope.size() - kMagic}, 2);
+    event.seen = objects_.parse(protozero::pbf_reader(inner(object, 1)));
     return event;
   }
 
   static protozero::data_view inner(protozero::data_view message, protozero::pbf_tag_type tag) {
     protozero::pbf_reader fields(message);
-    return fields.next(tag) ? fields.get_view() : throw protozero::exception();
+    return fields.next(tag, protozero::pbf_wire_type::length_delimited) ? fields.get_view()
+                                                                        : throw protozero::exception();
+  }
+
+  std::optional<Event> read(std::string_view bytes) try {
+    return bytes.starts_with('{') ? read_json(bytes) : read_protobuf(bytes);
+  } catch (const protozero::exception&) {
+    return std::nullopt;
   }
 
   bool event(std::string_view bytes) {
-    const auto event = bytes.starts_with('{') ? read_json(bytes) : read_protobuf(bytes);
+    const auto event = read(bytes);
     expired_ = event && event->type == "ERROR";
     if (!event || expired_) {
       return false;

@@ -36,7 +36,7 @@ Seen Objects::parse(simdjson::ondemand::object metadata) const {
     } else if (name == "labels") {
       for (auto label : field.value().get_object()) {
         const std::string key(label.unescaped_key().value());
-        this->label(seen, key, text(label.value()));
+        this->label(seen, key, label.value().get_string().value());
       }
     }
   }
@@ -63,7 +63,7 @@ Seen Objects::parse(protozero::pbf_reader metadata) const {
           std::string& text = texts[entry.tag() == 1 ? 0 : 1];
           text = entry.get_string();
         }
-        label(seen, texts[0], std::move(texts[1]));
+        label(seen, texts[0], texts[1]);
         break;
       }
       default:
@@ -73,10 +73,10 @@ Seen Objects::parse(protozero::pbf_reader metadata) const {
   return seen;
 }
 
-void Objects::label(Seen& seen, const std::string& key, std::string value) const {
+void Objects::label(Seen& seen, std::string_view key, std::string_view value) const {
   seen.draining = seen.draining || key == drain_label_;
   if (key == shard_label_) {
-    seen.shard = std::move(value);
+    seen.shard = value;
   }
 }
 

@@ -108,7 +108,7 @@ class Objects {
     void note(double duration, const std::string& name, const std::vector<std::string>& labels);
   };
 
-  void label(Seen& seen, const std::string& key, std::string value) const;
+  void label(Seen& seen, std::string_view key, std::string_view value) const;
   std::string path_of(std::size_t resource, const Seen& seen) const;
   bool running(const std::string& shard) const { return running_.contains(shard); }
   void consider(const std::string& key, Object& object, double when);

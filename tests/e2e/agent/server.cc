@@ -52,8 +52,8 @@ std::pair<std::string_view, std::size_t> first_event(std::string_view rest) {
   for (std::size_t index = 0; index < kLength && index < rest.size(); ++index) {
     size = size << 8U | static_cast<unsigned char>(rest[index]);
   }
-  return rest.size() < kLength + size || rest.size() < kLength ? std::pair(rest, std::size_t{0})
-                                                               : std::pair(rest.substr(kLength, size), kLength + size);
+  return rest.size() < kLength + size ? std::pair(rest, std::size_t{0})
+                                      : std::pair(rest.substr(kLength, size), kLength + size);
 }
 
 struct Address {

@@ -273,7 +273,9 @@ TEST_CASE("an ERROR event in protobuf fails like one in JSON") {
   CHECK(seen.error->code == ErrorCode::kGone);
   CHECK(seen.error->http_status == 410);
   CHECK(seen.error->reason == "Expired");
-  CHECK(seen.error->message == decode(testdata("metadata/expired.json")).error->message);
+  const Seen json = decode(testdata("metadata/expired.json"));
+  REQUIRE(json.error);
+  CHECK(seen.error->message == json.error->message);
 
   std::string status;
   protozero::pbf_writer fields(status);
@@ -327,6 +329,19 @@ TEST_CASE("what is no event in protobuf is an error, never a crash") {
   CHECK(decode(std::string(kStream) + protobuf_event("ADDED", good) + "\n").error);
 }
 
+TEST_CASE("in protobuf too, only a bookmark with the annotation ends the initial events") {
+  const auto bookmark = [](const char* type, const nlohmann::json& annotations) {
+    return metadata_of(protobuf_event(
+        type, sharder::testing::protobuf_object(
+                  {{"metadata", {{"name", "n"}, {"resourceVersion", "5"}, {"annotations", annotations}}}})));
+  };
+  const char* const end = "k8s.io/initial-events-end";
+  CHECK(bookmark("BOOKMARK", {{"a", "true"}, {end, "true"}, {"z", "false"}}) == Lines{"BOOKMARK! 5 n"});
+  CHECK(bookmark("BOOKMARK", {{end, "false"}}) == Lines{"BOOKMARK 5 n"});
+  CHECK(bookmark("BOOKMARK", {{"a", "true"}}) == Lines{"BOOKMARK 5 n"});
+  CHECK(bookmark("ADDED", {{end, "true"}}) == Lines{"ADDED 5 n"});
+}
+
 TEST_CASE("an event in protobuf has a largest size, and gives its memory back") {
   const auto event = [](std::size_t size) {
     return protobuf_event(
@@ -342,6 +357,8 @@ TEST_CASE("an event in protobuf has a largest size, and gives its memory back") 
   feed(small, frame.substr(0, 4), seen);  // its length tells
   REQUIRE(seen.error);
   CHECK(seen.error->code == ErrorCode::kInvalid);
+  CHECK_FALSE(decode(std::string_view("\x02\0\0\0", 4)).error);  // as long as is allowed
+  CHECK(decode(std::string_view("\x02\0\0\x01", 4)).error);
 
   WatchDecoder decoder;
   Seen large;
