@@ -97,26 +97,35 @@ bool flag(Message<Tag>& message) {
   return message.get_uint64() != 0;
 }
 
-void read_label(Message<MapEntry> entry, ObjectMeta& meta) {
-  std::string key;
-  std::string value;
+struct Pair {
+  std::string_view key;
+  std::string_view value;
+};
+
+// A label or an annotation.
+Pair read_pair(Message<MapEntry> entry) {
+  Pair pair;
   while (entry.next()) {
     switch (entry.tag()) {
       case MapEntry::kKey:
-        key = text(entry);
+        pair.key = text_view(entry);
         break;
       case MapEntry::kValue:
-        value = text(entry);
+        pair.value = text_view(entry);
         break;
       default:
         entry.skip();
     }
   }
-  const auto known = std::ranges::find(meta.labels, key, &std::pair<std::string, std::string>::first);
+  return pair;
+}
+
+void read_label(const Pair& label, ObjectMeta& meta) {
+  const auto known = std::ranges::find(meta.labels, label.key, &std::pair<std::string, std::string>::first);
   if (known == meta.labels.end()) {
-    meta.labels.emplace_back(std::move(key), std::move(value));
+    meta.labels.emplace_back(label.key, label.value);
   } else {
-    known->second = std::move(value);
+    known->second = label.value;
   }
 }
 
@@ -162,7 +171,7 @@ void read_meta(Message<Meta> message, ObjectMeta& meta) {
         meta.resource_version = text(message);
         break;
       case Meta::kLabels:
-        read_label(inner<MapEntry>(message), meta);
+        read_label(read_pair(inner<MapEntry>(message)), meta);
         break;
       case Meta::kOwnerReferences:
         read_owner(inner<Owner>(message), meta.controller);
@@ -225,23 +234,9 @@ Result<std::string_view> open_envelope(std::string_view body, std::string_view k
   return *raw;
 }
 
-void read_annotation(Message<MapEntry> annotation, RawEvent& event) {
-  std::string_view key;
-  std::string_view value;
-  while (annotation.next()) {
-    switch (annotation.tag()) {
-      case MapEntry::kKey:
-        key = text_view(annotation);
-        break;
-      case MapEntry::kValue:
-        value = text_view(annotation);
-        break;
-      default:
-        annotation.skip();
-    }
-  }
-  if (key == kInitialEventsEnd) {
-    event.initial_events_end = value == "true";
+void read_annotation(const Pair& annotation, RawEvent& event) {
+  if (annotation.key == kInitialEventsEnd) {
+    event.initial_events_end = annotation.value == "true";
   }
 }
 
@@ -254,7 +249,7 @@ void read_event_metadata(Message<Meta> message, RawEvent& event) {
       case Meta::kAnnotations: {
         const auto annotation = inner<MapEntry>(message);
         if (event.type == "BOOKMARK") {  // objects' own annotations can be long
-          read_annotation(annotation, event);
+          read_annotation(read_pair(annotation), event);
         }
         break;
       }
