@@ -1,8 +1,8 @@
-# All from Debian 12 (scripts/deps.sh installs them); why each was chosen: docs/dependencies.md.
+# All from Debian 12 or 13 (scripts/deps.sh installs them); why each was chosen: docs/dependencies.md.
 find_package(Threads REQUIRED)
 find_package(OpenSSL 3 REQUIRED)
 find_package(CURL 7.88 REQUIRED)
-find_package(Boost 1.81 REQUIRED)
+find_package(Boost 1.81 CONFIG REQUIRED)
 find_package(simdjson REQUIRED)
 find_package(nlohmann_json 3.11 REQUIRED)
 find_package(prometheus-cpp CONFIG REQUIRED)
