@@ -1,4 +1,4 @@
-# Two commands do everything on a fresh Debian 12: `make run` and `make test`. `make help` lists the rest.
+# Two commands do everything on a fresh Debian 12 or 13: `make run` and `make test`. `make help` lists the rest.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -18,21 +18,26 @@ RUN_KUBECONFIG := $(KUBECONFIG)
 endif
 unexport KUBECONFIG
 
-.PHONY: help deps build run test unit conformance e2e e2e-oldest mutants asan tsan fuzz coverage bench lint format clean
+.PHONY: help deps build run test unit conformance e2e e2e-oldest mutants clang asan tsan fuzz coverage bench lint format clean
+# Prerequisites are made in the order they are written: what a target installs comes before anything that it builds.
+.NOTPARALLEL:
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-deps: ## Install the Debian packages that building needs and that are missing
-	@scripts/deps.sh build
+deps: deps-build ## Install the Debian packages that building needs and that are missing
 
-build: deps ## Build build/bin/sharder
+# deps-GROUP-GROUP: all that a target needs, at once and before it builds. A compiler cache or a library that came later
+# would have everything compiled again.
+deps-%:
+	@scripts/deps.sh build $(subst -, ,$*)
+
+build: deps-build ## Build build/bin/sharder
 	@cmake --preset release
 	@cmake --build --preset release -j $(JOBS)
 	@echo "built build/bin/sharder"
 
-run: build ## Show the sharder at work; KUBECONFIG=FILE: on that cluster
-	@scripts/deps.sh test
+run: deps-run$(if $(RUN_KUBECONFIG),-test) ## Show the sharder at work; KUBECONFIG=FILE: on that cluster
 	@cmake --preset release
 	@cmake --build --preset release -j $(JOBS) --target sharder apiserver
 	@tests/e2e/demo.py $(if $(RUN_KUBECONFIG),--kubeconfig "$(RUN_KUBECONFIG)")
@@ -40,60 +45,52 @@ run: build ## Show the sharder at work; KUBECONFIG=FILE: on that cluster
 test: unit conformance e2e ## Everything that proves the product: unit tests, then a real control plane
 	@echo "make test: all passed"
 
-unit: deps ## Unit and in-process tests
-	@scripts/deps.sh test
+unit: deps-test ## Unit and in-process tests
 	@cmake --preset $(TEST_PRESET)
 	@cmake --build --preset $(TEST_PRESET) -j $(JOBS)
 	@ctest --test-dir build/$(TEST_PRESET) --output-on-failure
 
-e2e: build ## The sharder on a real kube-apiserver; TESTS="assignment membership" for some
-	@scripts/deps.sh test
+e2e: deps-test build ## The sharder on a real kube-apiserver; TESTS="assignment membership" for some
 	@tests/e2e/run.py $(TESTS)
 
-conformance: build ## The embedded API server behaves as the real one
-	@scripts/deps.sh test
+conformance: deps-test build ## The embedded API server behaves as the real one
 	@cmake --build --preset release -j $(JOBS) --target apiserver
 	@tests/conformance/run.py --server both
 
-e2e-oldest: build ## The same on the oldest Kubernetes that we promise
-	@scripts/deps.sh test
+e2e-oldest: deps-test build ## The same on the oldest Kubernetes that we promise
 	@env -u KUBEBUILDER_ASSETS K8S_VERSION=$(OLDEST_K8S) tests/e2e/run.py $(TESTS)
 
-mutants: deps ## Do the tests notice when a rule is broken? MUTANTS="move_unguarded" for some
-	@scripts/deps.sh test
+mutants: deps-test ## Do the tests notice when a rule is broken? MUTANTS="move_unguarded" for some
 	@scripts/mutants.py -j $(JOBS) $(MUTANTS)
 
-asan: deps ## Unit tests and a short e2e under AddressSanitizer and UBSan
-	@scripts/deps.sh test
+clang: deps-clang-bench-test ## Compile everything with clang, and no warning
+	@cmake --preset clang
+	@cmake --build --preset clang -j $(JOBS) --target all apiserver benchmarks
+
+asan: deps-test ## Unit tests and a short e2e under AddressSanitizer and UBSan
 	@scripts/sanitized.sh asan $(JOBS)
 
-tsan: deps ## Unit tests and a short e2e under ThreadSanitizer
-	@scripts/deps.sh test
+tsan: deps-test ## Unit tests and a short e2e under ThreadSanitizer
 	@scripts/sanitized.sh tsan $(JOBS)
 
-fuzz: deps ## Each fuzz target for FUZZ_SECONDS
-	@scripts/deps.sh fuzz test
+fuzz: deps-fuzz-test ## Each fuzz target for FUZZ_SECONDS
 	@cmake --preset fuzz
 	@cmake --build --preset fuzz -j $(JOBS) --target fuzzers
 	@scripts/fuzz.sh build/fuzz $(FUZZ_SECONDS)
 
-coverage: ## Line coverage of the unit tests, with the floors that hold
-	@scripts/deps.sh coverage
+coverage: deps-coverage-test ## Line coverage of the unit tests, with the floors that hold
 	@$(MAKE) --no-print-directory unit TEST_PRESET=coverage
 	@scripts/coverage.sh build/coverage
 
-bench: deps ## Benchmarks
-	@scripts/deps.sh bench test
+bench: deps-bench-test ## Benchmarks
 	@cmake --preset bench
 	@cmake --build --preset bench -j $(JOBS) --target benchmarks
 	@scripts/bench.sh build/bench
 
-lint: deps ## Formatting, includes, rules table, clang-tidy; LINT_BASE=REV: clang-tidy on what changed since
-	@scripts/deps.sh lint test
+lint: deps-lint-test ## Formatting, includes, rules table, clang-tidy; LINT_BASE=REV: clang-tidy on what changed since
 	@scripts/lint.sh
 
-format: ## Format all C++ sources
-	@scripts/deps.sh lint
+format: deps-lint ## Format all C++ sources
 	@git ls-files '*.h' '*.cc' | xargs clang-format-19 -i
 
 clean: ## Remove build/
