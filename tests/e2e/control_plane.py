@@ -5,8 +5,9 @@
         plane.install_manifests()
         plane.admin.list("namespaces")
 
-Everything is in a temporary folder and gone afterwards. By hand: `control_plane.py` starts one, prints the path of its
-kubeconfig on the first line of standard output, and stops it on Ctrl-C or when standard input ends (--stdin).
+Everything is in a temporary folder and gone afterwards. With $SHARDER_E2E_PROXY the sharder's kubeconfig leads through
+an api_proxy.py of that mode. By hand: `control_plane.py` starts one, prints the path of its kubeconfig on the first line
+of standard output, and stops it on Ctrl-C or when standard input ends (--stdin).
 """
 
 import argparse
@@ -24,6 +25,7 @@ from pathlib import Path
 
 import yaml
 
+import api_proxy
 import binaries
 import pki
 from kubeclient import ApiError, Client, Credentials, path_of
@@ -73,8 +75,9 @@ class ControlPlane:
         self.bin = None
         self._with_controller_manager = controller_manager
         self.audit_log = self.folder / "audit.log" if audit_log else None
-        self.etcd = self.apiserver = self.controller_manager = None
+        self.etcd = self.apiserver = self.controller_manager = self.proxy = None
         self.port = None
+        self.sharder_port = None  # where the sharder finds the API server
         self.authority = None
         self.admin = None  # a Client that may do everything
         self.kubeconfig = self.folder / "admin.kubeconfig"
@@ -102,8 +105,11 @@ class ControlPlane:
         etcd_port, peer_port, self.port = free_ports(3)
         self._prepare_etcd(etcd_port, peer_port)
         self._prepare_apiserver(etcd_port)
+        self._prepare_proxy()
         self.etcd.start()
         self.apiserver.start()
+        if self.proxy:
+            self.proxy.start()
         self.admin = Client(self.port, self.authority.certificate,
                             Credentials(self._admin.certificate, self._admin.key))
         self.write_kubeconfig(self.kubeconfig, self.admin.credentials)
@@ -114,7 +120,7 @@ class ControlPlane:
         return self
 
     def stop(self):
-        for process in (self.controller_manager, self.apiserver, self.etcd):
+        for process in (self.controller_manager, self.proxy, self.apiserver, self.etcd):
             if process is not None:
                 process.kill()  # nothing in there is worth a graceful shutdown
         if self._own_folder:
@@ -206,8 +212,9 @@ class ControlPlane:
     def client(self, token):
         return Client(self.port, self.authority.certificate, Credentials(token=token))
 
-    def write_kubeconfig(self, path, credentials):
-        """A kubeconfig file with everything inline, as the given person; readable by the owner only."""
+    def write_kubeconfig(self, path, credentials, server=None):
+        """A kubeconfig file with everything inline, as the given person; readable by the owner only. `server`: a URL
+        instead of the API server's own."""
         def inline(file):
             return base64.b64encode(Path(file).read_bytes()).decode()
 
@@ -215,7 +222,7 @@ class ControlPlane:
             "client-certificate-data": inline(credentials.certificate), "client-key-data": inline(credentials.key)}
         text = yaml.safe_dump({
             "apiVersion": "v1", "kind": "Config", "current-context": "e2e",
-            "clusters": [{"name": "e2e", "cluster": {"server": f"https://127.0.0.1:{self.port}",
+            "clusters": [{"name": "e2e", "cluster": {"server": server or f"https://127.0.0.1:{self.port}",
                                                      "certificate-authority-data": inline(self.authority.certificate)}}],
             "users": [{"name": "e2e", "user": user}],
             "contexts": [{"name": "e2e", "context": {"cluster": "e2e", "user": "e2e"}}]}, sort_keys=False)
@@ -229,7 +236,8 @@ class ControlPlane:
         self.wait_allowed(token, verb="list", group="sharding.timebertt.dev", resource="controllerrings")
         self.wait_allowed(token, verb="create", group="coordination.k8s.io", resource="leases",
                           namespace=SYSTEM_NAMESPACE)
-        return self.write_kubeconfig(path or self.folder / "sharder.kubeconfig", Credentials(token=token))
+        return self.write_kubeconfig(path or self.folder / "sharder.kubeconfig", Credentials(token=token),
+                                     f"https://127.0.0.1:{self.sharder_port}")
 
     def wait_allowed(self, token, **access):
         """Until whoever has this token may do that: `path`, or `verb`, `group` and `resource`. The API server takes up
@@ -376,6 +384,15 @@ class ControlPlane:
             command += [f"--audit-policy-file={policy}", f"--audit-log-path={self.audit_log}",
                         "--audit-log-mode=batch", "--audit-log-batch-max-wait=500ms"]
         self.apiserver = Process("kube-apiserver", command, self.folder / "apiserver.log")
+
+    def _prepare_proxy(self):
+        self.sharder_port = self.port
+        mode = os.environ.get("SHARDER_E2E_PROXY")
+        if mode:
+            self.sharder_port, = free_ports(1)
+            self.proxy = Process("api-proxy", [api_proxy.__file__, mode, self.sharder_port, self.port,
+                                               self._serving.certificate, self._serving.key,
+                                               self.authority.certificate], self.folder / "api-proxy.log")
 
 
 def main():

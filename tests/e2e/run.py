@@ -3,6 +3,7 @@
 
     run.py [--short] [NAME...]        run.py membership      runs tests/e2e/test_membership.py
     run.py --long [NAME...]           the long measurements, one file after the other
+    run.py --proxy MODE [NAME...]     the sharder reaches the API server through api_proxy.py
 
 Each file has control planes of its own. Files that measure run first and alone, the others at the same time.
 $SHARDER_BIN names another program than build/bin/sharder.
@@ -20,6 +21,7 @@ import threading
 import time
 from pathlib import Path
 
+import api_proxy
 import binaries
 
 HERE = Path(__file__).resolve().parent
@@ -36,24 +38,26 @@ class Run:
     def __init__(self, name, mode, results):
         """`mode`: "", "--short" or "--long"."""
         self.name, self._results = name, results / f"{name}.json"
-        self._seconds = LONG_SECONDS if mode == "--long" else SECONDS
+        self._deadline = LONG_SECONDS if mode == "--long" else SECONDS
         arguments = ["/usr/bin/python3", HERE / f"test_{name}.py", "--results", self._results]
         self._began = time.monotonic()
         self._process = subprocess.Popen(arguments + ([mode] if mode else []), stdin=subprocess.DEVNULL,
                                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0)
         self.passed = 0
+        self.seconds = None  # it took
         self.failures = []  # (title, reason)
         self.figures = []
 
     def follow(self):
         """Prints its lines until it ends."""
-        timer = threading.Timer(self._seconds, self.stop)
+        timer = threading.Timer(self._deadline, self.stop)
         timer.start()
         for line in self._lines():
             if not line.endswith(" failed") or " passed, " not in line:
                 print(f"{self.name:>18} | {line}", flush=True)
         self._process.wait()
         timer.cancel()
+        self.seconds = time.monotonic() - self._began
         try:
             results = json.loads(self._results.read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
@@ -62,7 +66,7 @@ class Run:
             self.failures = [("the whole file", what)]
             return
         self.passed, self.failures, self.figures = results["passed"], results["failures"], results["figures"]
-        print(f"{self.name:>18} | done in {time.monotonic() - self._began:.0f} s", flush=True)
+        print(f"{self.name:>18} | done in {self.seconds:.0f} s", flush=True)
 
     def _lines(self):
         """Its output until it has ended: what it started may keep the pipe open for longer."""
@@ -115,7 +119,11 @@ def main():
                         help="fewer objects, and no case that takes minutes; for sanitizer runs")
     parser.add_argument("--quick", action="store_true", help=f"only {', '.join(QUICK)}")
     parser.add_argument("--long", action="store_true", help=f"the long measurements, of {', '.join(LONG)}")
+    parser.add_argument("--proxy", choices=api_proxy.MODES, default=os.environ.get("SHARDER_E2E_PROXY"),
+                        help="the sharder reaches the API server through a proxy of this kind (api_proxy.py)")
     options = parser.parse_args()
+    if options.proxy:
+        os.environ["SHARDER_E2E_PROXY"] = options.proxy  # control_plane.py looks there
     if options.long:
         everything = list(LONG)
     else:
@@ -143,6 +151,10 @@ def main():
         print("\nfigures")
         for name, what, value in figures:
             print(f"  {name}: {what}: {value}")
+    through = f", through a proxy: {options.proxy}" if options.proxy else ""
+    print(f"\nseconds of each file{through}")
+    for run in sorted(runs, key=lambda run: run.name):
+        print(f"  {run.name}: {run.seconds:.0f}" if run.seconds is not None else f"  {run.name}: not finished")
     print(f"\n{len(runs)} files in {time.monotonic() - began:.0f} s")
     passed = sum(run.passed for run in runs)
     failures = [(run.name, *failure) for run in runs for failure in run.failures]
