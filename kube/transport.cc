@@ -25,8 +25,9 @@ namespace {
 
 // kube-apiserver allows 100 streams on a connection; some are left for those that it has not yet counted as gone.
 constexpr std::size_t kMaxStreams = 80;
-// HTTP/1.1 needs a connection for each request in flight. Watches have no such limit: none of them may wait.
-constexpr long kMaxConnections = 32;
+// HTTP/1.1 needs a connection for each request in flight. What waits for one fails at the end of its connect timeout,
+// so the moves of a ring that meet a slow webhook (concurrentMoves is 100) must all have theirs. Watches have no limit.
+constexpr long kMaxConnections = 128;
 // kube-apiserver and most load balancers close a connection that was idle for 90 s or 60 s: do not race them.
 constexpr std::chrono::seconds kMaxIdle{50};
 // A name may point somewhere else after a fail-over.
@@ -475,8 +476,12 @@ void Transport::Impl::set_up(Handle& handle) const {
   curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);  // an abort must not wait for a resolver thread
   curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
   curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
-  curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2TLS));
-  curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L);  // rather share a connection that is being made than make another
+  // HTTP/2 is agreed upon in the TLS handshake: rather share a connection that is being made than make another. Without
+  // TLS there is none to wait for, and libcurl would learn that only from the first answer.
+  const bool may_share = options.server.scheme == "https";
+  curl_easy_setopt(easy, CURLOPT_HTTP_VERSION,
+                   static_cast<long>(may_share ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
+  curl_easy_setopt(easy, CURLOPT_PIPEWAIT, may_share ? 1L : 0L);
   curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, kUploadBufferSize);
   curl_easy_setopt(easy, CURLOPT_USERAGENT, options.user_agent.c_str());
   curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);

@@ -14,7 +14,7 @@ import oracle
 from control_plane import ROOT, ControlPlane
 from environment import Environment
 from kubeclient import RESOURCES
-from processes import wait_until
+from processes import Process, free_ports, wait_until
 from sharder import Sharders, binary
 from suite import Suite
 
@@ -69,6 +69,30 @@ def no_apiserver(env):
         began = time.monotonic()
         replica.wait_ready(15)
         env.figure("API server started later: seconds until ready", f"{time.monotonic() - began:.2f}")
+
+
+@suite.case("through kubectl proxy, so HTTP/1.1 without TLS: ready, and no watch failed on the way")
+def kubectl_proxy(env):
+    with bare_plane("crd", "rbac") as (plane, sharders):
+        replica = sharders.replicas[0]
+        port, = free_ports(1)
+        proxy = Process("kubectl-proxy", [
+            plane.bin / "kubectl", f"--kubeconfig={plane.sharder_kubeconfig(plane.folder / 'proxy.kubeconfig')}", "proxy",
+            f"--port={port}"], plane.folder / "kubectl-proxy.log").start()
+        wait_until(lambda: f":{port}" in proxy.log.read_text(encoding="utf-8"), 20, "it listens", alive=proxy)
+        sharders.kubeconfig = sharders.folder / "sharder.kubeconfig"
+        sharders.kubeconfig.write_text(yaml.safe_dump({
+            "apiVersion": "v1", "kind": "Config", "current-context": "proxy",
+            "clusters": [{"name": "proxy", "cluster": {"server": f"http://127.0.0.1:{port}"}}],
+            "contexts": [{"name": "proxy", "context": {"cluster": "proxy"}}]}), encoding="ascii")
+        began = time.monotonic()
+        sharders.start()
+        env.figure("through kubectl proxy: seconds until ready", f"{time.monotonic() - began:.2f}")
+        wait_until(lambda: sharders.leader() is replica, 20, "it leads")
+        said = [line for line in replica.log().splitlines() if '"level":"warn' in line or '"level":"error"' in line]
+        assert not said, said[:4]
+        sharders.stop()
+        proxy.kill()
 
 
 @suite.case("a ring of a missing resource is not Ready, with an Event, until the CRD comes; others go on")

@@ -369,7 +369,29 @@ TEST_CASE("many requests at a time are all answered, once each") {
   REQUIRE(eventually([&] { return answered == kRequests; }));
   CHECK(right == kRequests);
   CHECK(served == kRequests);
-  CHECK(server.connections() <= 64);  // two lanes, 32 each
+  CHECK(server.connections() <= 256);  // two lanes, 128 each
+}
+
+TEST_CASE("without TLS no request waits for another's answer, from the first ones on") {
+  constexpr int kWatches = 40, kLists = 20, kMoves = 100, kAll = kWatches + kLists + kMoves;
+  std::atomic<int> came = 0;
+  Loopback server([&](int fd, int) {
+    testing::read_header(fd);
+    ++came;
+    if (eventually([&] { return came >= kAll; })) {
+      testing::write_all(fd, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    }
+  });
+  std::atomic<int> right = 0, wrong = 0;
+  const auto client = connect("http://" + server.address());
+  for (int i = 0; i < kAll; ++i) {
+    const Lane lane = i < kWatches ? Lane::kWatch : i < kWatches + kLists ? Lane::kList : Lane::kMove;
+    client->send({.target = "/", .timeout = 60s, .lane = lane},
+                 [&](const Result<Response>& answer) { answer ? ++right : ++wrong; });
+  }
+  CHECK(eventually([&] { return right == kAll || wrong > 0; }));
+  CHECK(wrong == 0);
+  CHECK(server.connections() == kAll);
 }
 
 TEST_CASE("a callback may send the next request") {

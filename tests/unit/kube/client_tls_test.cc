@@ -146,6 +146,150 @@ TEST_CASE("an authority that was rotated on disk is believed without a restart")
   CHECK(answer->body == "new");
 }
 
+// --- HTTP/1.1
+// -----------------------------------------------------------------------------------------------------------
+
+// Answers only when `wanted` requests have come, so each of them must have a connection of its own.
+HttpServer::Handler all_together(int wanted) {
+  auto came = std::make_shared<std::atomic<int>>(0);
+  return [came, wanted](const httplib::Request& request, httplib::Response& response) {
+    const int number = ++*came;
+    // One batch after the other.
+    const int enough = (number + wanted - 1) / wanted * wanted;
+    response.set_content(eventually([&] { return *came >= enough; }) ? request.path : "alone", "text/plain");
+  };
+}
+
+struct Counts final : StreamSink {
+  void on_open() override { ++opened; }
+  void on_data(std::string_view chunk) override { bytes += static_cast<int>(chunk.size()); }
+  void on_close(std::optional<Error> error) override { error ? ++failed : ++ended; }
+  std::atomic<int> opened = 0, bytes = 0, ended = 0, failed = 0;
+};
+
+// Watches and other requests, all at once; true when each had its own answer.
+bool ask_all_at_once(Client& client, int watches, int lists) {
+  const auto counts = std::make_shared<Counts>();  // outlives what goes wrong
+  const auto ask = [&](const std::string& target, Lane lane) {
+    client.send({.target = target, .timeout = 60s, .lane = lane}, [=](const Result<Response>& answer) {
+      answer && answer->body == target ? ++counts->ended : ++counts->failed;
+    });
+  };
+  for (int i = 0; i < watches; ++i) {
+    ask("/watch/" + std::to_string(i), Lane::kWatch);
+  }
+  for (int i = 0; i < lists; ++i) {
+    ask("/list/" + std::to_string(i), Lane::kList);
+  }
+  return eventually([&] { return counts->failed > 0 || counts->ended == watches + lists; }) && counts->failed == 0;
+}
+
+constexpr int kOwnWatches = 40, kOwnLists = 20;
+
+TEST_CASE("with HTTP/1.1 over TLS no request waits for another's answer, from the first ones on") {
+  const HttpServer server(all_together(kOwnWatches + kOwnLists), identity());
+  const auto client = make(trusting(server.url()));
+  CHECK(ask_all_at_once(*client, kOwnWatches, kOwnLists));
+  CHECK(ask_all_at_once(*client, kOwnWatches, kOwnLists));
+}
+
+// An HTTP/1.1 request over `ssl` is read, answered, and the connection closed.
+void answer_http1(SSL* ssl) {
+  std::string text;
+  char c = 0;
+  while (!text.ends_with("\r\n\r\n") && SSL_read(ssl, &c, 1) == 1) {
+    text.push_back(c);
+  }
+  const std::string_view answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
+  SSL_write(ssl, answer.data(), static_cast<int>(answer.size()));
+}
+
+TEST_CASE("with HTTP/1.1 over TLS no connection waits for another's handshake") {
+  const std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)> context(H2Server::make_context(identity(), "http/1.1"),
+                                                                  SSL_CTX_free);
+  std::atomic<int> accepted = 0;
+  // The first tells what the server speaks; the others shake hands when all are there.
+  const Loopback server([&](int fd, int number) {
+    accepted = std::max<int>(accepted, number + 1);
+    if (number > 0 && !eventually([&] { return accepted >= kOwnWatches; })) {
+      return;
+    }
+    const std::unique_ptr<SSL, decltype(&SSL_free)> ssl(SSL_new(context.get()), SSL_free);
+    SSL_set_fd(ssl.get(), fd);
+    if (SSL_accept(ssl.get()) == 1) {
+      answer_http1(ssl.get());
+    }
+    ERR_clear_error();
+  });
+  const auto client = make(trusting("https://" + server.address()));
+  const auto counts = std::make_shared<Counts>();
+  for (int i = 0; i < kOwnWatches; ++i) {
+    client->send({.target = "/", .timeout = 60s, .lane = Lane::kWatch}, [counts](const Result<Response>& answer) {
+      answer && answer->body == "ok" ? ++counts->ended : ++counts->failed;
+    });
+  }
+  CHECK(eventually([&] { return counts->ended + counts->failed == kOwnWatches; }));
+  CHECK(counts->failed == 0);
+}
+
+TEST_CASE("a server that speaks HTTP/2 in place of one that spoke HTTP/1.1 is spoken to in HTTP/2, and back") {
+  const HttpServer old(ok, identity());
+  H2Server next(identity(),
+                [](H2Server::Connection& connection, std::uint32_t stream) { connection.answer(stream, "h2"); });
+  std::atomic<int> port = old.port();
+  Loopback front([&](int fd, int) {
+    const int to = testing::connect_loopback(static_cast<std::uint16_t>(port));
+    testing::relay(fd, to);
+    close(to);
+  });
+  const auto client = make(trusting("https://" + front.address()));
+  const auto ask = [&] {
+    const auto answer = call(*client, {.target = "/", .timeout = 60s});
+    return answer ? answer->body : "";
+  };
+  const auto cut = [&] {  // with a request under way, else the connection is just made anew
+    front.cut();
+    REQUIRE(eventually([&] { return !ask().empty(); }));
+  };
+  const std::string http1 = "ok " + front.address();
+  CHECK(ask() == http1);
+  for (int i = 0; i < 2; ++i) {
+    port = next.port();
+    cut();
+    CHECK(eventually([&] { return ask() == "h2"; }));
+    port = old.port();
+    cut();
+    CHECK(ask() == http1);
+  }
+}
+
+TEST_CASE(
+    "behind one address, a server of HTTP/2 that goes away and one of HTTP/1.1: each request has its own answer") {
+  const HttpServer http1(all_together(kOwnWatches), identity());
+  std::promise<std::pair<H2Server::Connection*, std::uint32_t>> asked;
+  H2Server http2(identity(), [&](H2Server::Connection& connection, std::uint32_t stream) {
+    connection.head(stream);
+    asked.set_value({&connection, stream});
+  });
+  Loopback front([&](int fd, int number) {
+    const int to = testing::connect_loopback(number == 0 ? http2.port() : static_cast<std::uint16_t>(http1.port()));
+    testing::relay(fd, to);
+    close(to);
+  });
+  const auto client = make(trusting("https://" + front.address()));
+  const auto sink = std::make_shared<Counts>();
+  std::unique_ptr<Stream> stream;
+  client->loop().post(
+      [&] { stream = client->open_stream({.target = "/", .timeout = 60s, .lane = Lane::kWatch}, sink); });
+  const auto [connection, number] = asked.get_future().get();
+  connection->go_away(number);
+  connection->data(number, "event");  // comes after it
+  REQUIRE(eventually([&] { return sink->bytes == 5; }));
+  CHECK(ask_all_at_once(*client, kOwnWatches, 0));
+  connection->data(number, "event", true);
+  CHECK(eventually([&] { return sink->bytes == 10 && sink->ended == 1; }));
+}
+
 // --- HTTP/2
 // -----------------------------------------------------------------------------------------------------------
 
@@ -240,13 +384,7 @@ TEST_CASE("watches share connections as well, and go on when one of them ends") 
     }
     connection.head(stream);
   });
-  struct Sink final : StreamSink {
-    void on_open() override { ++opened; }
-    void on_data(std::string_view chunk) override { bytes += static_cast<int>(chunk.size()); }
-    void on_close(std::optional<Error> error) override { error ? ++failed : ++ended; }
-    std::atomic<int> opened = 0, bytes = 0, ended = 0, failed = 0;
-  };
-  const auto sink = std::make_shared<Sink>();
+  const auto sink = std::make_shared<Counts>();
   const auto client = make(trusting(server.url()));
   constexpr int kWatches = 100;
   std::vector<std::unique_ptr<Stream>> streams;
