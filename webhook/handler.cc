@@ -26,8 +26,6 @@
 namespace sharder::webhook {
 namespace {
 
-constexpr std::string_view kCountedPrefix = "/webhooks/sharder/";
-
 char to_lower(char c) {
   return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
 }
@@ -76,7 +74,7 @@ Assigner::Random WebhookHandler::seeded_random() {
 }
 
 void WebhookHandler::handle(const http::Request& request, http::Reply reply) {
-  if (!request.path.starts_with(kCountedPrefix)) {
+  if (!request.path.starts_with(ring::kWebhookPathPrefix)) {
     reply(refuse(404, "there is nothing here"));
     return;
   }

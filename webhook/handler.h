@@ -22,7 +22,7 @@ namespace sharder::webhook {
 // It never denies. What is no admission review is an HTTP error with one line of reason: 404 another path, 405 another
 // method, 415 another content type, 400 no AdmissionReview. Every review is answered with 200 and allowed: true,
 // whatever fails inside; an exception too ends as an allowed answer with a warning, or as 500 while the uid is unknown.
-// Requests outside /webhooks/sharder/ are not counted.
+// Requests outside /webhooks/sharder/controllerring/ are not counted.
 class WebhookHandler final : public http::Handler {
  public:
   // The references outlive the handler.

@@ -20,13 +20,14 @@
 #include <vector>
 
 #include "ring/controller_ring.h"
+#include "ring/names.h"
 #include "ring/ring_set.h"
 
 namespace sharder::webhook {
 namespace {
 
 prometheus::Labels webhook_label() {
-  return {{"webhook", "/webhooks/sharder/"}};
+  return {{"webhook", std::string(ring::kWebhookPathPrefix)}};
 }
 
 // What the handler answers with.

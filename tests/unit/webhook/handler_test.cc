@@ -222,7 +222,8 @@ TEST_CASE("an exception is an allowed answer with a warning, and counted") {
   CHECK(fixture.log_lines->find("no random numbers") != std::string::npos);
   CHECK(fixture.exports("controller_runtime_webhook_panics_total 1"));
   CHECK(fixture.exports("controller_sharding_admission_warnings_total 1"));
-  CHECK(fixture.exports(R"(controller_runtime_webhook_requests_total{code="200",webhook="/webhooks/sharder/"} 1)"));
+  CHECK(fixture.exports(
+      R"(controller_runtime_webhook_requests_total{code="200",webhook="/webhooks/sharder/controllerring/"} 1)"));
   CHECK(message(fixture.review(deployment_review())) == "assigning object");
 }
 
@@ -272,14 +273,16 @@ TEST_CASE("requests are counted by status, under one webhook label whatever the 
   fixture.review(deployment_review());
   fixture.review(deployment_review(), "/webhooks/sharder/controllerring/unknown");
   fixture.post("{}");
+  fixture.post("{}", "/webhooks/sharder/controllerring/");
   fixture.post("{}", "/webhooks/sharder/other");
   fixture.post("{}", "/favicon.ico");
-  for (const char* line : {R"(controller_runtime_webhook_requests_total{code="200",webhook="/webhooks/sharder/"} 2)",
-                           R"(controller_runtime_webhook_requests_total{code="400",webhook="/webhooks/sharder/"} 1)",
-                           R"(controller_runtime_webhook_requests_total{code="404",webhook="/webhooks/sharder/"} 1)",
-                           R"(controller_runtime_webhook_requests_total{code="500",webhook="/webhooks/sharder/"} 0)",
-                           R"(controller_runtime_webhook_requests_in_flight{webhook="/webhooks/sharder/"} 0)",
-                           R"(controller_runtime_webhook_latency_seconds_count{webhook="/webhooks/sharder/"} 4)"}) {
+  for (const char* line :
+       {R"(controller_runtime_webhook_requests_total{code="200",webhook="/webhooks/sharder/controllerring/"} 2)",
+        R"(controller_runtime_webhook_requests_total{code="400",webhook="/webhooks/sharder/controllerring/"} 1)",
+        R"(controller_runtime_webhook_requests_total{code="404",webhook="/webhooks/sharder/controllerring/"} 1)",
+        R"(controller_runtime_webhook_requests_total{code="500",webhook="/webhooks/sharder/controllerring/"} 0)",
+        R"(controller_runtime_webhook_requests_in_flight{webhook="/webhooks/sharder/controllerring/"} 0)",
+        R"(controller_runtime_webhook_latency_seconds_count{webhook="/webhooks/sharder/controllerring/"} 4)"}) {
     CAPTURE(line);
     CHECK(fixture.exports(line));
   }

@@ -55,10 +55,12 @@ TEST_CASE("the latency histogram has Go's buckets and finer ones") {
   prometheus::Registry registry;
   webhook::WebhookMetrics metrics(registry);
   metrics.begin_request();
-  CHECK(text_of(registry).find("webhook_requests_in_flight{webhook=\"/webhooks/sharder/\"} 1") != std::string::npos);
+  CHECK(text_of(registry).find("webhook_requests_in_flight{webhook=\"/webhooks/sharder/controllerring/\"} 1") !=
+        std::string::npos);
   metrics.end_request(200, std::chrono::microseconds(30));
   const std::string text = text_of(registry);
-  const std::string bucket = "controller_runtime_webhook_latency_seconds_bucket{webhook=\"/webhooks/sharder/\",le=\"";
+  const std::string bucket =
+      "controller_runtime_webhook_latency_seconds_bucket{webhook=\"/webhooks/sharder/controllerring/\",le=\"";
   CHECK(text.find(bucket + "2.5e-05\"} 0") != std::string::npos);
   CHECK(text.find(bucket + "5e-05\"} 1") != std::string::npos);
   for (const char* edge : {"0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "5", "10", "+Inf"}) {
