@@ -5,13 +5,14 @@
         plane.install_manifests()
         plane.admin.list("namespaces")
 
-Everything is in a temporary folder and gone afterwards. With $SHARDER_E2E_PROXY the sharder's kubeconfig leads through
-an api_proxy.py of that mode. By hand: `control_plane.py` starts one, prints the path of its kubeconfig on the first line
-of standard output, and stops it on Ctrl-C or when standard input ends (--stdin).
+Everything is in a temporary folder and gone afterwards. With $SHARDER_E2E_PROXY the sharder's kubeconfig leads to an
+api_proxy.py of that mode. By hand: `control_plane.py` starts one, prints the path of its kubeconfig on the first line of
+standard output, and stops it on Ctrl-C or when standard input ends (--stdin).
 """
 
 import argparse
 import base64
+import dataclasses
 import json
 import os
 import shutil
@@ -20,7 +21,6 @@ import sys
 import tempfile
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -55,7 +55,7 @@ rules:
 _SHARDERS_OWN = ("leases", "events", "mutatingwebhookconfigurations", "controllerrings")
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Patch:
     """A patch of an object by the sharder."""
     time: float
@@ -63,6 +63,18 @@ class Patch:
     namespace: str
     name: str
     code: int
+
+
+def _done(patches):
+    """Where connections are cut, patches end with them (504), done or not, and what was done though its answer was lost
+    is refused when it is sent anew (409). Without these, except where an object has no other patch: it was done then."""
+    answered = [patch for patch in patches if patch.code not in (409, 504)]
+    seen = {(patch.resource, patch.namespace, patch.name) for patch in answered}
+    for patch in patches:
+        if (patch.resource, patch.namespace, patch.name) not in seen:
+            seen.add((patch.resource, patch.namespace, patch.name))
+            answered.append(dataclasses.replace(patch, code=200))
+    return answered
 
 
 class ControlPlane:
@@ -315,19 +327,16 @@ class ControlPlane:
 
     def sharder_patches(self, namespace=None, since=0.0):
         """Patches of objects that the sharder sent since then, from the audit log, once it has all that came before
-        this call: [Patch]. Leases and what it keeps for itself are left out; where connections are cut, also what was
-        sent anew because its answer was lost, and refused because it had been done."""
+        this call: [Patch]. Leases and what it keeps for itself are left out, and with --proxy cut what _done() says."""
         self._flush_audit_log()
         found = []
-        left_out = (409,) if os.environ.get("SHARDER_E2E_PROXY") == "cut" else ()
         for event in self._audit_events(since):
             reference = event.get("objectRef", {})
             if (event["verb"] == "patch" and reference.get("resource") not in _SHARDERS_OWN and
-                    namespace in (None, reference.get("namespace")) and
-                    event["responseStatus"]["code"] not in left_out):
+                    namespace in (None, reference.get("namespace"))):
                 found.append(Patch(parse_time(event["requestReceivedTimestamp"]), reference["resource"],
                                    reference.get("namespace", ""), reference["name"], event["responseStatus"]["code"]))
-        return found
+        return _done(found) if os.environ.get("SHARDER_E2E_PROXY") == "cut" else found
 
     def sharder_reads(self, resource, since=0.0):
         """(verb, code, URI) of the lists and watches of a resource that the sharder began since then and the audit log

@@ -21,7 +21,7 @@ NOT_OURS = {
     "controller_runtime_reconcile_time_seconds": "reconcilers: not yet",
     "controller_runtime_reconcile_total": "reconcilers: not yet",
     "controller_runtime_terminal_reconcile_errors_total": "reconcilers: not yet",
-    "controller_runtime_conversion_webhook_panics_total": "we have no conversion webhook, and neither has the Go sharder",
+    "controller_runtime_conversion_webhook_panics_total": "nobody has a conversion webhook",
     "process_network_receive_bytes_total": "of the whole network namespace, not of the process",
     "process_network_transmit_bytes_total": "of the whole network namespace, not of the process",
     "process_virtual_memory_max_bytes": "of a limit that nobody sets",
