@@ -10,12 +10,11 @@ TEST_PRESET ?= debug
 OLDEST_K8S := 1.30.14
 # Seconds that each fuzz target runs.
 FUZZ_SECONDS ?= 60
-# The cluster of `make run` comes from the command line, never from the environment.
-ifneq ($(origin KUBECONFIG),command line)
-RUN_KUBECONFIG :=
-else
-RUN_KUBECONFIG := $(KUBECONFIG)
-endif
+# The cluster of `make run`, and what is said about it, come from the command line, never from the environment.
+from_command_line = $(if $(filter command,$(firstword $(origin $(1)))),$($(1)))
+RUN_KUBECONFIG := $(call from_command_line,KUBECONFIG)
+RUN_YES := $(call from_command_line,YES)
+RUN_WEBHOOK_HOST := $(call from_command_line,WEBHOOK_HOST)
 unexport KUBECONFIG
 
 .PHONY: help deps build run test unit conformance e2e e2e-oldest mutants clang asan tsan fuzz coverage bench lint format clean
@@ -37,10 +36,11 @@ build: deps-build ## Build build/bin/sharder
 	@cmake --build --preset release -j $(JOBS)
 	@echo "built build/bin/sharder"
 
-run: deps-run$(if $(RUN_KUBECONFIG),-test) ## Show the sharder at work; KUBECONFIG=FILE: on that cluster
+run: deps-run$(if $(RUN_KUBECONFIG),-test) ## Show the sharder at work; KUBECONFIG=FILE: on that cluster, YES=1: without asking
 	@cmake --preset release
 	@cmake --build --preset release -j $(JOBS) --target sharder apiserver
-	@tests/e2e/demo.py $(if $(RUN_KUBECONFIG),--kubeconfig "$(RUN_KUBECONFIG)")
+	@tests/e2e/demo.py $(if $(RUN_KUBECONFIG),--kubeconfig "$(RUN_KUBECONFIG)") $(if $(filter 1,$(RUN_YES)),--yes) \
+	  $(if $(RUN_WEBHOOK_HOST),--webhook-host "$(RUN_WEBHOOK_HOST)")
 
 test: unit conformance e2e ## Everything that proves the product: unit tests, then a real control plane
 	@echo "make test: all passed"

@@ -1,9 +1,10 @@
 #!/usr/bin/python3
 """A TCP balancer that stands for a Kubernetes Service: connections go to the backends in turn.
 
-    balancer.py LISTEN_PORT BACKEND_PORT...
+    balancer.py ADDRESS PORT BACKEND_PORT...
 
-A backend that refuses is passed over. Bytes are only forwarded, so TLS is between the client and the backend.
+It listens on ADDRESS and PORT; the backends are on loopback, and one that refuses is passed over. Bytes are only
+forwarded, so TLS is between the client and the backend.
 """
 
 import selectors
@@ -11,13 +12,19 @@ import socket
 import sys
 
 
+def listener(address, port):
+    """A socket that listens there, for IPv4 or IPv6."""
+    return socket.create_server((address, port), backlog=512,
+                                family=socket.AF_INET6 if ":" in address else socket.AF_INET)
+
+
 class Balancer:
     """One thread; every connection is a pair of sockets that feed each other."""
 
-    def __init__(self, port, backends):
+    def __init__(self, address, port, backends):
         self._backends, self._turn = backends, 0
         self._selector = selectors.DefaultSelector()
-        self._listener = socket.create_server(("127.0.0.1", port), backlog=512)
+        self._listener = listener(address, port)
         self._listener.setblocking(False)
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._peers = {}  # socket -> the socket at the other end
@@ -65,4 +72,4 @@ class Balancer:
 
 
 if __name__ == "__main__":
-    Balancer(int(sys.argv[1]), [int(port) for port in sys.argv[2:]]).run()
+    Balancer(sys.argv[1], int(sys.argv[2]), [int(port) for port in sys.argv[3:]]).run()

@@ -3,8 +3,8 @@
 step it shows who has what, how many objects moved and how long that took.
 
 Without arguments on an embedded API server (tests/apiserver/), with --real on etcd and kube-apiserver, with --kubeconfig
-FILE on that cluster, after asking, with fewer objects and in a namespace of its own that is removed afterwards. Runs until
-Ctrl-C; without a terminal it ends after the last step. Exits non-zero when an object ends without a live shard, or with
+FILE on that cluster (user_cluster.py), after asking, with fewer objects and in a namespace of its own that is removed
+afterwards. Runs until Ctrl-C; without a terminal it ends after the last step. Exits non-zero when an object ends without a live shard, or with
 another than the ring says.
 """
 
@@ -12,12 +12,9 @@ import argparse
 import base64
 import collections
 import concurrent.futures
-import http.client
-import json
+import os
 import secrets
 import shutil
-import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -30,117 +27,16 @@ import binaries
 import oracle
 from agent import Agent
 from control_plane import ROOT, SYSTEM_NAMESPACE, ControlPlane
-from kubeclient import Client, Credentials, path_of
+from kubeclient import ApiError, Client, Credentials, path_of
 from processes import Failed, Process, free_ports, install_signal_handlers, wait_until
 from sharder import Sharders, binary
 from shards import Shards
+from user_cluster import UserCluster, say, undisturbed
 
 SHARDS = ("shard-a", "shard-b", "shard-c")
 OBJECTS, OBJECTS_IN_YOUR_CLUSTER = 2000, 200
 KINDS = {"secrets": "Secret", "configmaps": "ConfigMap"}
 LEASE_SECONDS = 3  # so that the crash does not take long; shards usually have 15
-
-
-def say(line=""):
-    print(line, flush=True)
-
-
-class ProxyClient(Client):
-    """A cluster through `kubectl proxy`, which knows every kind of credentials."""
-
-    def __init__(self, port):
-        super().__init__(port, None, Credentials())
-
-    def open_connection(self, timeout):
-        return http.client.HTTPConnection(self.host, self.port, timeout=timeout)
-
-
-class UserCluster:
-    """The cluster of --kubeconfig. Takes back what it put there: the CRD if it was not there, namespace and ring."""
-
-    def __init__(self, kubeconfig, name):
-        self.name = name
-        self.folder = Path(tempfile.mkdtemp(prefix="sharder-run-"))
-        self._kubectl = shutil.which("kubectl") or binaries.find() / "kubectl"
-        self._source = kubeconfig
-        self._installed_crd = False
-        self.admin = self._proxy = None
-        self.server = ""
-
-    def kubectl(self, *arguments):
-        done = subprocess.run([self._kubectl, f"--kubeconfig={self._source}", *map(str, arguments)],
-                              capture_output=True, text=True, timeout=60, check=False)
-        if done.returncode:
-            raise Failed(f"kubectl {arguments[0]}: {done.stderr.strip()}")
-        return done.stdout
-
-    def sharder_kubeconfig(self, path):
-        """A copy with everything inline."""
-        path.touch(mode=0o600)
-        path.write_text(self.kubectl("config", "view", "--raw", "--flatten", "--minify"), encoding="utf-8")
-        return path
-
-    def ask(self):
-        """Says which cluster this is; True when the person at the terminal wants it."""
-        view = yaml.safe_load(self.kubectl("config", "view", "--minify"))
-        self.server = view["clusters"][0]["cluster"]["server"]
-        say(f"cluster:  {self.server}")
-        say(f"context:  {view['current-context']}, of {self._source}")
-        say(f"will make there: namespace and ControllerRing {self.name}, its webhook configuration, and the CRD")
-        say("controllerrings.sharding.timebertt.dev if it is missing. All of it is removed at the end.")
-        if not sys.stdin.isatty():
-            raise Failed("make run KUBECONFIG=FILE asks before it touches a cluster: run it in a terminal")
-        return input("Go on? [y/N] ").strip().lower() in ("y", "yes")
-
-    def __enter__(self):
-        port = free_ports(1)[0]
-        self._proxy = Process("kubectl-proxy", [self._kubectl, f"--kubeconfig={self._source}", "proxy",
-                                                f"--port={port}"], self.folder / "proxy.log")
-        self._proxy.start()
-        self.admin = ProxyClient(port)
-        try:
-            wait_until(lambda: self.admin.raw("GET", "/version")[0] == 200, 15, "the cluster answers",
-                       alive=self._proxy)
-            self._install_crd()
-            self.admin.create("namespaces", None, {"apiVersion": "v1", "kind": "Namespace",
-                                                   "metadata": {"name": self.name}})
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *_):
-        say("cleaning up")
-        try:
-            for resource, name in (("controllerrings", self.name),
-                                   ("mutatingwebhookconfigurations", f"controllerring-{self.name}"),
-                                   ("namespaces", self.name)):
-                status, _ = self.admin.raw("DELETE", path_of(resource, None, name))
-                if status not in (200, 202, 404):
-                    say(f"could not delete {resource} {name}: {status}")
-            if self._installed_crd:
-                self.kubectl("delete", "-k", ROOT / "manifests" / "crd")
-        finally:
-            self._proxy.kill()
-            shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _install_crd(self):
-        status, rings = self.admin.raw("GET", path_of("controllerrings"))
-        if status == 404:
-            self.kubectl("apply", "--server-side", "-k", ROOT / "manifests" / "crd")
-            self._installed_crd = True
-            wait_until(lambda: self.admin.raw("GET", path_of("controllerrings"))[0] == 200, 20, "the CRD is served")
-        elif json.loads(rings)["items"]:
-            # Our replica would lead them, beside the sharder that does.
-            raise Failed("this cluster has ControllerRings already, and this demonstration would lead them too: "
-                         "use a cluster without")
-
-    def webhook_host(self):
-        """The address of this machine from which it talks to the API server, and so most likely is reached."""
-        url = urllib.parse.urlsplit(self.server)
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.connect((url.hostname, url.port or 443))
-            return probe.getsockname()[0]
 
 
 class EmbeddedCluster:
@@ -264,16 +160,8 @@ class Demonstration:
         wait_until(settled, 60, "every object has its shard")
 
 
-def show(cluster, name, namespace, webhook_host, election_namespace, objects):
+def show(cluster, name, namespace, sharders, objects):
     """Runs the demonstration; the exit code."""
-    replicas = 2 if webhook_host == "127.0.0.1" else 1  # the balancer in front of two listens on loopback only
-    sharders = Sharders(cluster, count=replicas,
-                        hosts=("127.0.0.1", "localhost") + tuple({webhook_host} - {"127.0.0.1"}),
-                        overrides={"leaderElection": {"resourceNamespace": election_namespace}})
-    if replicas == 1:
-        replica = sharders.replicas[0]
-        replica.config["webhook"]["server"]["bindAddress"] = f"{webhook_host}:{replica.port}"
-        replica.config["webhook"]["config"]["clientConfig"]["url"] = f"https://{webhook_host}:{replica.port}"
     cluster.admin.create("controllerrings", None, ring(name, namespace))
     agent = Agent(cluster.admin, name, [path_of(resource, namespace) for resource in KINDS])
     forever = sys.stdout.isatty() and sys.stdin.isatty()
@@ -303,7 +191,8 @@ def show(cluster, name, namespace, webhook_host, election_namespace, objects):
             else:
                 say("every object has the live shard that the ring gives")
     finally:
-        sharders.stop()
+        with undisturbed():
+            sharders.stop()
     return 1 if wrong else 0
 
 
@@ -333,43 +222,60 @@ def ready_with(client, name, shards):
     return ready and status.get("availableShards") == shards
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kubeconfig", help="run on this cluster")
-    parser.add_argument("--webhook-host", help="address under which that cluster's API server reaches this machine")
-    parser.add_argument("--real", action="store_true", help="run on etcd and kube-apiserver on loopback ports")
-    arguments = parser.parse_args()
-    install_signal_handlers()
-    if not arguments.kubeconfig:
-        began = time.monotonic()
-        with ControlPlane() if arguments.real else EmbeddedCluster() as cluster:
-            if arguments.real:
-                cluster.install_manifests()
-                cluster.grant_sharding("demo", {"": list(KINDS)})
-            say(f"cluster:  {'etcd and kube-apiserver' if arguments.real else 'the embedded API server'} on "
-                f"https://{cluster.admin.host}:{cluster.admin.port}, ready after {time.monotonic() - began:.1f} s")
-            cluster.admin.create("namespaces", None, {"apiVersion": "v1", "kind": "Namespace",
-                                                      "metadata": {"name": "demo"}})
-            say("look at it, in another terminal:")
-            say(f"          export KUBECONFIG={cluster.kubeconfig}")
-            say("          kubectl get controllerrings")
-            say("          kubectl get leases -n demo -L alpha.sharding.timebertt.dev/state")
-            say(f"          kubectl get secrets,configmaps -n demo -L {oracle.shard_label('demo')}")
-            return show(cluster, "demo", "demo", "127.0.0.1", SYSTEM_NAMESPACE, OBJECTS)
+def demonstrate_here(real):
+    """On a control plane of our own."""
+    began = time.monotonic()
+    with ControlPlane() if real else EmbeddedCluster() as cluster:
+        if real:
+            cluster.install_manifests()
+            cluster.grant_sharding("demo", {"": list(KINDS)})
+        say(f"cluster:  {'etcd and kube-apiserver' if real else 'the embedded API server'} on "
+            f"https://{cluster.admin.host}:{cluster.admin.port}, ready after {time.monotonic() - began:.1f} s")
+        cluster.admin.create("namespaces", None, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}})
+        say("look at it, in another terminal:")
+        say(f"          export KUBECONFIG={cluster.kubeconfig}")
+        say("          kubectl get controllerrings")
+        say("          kubectl get leases -n demo -L alpha.sharding.timebertt.dev/state")
+        say(f"          kubectl get secrets,configmaps -n demo -L {oracle.shard_label('demo')}")
+        return show(cluster, "demo", "demo", Sharders(cluster), OBJECTS)
+
+
+def demonstrate_there(kubeconfig, yes, webhook_host):
+    """On somebody's cluster."""
     name = f"sharder-run-{secrets.token_hex(3)}"
-    cluster = UserCluster(arguments.kubeconfig, name)
-    if not cluster.ask():
+    cluster = UserCluster(kubeconfig, name)
+    if not cluster.ask(yes):
         say("nothing was touched")
         return 0
     with cluster:
-        return show(cluster, name, name, arguments.webhook_host or cluster.webhook_host(), election_namespace=name,
-                    objects=OBJECTS_IN_YOUR_CLUSTER)
+        sharders = Sharders(cluster, address=cluster.reached_at(webhook_host),
+                            overrides={"leaderElection": {"resourceNamespace": name}})
+        for replica in sharders.replicas:
+            # The way to this cluster may lead through a proxy.
+            replica.process.environment.update((key, value) for key, value in os.environ.items()
+                                               if key.lower().endswith("_proxy"))
+        cluster.install_crd()
+        return show(cluster, name, name, sharders, OBJECTS_IN_YOUR_CLUSTER)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kubeconfig", help="run on this cluster")
+    parser.add_argument("--yes", action="store_true", help="do not ask whether that cluster may be used")
+    parser.add_argument("--webhook-host", metavar="HOST[:PORT]",
+                        help="where that cluster's API server reaches this machine; by default that is found out")
+    parser.add_argument("--real", action="store_true", help="run on etcd and kube-apiserver on loopback ports")
+    arguments = parser.parse_args()
+    install_signal_handlers()
+    if arguments.kubeconfig:
+        return demonstrate_there(arguments.kubeconfig, arguments.yes, arguments.webhook_host)
+    return demonstrate_here(arguments.real)
 
 
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except (Failed, binaries.Unavailable) as failed:
+    except (Failed, ApiError, binaries.Unavailable) as failed:
         sys.exit(f"make run: {failed}")
     except KeyboardInterrupt:
         sys.exit("make run: ended before it was done")

@@ -12,6 +12,7 @@ import yaml
 import pki
 from control_plane import ROOT, SYSTEM_NAMESPACE
 from processes import Failed, Process, free_ports, wait_until
+from reach import Address
 
 
 def binary():
@@ -107,21 +108,24 @@ class Replica:
 class Sharders:
     """All replicas of one installation, and the balancer that their webhook configurations point to."""
 
-    def __init__(self, plane, count=2, folder=None, overrides=None, hosts=("127.0.0.1",)):
-        """`overrides`: fields of SharderConfig, merged over those that a test needs."""
+    def __init__(self, plane, count=2, folder=None, overrides=None, address=None):
+        """`overrides`: fields of SharderConfig, merged over those that a test needs. `address`: a reach.Address, where
+        the API server calls the balancer; None: on loopback."""
         self.plane = plane
         self.folder = Path(folder or plane.folder / "sharder")
         self.folder.mkdir(parents=True, exist_ok=True)
         self.authority = pki.Authority(self.folder / "webhook-pki", "webhook-ca")
-        pair = self.authority.issue("webhook", "/CN=sharder", hosts)
+        ports = free_ports(count)
+        self.address = address or Address("127.0.0.1", "127.0.0.1", *free_ports(1))
+        self.balancer_port = self.address.port
+        pair = self.authority.issue("webhook", "/CN=sharder", sorted({"127.0.0.1", self.address.host}))
         self.certificate, self.key = pair.certificate.read_bytes(), pair.key.read_bytes()
         self.overrides = overrides or {}
         self.kubeconfig = None
-        ports = free_ports(count + 1)
-        self.balancer_port = ports[0]
-        self.balancer = Process("balancer", ["/usr/bin/python3", ROOT / "tests" / "e2e" / "balancer.py", *ports],
+        self.balancer = Process("balancer", ["/usr/bin/python3", ROOT / "tests" / "e2e" / "balancer.py",
+                                             self.address.listen, self.balancer_port, *ports],
                                 self.folder / "balancer.log")
-        self.replicas = [self._make_replica(f"sharder-{index}", port) for index, port in enumerate(ports[1:])]
+        self.replicas = [self._make_replica(f"sharder-{index}", port) for index, port in enumerate(ports)]
 
     def _make_replica(self, name, port):
         volume = CertificateVolume(self.folder / f"{name}-certs")
@@ -135,7 +139,7 @@ class Sharders:
             "webhook": {
                 "server": {"bindAddress": f"127.0.0.1:{port}", "certDir": str(volume.folder)},
                 "config": {"clientConfig": {
-                    "url": f"https://127.0.0.1:{self.balancer_port}",
+                    "url": self.address.url,
                     "caBundle": base64.b64encode(self.authority.certificate.read_bytes()).decode()}}},
             "shutdownDelay": "0s",
         }
