@@ -26,6 +26,10 @@ from shards import parse_time
 CRD = "controllerrings.sharding.timebertt.dev"
 RINGS = "sharding.timebertt.dev"
 CLEAN_UP_SECONDS = 60
+ADVICE = (
+    "What helps: make run KUBECONFIG=FILE WEBHOOK_HOST=HOST:PORT, with the address of a tunnel that leads from the network of",
+    "the API server to this machine, which listens on PORT, or with an address of this machine and a port that its firewall",
+    "lets through; or the sharder in the cluster itself, by manifests/ (docs/operations.md).")
 MAX_NODES = 50  # a machine reaches the nodes of one cluster in one way or two
 
 # What the demonstration and the sharder do as the person of the kubeconfig: (group, resource, verbs).
@@ -283,9 +287,3 @@ def _in_the_way(answer):
     conditions = answer["status"].get("conditions", []) if isinstance(answer.get("status"), dict) else []
     return " ".join(one["message"] for one in conditions if one.get("message") and one["status"] == "True") or \
         answer.get("message", "")
-
-
-ADVICE = (
-    "What helps: let this port through a firewall on this machine; or a tunnel from the network of the API server to here,",
-    "with make run KUBECONFIG=FILE WEBHOOK_HOST=HOST:PORT, which is called there and listens on PORT here; or the sharder",
-    "in the cluster itself, by manifests/ (docs/operations.md).")
