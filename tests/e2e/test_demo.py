@@ -216,7 +216,7 @@ def unreachable(env):
     assert env.state() == before, env.state() ^ before
 
 
-@suite.case("interrupted at any step, and again while it cleans up, it leaves nothing behind")
+@suite.case("interrupted at any step, and again while it cleans up, it leaves nothing behind", short=False)
 def interrupted(env):
     before = env.state()
     for words, number in (("looking for an address", signal.SIGINT), ("looking for an address", signal.SIGTERM),
@@ -228,7 +228,7 @@ def interrupted(env):
         assert env.state() == before, f"{words}: {env.state() ^ before}"
 
 
-@suite.case("it cleans up although nobody reads what it says any more")
+@suite.case("it cleans up although nobody reads what it says any more", short=False)
 def unread(env):
     before = env.state()
     env.demonstrate("--yes").read_until("creating 200").stop_reading()
@@ -277,7 +277,7 @@ def no_cluster(env):
         assert code == 1 and "Traceback" not in text, text
 
 
-@suite.case("a user with too few rights is told which are missing, and nothing is touched")
+@suite.case("a user with too few rights is told which are missing, and nothing is touched", short=False)
 def rights(env):
     # Everything but two verbs; the nodes cannot be listed either.
     env.admin.create("clusterroles", None, {
@@ -316,7 +316,7 @@ def rights(env):
     assert env.state() == before, env.state() ^ before
 
 
-@suite.case("rings or a sharder of somebody else are left alone, and so is a CRD that others use by then")
+@suite.case("rings or a sharder of somebody else are left alone, and so is a CRD that others use by then", short=False)
 def others(env):
     before = env.state()
     env.admin.create("leases", "default", lease("none", "sharder", holder="their-sharder", duration=3600))
