@@ -75,9 +75,9 @@ struct Discovery::Impl : std::enable_shared_from_this<Discovery::Impl> {
   struct Round {
     std::string group;
     std::vector<std::string> versions;
-    std::vector<nlohmann::json> lists;  // one for each version
+    std::vector<nlohmann::json> lists;  // one for each version, null of one that gave none
     std::size_t missing = 0;
-    std::optional<Error> error;
+    std::optional<Error> error;  // of the group, or of one of its versions
   };
 
   Impl(Api& api_in, const Clock& clock_in, Logger log_in) : api(api_in), clock(clock_in), log(std::move(log_in)) {}
@@ -164,13 +164,14 @@ struct Discovery::Impl : std::enable_shared_from_this<Discovery::Impl> {
       return other.waiters.empty() && other.table.empty() && other.asked && now - *other.asked > kMaxAge;
     });
     Group& group = groups[round.group];
+    Table known = std::exchange(group.table, {});
+    for (std::size_t i = 0; i < round.lists.size(); ++i) {
+      add_resources(round.lists[i], round.group, round.versions[i], group.table);
+    }
     if (round.error) {
       log.debug("discovery failed", {{"group", round.group}, {"error", round.error->message}});
+      group.table.merge(known);
     } else {
-      group.table.clear();
-      for (std::size_t i = 0; i < round.versions.size(); ++i) {
-        add_resources(round.lists[i], round.group, round.versions[i], group.table);
-      }
       group.asked = now;
     }
     // The callbacks may resolve again, and change `groups`: they are called last, with copies.

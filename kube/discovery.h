@@ -16,8 +16,8 @@ namespace sharder::kube {
 // Which kind, scope and preferred version a group's resource has: the group's preferred version, else the first of its
 // versions that serves the resource (/apis/<group>, then /apis/<group>/<version> of each; /api/v1 for the core group).
 // Keeps what it learnt; what it does not know, or what is older than `kMaxAge`, it asks again. When that fails, what
-// was known before still counts: a resource does not change its kind. Resolves of one group share their requests. Safe
-// from any thread.
+// was known before still counts: a resource does not change its kind. A version that fails (an APIService without a
+// backend) hides nothing that another version serves. Resolves of one group share their requests. Safe from any thread.
 class Discovery {
  public:
   static constexpr std::chrono::minutes kMaxAge{10};

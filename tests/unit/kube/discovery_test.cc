@@ -122,7 +122,7 @@ TEST_CASE_FIXTURE(Fixture, "an API server that is away is told, and asked again 
   resolve("g", "a");
   api.fail({.code = ErrorCode::kUnavailable, .message = "GET /apis/g: 503"});
   CHECK(take() == Lines{"unavailable: discover /apis/g: GET /apis/g: 503"});
-  resolve("g", "a");
+  resolve("g", "b");
   serve("/apis/g", kGroup);
   serve("/apis/g/v1", list_of("a", "A"));
   api.fail({.code = ErrorCode::kTimeout, .message = "v2 hangs"});
@@ -135,6 +135,25 @@ TEST_CASE_FIXTURE(Fixture, "an API server that is away is told, and asked again 
   serve("/apis/g/v2", list_of("a", "A2"));
   serve("/apis/g/v1beta1", list_of("b", "B"));
   CHECK(take() == Lines{"g/v2 a A2 namespaced"});
+}
+
+TEST_CASE_FIXTURE(Fixture, "a version that fails hides nothing that another one serves, or served before") {
+  const auto round = [&](const std::string& plural, bool v1_works, bool v2_works) {
+    resolve("g", plural);
+    serve("/apis/g", R"({"versions":[{"version":"v1"},{"version":"v2"}]})");
+    for (const auto& [works, name, kind] : {std::tuple(v1_works, "a", "A"), std::tuple(v2_works, "b", "B")}) {
+      if (works) {
+        api.answer(list_of(name, kind));
+      } else {
+        api.fail({.code = ErrorCode::kUnavailable, .message = "503"});
+      }
+    }
+    return take();
+  };
+  CHECK(round("b", false, true) == Lines{"g/v2 b B namespaced"});
+  CHECK(round("a", false, true) == Lines{"unavailable: discover /apis/g/v1: 503"});
+  CHECK(round("a", true, false) == Lines{"g/v1 a A namespaced"});
+  CHECK(round("b", true, false) == Lines{"g/v2 b B namespaced"});
 }
 
 TEST_CASE_FIXTURE(Fixture, "nonsense is an error or nothing, never a crash") {
