@@ -19,6 +19,10 @@ constexpr BackoffPolicy kTransient{};
 // We are not allowed to, or the API server says that the request is wrong: it will not change soon.
 constexpr BackoffPolicy kLasting{.initial = std::chrono::seconds(1), .max = std::chrono::minutes(1)};
 
+// Something strips or overwrites the label, a shard that writes its Lease as it was perhaps.
+constexpr BackoffPolicy kRelabel{.initial = std::chrono::seconds(1), .max = std::chrono::minutes(5)};
+constexpr std::chrono::minutes kLasted{10};  // what stayed so long was not stripped
+
 bool is_lasting(ErrorCode code) {
   return code == ErrorCode::kForbidden || code == ErrorCode::kInvalid || code == ErrorCode::kUnauthorized ||
          code == ErrorCode::kTooLarge;
@@ -30,7 +34,8 @@ bool is_unanswered(ErrorCode code) {
 
 }  // namespace
 
-LeaseKeeper::LeaseKeeper(std::uint64_t seed) : seeds_(static_cast<std::minstd_rand::result_type>(seed)) {}
+LeaseKeeper::LeaseKeeper(std::uint64_t seed)
+    : seeds_(static_cast<std::minstd_rand::result_type>(seed)), label_random_(seeds_) {}
 
 bool LeaseKeeper::upsert(ShardLease lease, Source source, Now now) {
   auto found = leases_.find(lease.id);
@@ -147,6 +152,9 @@ void LeaseKeeper::finished(const Action& action, Result<ActionAnswer> answer, No
     return;  // with the pauses of a failed take-over still in force: it is what is tried again
   }
   entry.backoff.reset();
+  if (action.kind == ActionKind::kSetLabel) {
+    label_set(entry.label, action.state, now);
+  }
   if (entry.lease.resource_version == action.resource_version) {
     // It has taken effect, but what came of it is not known here yet: the watch will show it.
     wait_for_watch(entry, now);
@@ -175,6 +183,14 @@ void LeaseKeeper::verified(Entry& entry, const Action& action, const ActionAnswe
 void LeaseKeeper::wait_for_watch(Entry& entry, Now now) {
   entry.until_changed = true;
   entry.not_before = now.steady + kTransient.max;
+}
+
+void LeaseKeeper::label_set(Label& label, LeaseState state, Now now) {
+  if (label.state != state || now.steady - label.at >= kLasted) {
+    label = {.state = state};
+  }
+  label.at = now.steady;
+  label.not_before = now.steady + backoff_pause(kRelabel, label.times++, label_random_);
 }
 
 void LeaseKeeper::failed(Entry& entry, const Action& action, const Error& error, Now now) {
@@ -234,13 +250,15 @@ void LeaseKeeper::consider(Entry& entry, Now now, std::vector<Action>& actions) 
     return;
   }
   const LeaseVerdict verdict = judge(entry.lease, now.wall);
+  const bool labelled = entry.lease.state_label == to_string(verdict.state);
+  const SteadyTime relabel_at = entry.label.state == verdict.state ? entry.label.not_before : now.steady;
   if (entry.outdated) {
     start(entry, ActionKind::kRead, verdict.state, actions);
-  } else if (entry.lease.state_label != to_string(verdict.state)) {
+  } else if (!labelled && relabel_at <= now.steady) {
     start(entry, ActionKind::kSetLabel, verdict.state, actions);
-  } else if (verdict.state == LeaseState::kUncertain && unrenewed(entry)) {
+  } else if (labelled && verdict.state == LeaseState::kUncertain && unrenewed(entry)) {
     start(entry, ActionKind::kRead, verdict.state, actions);
-  } else if (verdict.state == LeaseState::kOrphaned) {
+  } else if (labelled && verdict.state == LeaseState::kOrphaned) {
     start(entry, ActionKind::kDelete, verdict.state, actions);
   } else {
     if (verdict.state == LeaseState::kUncertain) {
@@ -248,7 +266,8 @@ void LeaseKeeper::consider(Entry& entry, Now now, std::vector<Action>& actions) 
     }
     // The shorter one first: what a Lease of the year 9999 says does not fit into nanoseconds.
     const std::chrono::microseconds longest = kLongestLook;
-    schedule(entry, now.steady + std::min(verdict.look_again_after.value_or(longest), longest));
+    const SteadyTime look_again = now.steady + std::min(verdict.look_again_after.value_or(longest), longest);
+    schedule(entry, labelled ? look_again : std::min(look_again, relabel_at));
   }
 }
 

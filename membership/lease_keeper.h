@@ -58,7 +58,8 @@ struct ActionAnswer {
 // a standby observes renewals too and so need not begin at zero when it becomes the leader; only the leader gets
 // actions. Per Lease one action is under way at a time; each carries the resourceVersion it was decided on. After a
 // conflict it is decided anew when the newer version has come, by the watch or else by a read of that Lease; after
-// another failure when a pause is over, which grows per Lease.
+// another failure when a pause is over, which grows per Lease. So do pauses between two labels of the same state, which
+// somebody takes off again and again; another state is labelled at once.
 //
 //   due ──► state label wrong: kSetLabel ──► (answer) ─┐
 //    ▲      uncertain, and no renewal seen for         │
@@ -107,8 +108,16 @@ class LeaseKeeper {
   std::optional<SteadyTime> next_due() const;
 
  private:
+  // The state label that we set last.
+  struct Label {
+    std::optional<LeaseState> state;
+    int times = 0;  // in a row
+    SteadyTime at = {};
+    SteadyTime not_before = SteadyTime::min();  // may it be set again
+  };
   struct Entry {
     ShardLease lease;
+    Label label = {};
     SteadyTime ahead_until = SteadyTime::min();  // `lease` is an answer to a request of ours: older versions are late
     HealthyTime::Mark renewed{};                 // when its tenure was last seen to change
     SteadyTime due = SteadyTime::max();
@@ -127,10 +136,12 @@ class LeaseKeeper {
   void verified(Entry& entry, const Action& action, const ActionAnswer& answer, Now now);
   void failed(Entry& entry, const Action& action, const Error& error, Now now);
   static void wait_for_watch(Entry& entry, Now now);
+  void label_set(Label& label, LeaseState state, Now now);
   void schedule(Entry& entry, SteadyTime at);
   bool unrenewed(const Entry& entry) const;
 
   std::minstd_rand seeds_;
+  std::minstd_rand label_random_;
   bool leading_ = false;
   HealthyTime healthy_;
   std::set<std::string, std::less<>> rings_;

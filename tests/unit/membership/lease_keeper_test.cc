@@ -316,3 +316,49 @@ TEST_CASE("an error of another kind begins its pauses anew") {
   k.keeper.due(k.now);
   CHECK(*k.keeper.next_due() - k.now.steady <= 2s);
 }
+
+TEST_CASE("a state label that somebody strips is set again with growing pauses, that of another state at once") {
+  Keeper k;
+  int version = 1;
+  int labels = 0;
+  // A shard that renews every 2 s, and writes its Lease without our label.
+  const auto renew = [&] {
+    k.keeper.upsert(k.lease(std::to_string(++version), "", k.now.wall), Source::kWatch, k.now);
+  };
+  const auto act = [&] {
+    for (const Action& action : k.keeper.due(k.now)) {
+      REQUIRE(action.kind == ActionKind::kSetLabel);
+      ++labels;
+      const ShardLease* const seen = k.keeper.find(action.lease);
+      k.keeper.finished(
+          action,
+          Keeper::answer(k.lease(std::to_string(++version), std::string(to_string(action.state)), *seen->renew_time)),
+          k.now);
+    }
+  };
+  for (auto passed = 0s; passed < 1h; passed += 2s) {
+    k.pass(2s);
+    renew();
+    act();
+  }
+  CHECK(labels > 12);
+  CHECK(labels < 40);
+  // It is not renewed any more: the next states are labelled as they come.
+  labels = 0;
+  k.pass(16s);
+  act();
+  CHECK(k.keeper.find({"default", "a"})->state_label == "expired");
+  CHECK(labels == 1);
+  // And what has lasted ends the pauses.
+  renew();
+  act();
+  for (auto passed = 0s; passed < 10min; passed += 2s) {
+    k.pass(2s);
+    k.keeper.upsert(k.lease(std::to_string(++version), "ready", k.now.wall), Source::kWatch, k.now);
+    act();
+  }
+  CHECK(labels == 2);
+  renew();
+  act();
+  CHECK(labels == 3);
+}
