@@ -1,14 +1,19 @@
 #include "controllerring/controller.h"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
+#include <string>
 #include <string_view>
 #include <utility>
 
 #include "base/backoff.h"
 #include "controllerring/reconciliation.h"
+#include "controllerring/repairs.h"
 #include "controllerring/status.h"
 #include "controllerring/webhook_configuration.h"
 #include "kube/lasting_refusal.h"
@@ -23,8 +28,6 @@ namespace {
 
 // Between two reconciliations of a ring: shards often come in numbers.
 constexpr std::chrono::nanoseconds kPause = std::chrono::milliseconds(250);
-// Before what somebody changed is repaired: he may be a controller that insists.
-constexpr std::chrono::nanoseconds kRepairPause = std::chrono::seconds(1);
 constexpr BackoffPolicy kTransient{};  // the API server is away, a conflict
 constexpr BackoffPolicy kLasting{.initial = std::chrono::seconds(1), .max = std::chrono::minutes(1)};
 constexpr std::string_view kFailed = "ReconciliationFailed";
@@ -61,17 +64,21 @@ struct Controller::Impl : std::enable_shared_from_this<Impl> {
         tools(new Tools{control, api, discovery, events, clock, std::move(configuration), log}) {}
 
   struct Work {
+    explicit Work(std::chrono::nanoseconds sync_period) : repairs(sync_period) {}
+
     std::shared_ptr<Reconciliation> run;  // under way
-    bool wanted = false;                  // something changed since it began
+    bool wanted = false;                  // something changed since the last one began
     bool changed = false;                 // the spec did
     Executor::TimerId timer = 0;
-    SteadyTime due = SteadyTime::max();  // of the timer
-    std::optional<Backoff> backoff;      // while it fails
+    SteadyTime next = {};            // sync, or try again, if nothing happens before
+    std::optional<Backoff> backoff;  // while it fails
     bool backoff_lasting = false;
-    std::string told;             // the error that was logged and made an Event of, "" after a success
-    bool succeeded = false;       // once
-    std::string applied_version;  // of the webhook configuration, as we left it
-    std::string seen_version;     // as the watch showed it during the run
+    std::string told;        // the error that was logged and made an Event of, "" after a success
+    bool succeeded = false;  // once
+    Repairs repairs;         // of the webhook configuration
+    // Of the spec for which fields were taken back from another manager, until nobody has contested any for long.
+    std::optional<std::int64_t> taken_back;
+    std::set<std::string> told_contests;  // likewise, what was said of it
   };
 
   class Sink;
@@ -93,14 +100,18 @@ struct Controller::Impl : std::enable_shared_from_this<Impl> {
   void forget(const std::string& ring);
   void note_trouble(const std::string& ring, const std::optional<Error>& trouble);
   void schedule(const std::string& ring, std::chrono::nanoseconds delay);
+  // Waits for the time to sync or to try again, or to repair the webhook configuration if that comes first.
+  void rest(const std::string& ring);
 
   void begin(const std::string& ring);
   void finish(const std::string& ring, const Reconciliation::Report& report);
   // Logs how it went and makes an Event of a failure, once for each new one.
   void tell(Work& work, const std::string& ring, const std::optional<Error>& error);
+  // Says with whom there was a contest about fields, once for as long as it lasts.
+  void tell_contest(Work& work, const Reconciliation::Report& report);
 
   void watch_configurations();
-  void configuration_seen(const std::string& ring, const std::string& version, bool deleted);
+  void configuration_seen(const std::string& ring, const std::string& document, bool deleted);
   void configuration_watch_forbidden(const Error& error);
 
   // Constant, or with their own synchronisation:
@@ -133,9 +144,9 @@ class Controller::Impl::Sink final : public kube::WatchSink {
     const auto object = decoder_.decode(event.object);
     const std::string prefix = webhook_configuration_name("");
     if (object && object->name.starts_with(prefix)) {
-      impl->post([ring = object->name.substr(prefix.size()), version = object->resource_version,
+      impl->post([ring = object->name.substr(prefix.size()), document = std::string(event.object),
                   deleted = event.type == kube::WatchEventType::kDelete](Impl& self) {
-        self.configuration_seen(ring, version, deleted);
+        self.configuration_seen(ring, document, deleted);
       });
     }
   }
@@ -190,12 +201,13 @@ void Controller::Impl::want(const std::string& ring, bool changed) {
   if (!leading) {
     return;
   }
-  Work& work = works[ring];
+  Work& work = works.try_emplace(ring, tools->settings.sync_period).first->second;
   if (work.run) {
     work.wanted = true;
     work.changed = work.changed || changed;
   } else if (changed || !work.backoff) {
     // Not while it fails: more shards do not make a wrong spec right.
+    work.wanted = true;
     schedule(ring, std::chrono::nanoseconds(0));
   }
 }
@@ -224,12 +236,17 @@ void Controller::Impl::note_trouble(const std::string& ring, const std::optional
 void Controller::Impl::schedule(const std::string& ring, std::chrono::nanoseconds delay) {
   Work& work = works.at(ring);
   control.cancel(work.timer);
-  work.due = tools->clock.steady() + delay;
   work.timer = control.post_after(delay, [weak = weak_from_this(), ring] {
     if (const auto self = weak.lock(); self && !self->stopped) {
       self->begin(ring);
     }
   });
+}
+
+void Controller::Impl::rest(const std::string& ring) {
+  const Work& work = works.at(ring);
+  const SteadyTime next = std::min(work.next, work.repairs.due().value_or(work.next));
+  schedule(ring, std::max(next - tools->clock.steady(), std::chrono::nanoseconds(0)));
 }
 
 void Controller::Impl::begin(const std::string& ring) {
@@ -240,10 +257,11 @@ void Controller::Impl::begin(const std::string& ring) {
   }
   Work& work = works.at(ring);
   work.wanted = work.changed = false;
-  work.seen_version.clear();
+  work.repairs.applying(tools->clock.steady());
   const auto known = troubles.find(ring);
   const auto trouble = known == troubles.end() ? std::nullopt : std::optional(known->second);
-  work.run = std::make_shared<Reconciliation>(tools, found->second, trouble,
+  const auto narrowing = work.taken_back == found->second->spec.generation ? Narrowing::kLeave : Narrowing::kTakeBack;
+  work.run = std::make_shared<Reconciliation>(tools, found->second, trouble, narrowing,
                                               [weak = weak_from_this(), ring](const Reconciliation::Report& report) {
                                                 if (const auto self = weak.lock(); self && !self->stopped) {
                                                   self->finish(ring, report);
@@ -255,23 +273,27 @@ void Controller::Impl::begin(const std::string& ring) {
 void Controller::Impl::finish(const std::string& ring, const Reconciliation::Report& report) {
   Work& work = works.at(ring);
   tell(work, ring, report.error);
+  tell_contest(work, report);
   work.run.reset();
-  if (!report.applied_version.empty()) {
-    work.applied_version = report.applied_version;
-  }
-  if (!report.error) {
+  std::chrono::nanoseconds delay = tools->settings.sync_period;
+  if (report.error) {
+    const bool lasting = is_lasting(report.error->code);
+    if (!work.backoff || work.backoff_lasting != lasting) {
+      work.backoff.emplace(lasting ? kLasting : kTransient);
+      work.backoff_lasting = lasting;
+    }
+    delay = work.backoff->next();
+  } else {
     work.backoff.reset();
-    const bool touched = !work.seen_version.empty() && work.seen_version != work.applied_version;
-    schedule(ring, work.wanted ? kPause : touched ? kRepairPause : tools->settings.sync_period);
-    return;
   }
-  const bool lasting = is_lasting(report.error->code);
-  if (!work.backoff || work.backoff_lasting != lasting) {
-    work.backoff.emplace(lasting ? kLasting : kTransient);
-    work.backoff_lasting = lasting;
+  work.next = tools->clock.steady() + delay;
+  // While it fails only a change of the spec is a reason not to wait.
+  work.wanted = report.error ? work.changed : work.wanted;
+  if (work.wanted) {
+    schedule(ring, kPause);
+  } else {
+    rest(ring);
   }
-  const std::chrono::nanoseconds delay = work.backoff->next();
-  schedule(ring, work.changed ? kPause : delay);
 }
 
 void Controller::Impl::tell(Work& work, const std::string& ring, const std::optional<Error>& error) {
@@ -294,26 +316,55 @@ void Controller::Impl::tell(Work& work, const std::string& ring, const std::opti
   }
 }
 
-void Controller::Impl::watch_configurations() {
-  configuration_watch = kube::ListWatch::start(api,
-                                               {.resource = kube::kMutatingWebhookConfigurations,
-                                                .label_selector = std::string(ring::kRingLabel),
-                                                .metadata_only = true},
-                                               std::make_shared<Sink>(weak_from_this()), Logger::none());
+void Controller::Impl::tell_contest(Work& work, const Reconciliation::Report& report) {
+  using Contest = Reconciliation::Contest;
+  const ring::ControllerRing& spec = work.run->spec();
+  if (report.contest == Contest::kNone) {
+    if (!report.error && work.repairs.lasted(tools->clock.steady())) {
+      work.taken_back.reset();
+      work.told_contests.clear();
+    }
+    return;
+  }
+  const bool left = report.contest == Contest::kLeft;
+  if (!left) {
+    work.taken_back = spec.generation;
+  }
+  if (!work.told_contests.insert((left ? "left " : "taken back ") + report.managers).second) {
+    return;
+  }
+  if (left) {
+    log.info("leaving a webhook's namespaceSelector as another manager has narrowed it",
+             {{"ring", spec.name}, {"manager", report.managers}});
+    return;
+  }
+  log.warn("taking over fields of a webhook configuration", {{"ring", spec.name}, {"manager", report.managers}});
+  tools->events.record(work.run->reference(), kube::EventType::kWarning, "FieldConflict",
+                       "Took over fields of webhook configuration " + webhook_configuration_name(spec.name) +
+                           " that were set by " + report.managers);
 }
 
-void Controller::Impl::configuration_seen(const std::string& ring, const std::string& version, bool deleted) {
+void Controller::Impl::watch_configurations() {
+  configuration_watch = kube::ListWatch::start(
+      api, {.resource = kube::kMutatingWebhookConfigurations, .label_selector = std::string(ring::kRingLabel)},
+      std::make_shared<Sink>(weak_from_this()), Logger::none());
+}
+
+void Controller::Impl::configuration_seen(const std::string& ring, const std::string& document, bool deleted) {
   const auto found = works.find(ring);
-  if (found == works.end()) {
+  const auto snapshot = snapshots.get();
+  const ring::RingStatus* const status = snapshot ? snapshot->find(ring) : nullptr;
+  if (found == works.end() || status == nullptr || !status->spec_error.empty()) {
     return;
   }
   Work& work = found->second;
-  if (work.run) {
-    work.seen_version = deleted ? "deleted" : version;
-  } else if (!work.backoff && (deleted || version != work.applied_version) &&
-             work.due > tools->clock.steady() + kRepairPause) {
-    log.debug("webhook configuration changed, applying it again", {{"ring", ring}});
-    schedule(ring, kRepairPause);
+  std::string wanted = webhook_configuration(status->spec, tools->settings.webhook);
+  if (work.taken_back == status->spec.generation) {
+    wanted = with_narrowed_selector(wanted, document).value_or(wanted);
+  }
+  work.repairs.seen(!deleted && is_in_place(wanted, document), tools->clock.steady());
+  if (!work.run && !work.wanted) {
+    rest(ring);
   }
 }
 

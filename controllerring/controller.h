@@ -22,18 +22,19 @@ namespace sharder::controllerring {
 // The leader's care of the ControllerRings themselves (protocol, 2, 5 and 9): each ring's webhook configuration is
 // applied and its status says how that went, on creation, when its spec or its shards change, when the leadership
 // begins, and every sync period. While it leads it also watches the webhook configurations, where it may, and repairs
-// what somebody changed; where it may not (403), the sync does.
+// what somebody changed (Repairs); where it may not (403), the sync does.
 //
 // Per ring one reconciliation at a time:
 //
-//   wanted ──► resources exist? ──► apply (409: see below) ──► read the ring ──► PUT /status if it changes ──► sync
+//   wanted ──► apply (409: see below) ──► resources exist? ──► read the ring ──► PUT /status if it changes ──► sync
 //   later
-//     ▲             │ no                  │ failed                                                                │
-//     └── backoff ◄─┴─────────────────────┴──► Ready False, Event                                                 │
+//     ▲                │ failed                 │ no                                                              │
+//     └── backoff ◄────┴────────────────────────┴──► Ready False, Event: all the rest is done                     │
 //     └───────────────────────────────────────────────────────────────────────────────────────────────────────────┘
 //
 // An apply that conflicts is sent once more with force, with an Event that names the other manager; but the caBundle
-// is never forced: it is left out then, and the conflict reported. What fails for one ring does not touch the others.
+// is never forced: it is left out then, and the conflict reported; and a namespaceSelector that is narrowed again and
+// again is left so (decision 6). What fails for one ring does not touch the others.
 // When the leadership ends, the queue is dropped; requests in flight end by themselves.
 //
 // Lives on the control loop, which calls the listener's functions. Destroy it when that loop has stopped, or on it.

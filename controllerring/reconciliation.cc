@@ -31,18 +31,23 @@ std::string join(const std::vector<std::string>& names) {
   return text;
 }
 
-Error missing_resource(const ring::GroupResource& resource, Error error) {
+// The API server has just answered, so whatever keeps it from telling of this resource lasts: who serves it is away.
+Error missing_resource(const ring::GroupResource& resource, const Error& error) {
   const bool absent = error.code == ErrorCode::kNotFound;
-  error.message =
-      "resource \"" + to_string(resource) + "\"" + (absent ? " is not served by the API server" : ": " + error.message);
-  return error;
+  return {.code = ErrorCode::kNotFound,
+          .message = "resource \"" + to_string(resource) + "\" is not served by the API server" +
+                     (absent ? "" : ": " + error.message)};
 }
 
 }  // namespace
 
 Reconciliation::Reconciliation(std::shared_ptr<Tools> tools, std::shared_ptr<const ring::RingStatus> ring,
-                               std::optional<Error> trouble, Done done)
-    : tools_(std::move(tools)), ring_(std::move(ring)), trouble_(std::move(trouble)), done_(std::move(done)) {}
+                               std::optional<Error> trouble, Narrowing narrowing, Done done)
+    : tools_(std::move(tools)),
+      ring_(std::move(ring)),
+      trouble_(std::move(trouble)),
+      narrowing_(narrowing),
+      done_(std::move(done)) {}
 
 template <class F>
 void Reconciliation::post(F f) {
@@ -61,20 +66,99 @@ void Reconciliation::send(kube::Request request, Step then) {
   });
 }
 
+void Reconciliation::note(Error error) {
+  if (report_.error) {
+    report_.error->message += "; " + error.message;
+  } else {
+    report_.error = std::move(error);
+  }
+}
+
 void Reconciliation::start() {
   if (ring_->spec_error.empty()) {
-    resolve_resources();
+    apply();
   } else {
-    report_.error = Error{.code = ErrorCode::kInvalid, .message = ring_->spec_error};
+    note({.code = ErrorCode::kInvalid, .message = ring_->spec_error});
     read_ring();
   }
+}
+
+void Reconciliation::apply() {
+  std::string body = webhook_configuration(spec(), tools_->settings.webhook, ca_bundle_);
+  if (auto narrowed = live_ ? with_narrowed_selector(body, *live_) : std::nullopt) {
+    body = std::move(*narrowed);
+    report_.contest = Contest::kLeft;
+  }
+  send(kube::apply_request(kube::kMutatingWebhookConfigurations, "", webhook_configuration_name(spec().name),
+                           std::move(body), kFieldManager, force_),
+       &Reconciliation::applied);
+}
+
+void Reconciliation::applied(Result<kube::Response> answer) {
+  if (!answer) {
+    apply_failed(std::move(answer.error()));
+    return;
+  }
+  if (force_) {
+    report_.contest = Contest::kTakenBack;
+  }
+  resolve_resources();
+}
+
+// Each retry leaves less that can conflict, so there are at most three: without the caBundle, with a namespaceSelector
+// that somebody narrowed, and with force.
+void Reconciliation::apply_failed(Error error) {
+  const std::string configuration = webhook_configuration_name(spec().name);
+  const auto conflict = parse_apply_conflict(error);
+  const bool with_ca_bundle =
+      !tools_->settings.webhook.client_config.ca_bundle.empty() && ca_bundle_ == CaBundle::kAsConfigured;
+  if (conflict) {
+    report_.managers = join(conflict->managers);
+  }
+  if (conflict && with_ca_bundle && conflict->ca_bundle) {
+    note({.code = ErrorCode::kForbidden,
+          .message = "the caBundle of webhook configuration " + configuration + " is managed by " + report_.managers +
+                     " and stays as it is"});
+    ca_bundle_ = CaBundle::kLeaveOut;
+    apply();
+    return;
+  }
+  if (conflict && narrowing_ == Narrowing::kLeave) {
+    narrowing_ = Narrowing::kTakeBack;  // what is not narrowed
+    send(kube::get_request(kube::kMutatingWebhookConfigurations, "", configuration),
+         &Reconciliation::configuration_read);
+    return;
+  }
+  // With an incomplete message the caBundle may be one of the fields.
+  if (conflict && !force_ && (!with_ca_bundle || conflict->complete)) {
+    force_ = true;
+    apply();
+    return;
+  }
+  report_.contest = Contest::kNone;
+  const bool is_away = error.code == ErrorCode::kUnavailable || error.code == ErrorCode::kTimeout;
+  error.message.insert(0, "apply webhook configuration: ");
+  note(std::move(error));
+  if (is_away) {
+    read_ring();  // discovery would say the same
+  } else {
+    resolve_resources();
+  }
+}
+
+// Where it may not be read, the selector is taken back like everything else.
+void Reconciliation::configuration_read(Result<kube::Response> answer) {
+  if (answer) {
+    live_ = std::move(answer->body);
+  }
+  apply();
 }
 
 void Reconciliation::resolve_resources() {
   const auto resources = all_resources(spec());
   unresolved_ = resources.size();
   if (resources.empty()) {
-    apply();
+    read_ring();
     return;
   }
   for (std::size_t place = 0; place < resources.size(); ++place) {
@@ -83,7 +167,7 @@ void Reconciliation::resolve_resources() {
         resource.group, resource.resource, [self = shared_from_this(), place, resource](Result<kube::Resource> found) {
           std::optional<Error> error;
           if (!found) {
-            error = missing_resource(resource, std::move(found.error()));
+            error = missing_resource(resource, found.error());
           }
           self->post([place, error = std::move(error)](Reconciliation& run) { run.resolved(place, error); });
         });
@@ -97,58 +181,9 @@ void Reconciliation::resolved(std::size_t place, std::optional<Error> error) {
   if (--unresolved_ > 0) {
     return;
   }
-  if (missing_.empty()) {
-    apply();
-  } else {
-    report_.error = missing_.begin()->second;
-    read_ring();
+  for (auto& [position, missing] : missing_) {
+    note(std::move(missing));
   }
-}
-
-void Reconciliation::apply() {
-  send(kube::apply_request(kube::kMutatingWebhookConfigurations, "", webhook_configuration_name(spec().name),
-                           webhook_configuration(spec(), tools_->settings.webhook, ca_bundle_), kFieldManager, force_),
-       &Reconciliation::applied);
-}
-
-void Reconciliation::applied(Result<kube::Response> answer) {
-  if (!answer) {
-    apply_failed(std::move(answer.error()));
-    return;
-  }
-  if (const auto object = kube::parse_json(answer->body)) {
-    report_.applied_version = kube::string_at(*object, "/metadata/resourceVersion");
-  }
-  read_ring();
-}
-
-// Each retry leaves less that can conflict, so there are at most two: without the caBundle, and with force.
-void Reconciliation::apply_failed(Error error) {
-  const std::string configuration = webhook_configuration_name(spec().name);
-  const auto conflict = parse_apply_conflict(error);
-  const bool with_ca_bundle =
-      !tools_->settings.webhook.client_config.ca_bundle.empty() && ca_bundle_ == CaBundle::kAsConfigured;
-  if (conflict && with_ca_bundle && conflict->ca_bundle) {
-    report_.error = Error{.code = ErrorCode::kForbidden,
-                          .message = "the caBundle of webhook configuration " + configuration + " is managed by " +
-                                     join(conflict->managers) + " and stays as it is"};
-    ca_bundle_ = CaBundle::kLeaveOut;
-    apply();
-    return;
-  }
-  // With an incomplete message the caBundle may be one of the fields.
-  if (conflict && !force_ && (!with_ca_bundle || conflict->complete)) {
-    tools_->events.record(
-        reference(), kube::EventType::kWarning, "FieldConflict",
-        "Took over fields of webhook configuration " + configuration + " that were set by " + join(conflict->managers));
-    tools_->log.warn("taking over fields of a webhook configuration",
-                     {{"ring", spec().name}, {"error", error.message}});
-    force_ = true;
-    apply();
-    return;
-  }
-  error.message.insert(0, "apply webhook configuration: ");
-  report_.error = std::move(error);
   read_ring();
 }
 

@@ -34,19 +34,26 @@ struct Tools {
   std::atomic<std::size_t> requests_in_flight = 0;
 };
 
-// One reconciliation of one ring: looks its resources up, applies its webhook configuration, writes its status (see
-// Controller). Lives on the control loop, where each answer is posted to; keeps itself alive until the last one.
+// What is done about somebody who has narrowed the namespaceSelector of a webhook configuration (decision 6).
+enum class Narrowing { kTakeBack, kLeave };
+
+// One reconciliation of one ring: applies its webhook configuration, looks its resources up, writes its status (see
+// Controller). None of them keeps the next from being done. Lives on the control loop, where each answer is posted to;
+// keeps itself alive until the last one.
 class Reconciliation : public std::enable_shared_from_this<Reconciliation> {
  public:
+  // What came of fields that somebody else had set.
+  enum class Contest { kNone, kTakenBack, kLeft };
   struct Report {
-    std::optional<Error> error;   // nullopt: the ring is as it should be
-    std::string applied_version;  // resourceVersion of the webhook configuration, "" when it was not applied
+    std::optional<Error> error;  // nullopt: the ring is as it should be; else the first, with the messages of all
+    Contest contest = Contest::kNone;
+    std::string managers;  // with whom, for a message
   };
   using Done = std::move_only_function<void(const Report&)>;
 
   // `trouble`: what somebody else reports of the ring; it is told where nothing fails here.
   Reconciliation(std::shared_ptr<Tools> tools, std::shared_ptr<const ring::RingStatus> ring,
-                 std::optional<Error> trouble, Done done);
+                 std::optional<Error> trouble, Narrowing narrowing, Done done);
 
   // `done` runs once, later, unless this is dropped before.
   void start();
@@ -63,16 +70,18 @@ class Reconciliation : public std::enable_shared_from_this<Reconciliation> {
  private:
   using Step = void (Reconciliation::*)(Result<kube::Response>);
 
-  void resolve_resources();
-  void resolved(std::size_t place, std::optional<Error> error);
   void apply();
   void applied(Result<kube::Response> answer);
   void apply_failed(Error error);
+  void configuration_read(Result<kube::Response> answer);
+  void resolve_resources();
+  void resolved(std::size_t place, std::optional<Error> error);
   void read_ring();
   void write_status(Result<kube::Response> ring);
   void status_written(Result<kube::Response> answer);
   void finish();
 
+  void note(Error error);
   void send(kube::Request request, Step then);
   // Runs f(*this) on the control loop unless this was dropped meanwhile. Any thread.
   template <class F>
@@ -81,12 +90,14 @@ class Reconciliation : public std::enable_shared_from_this<Reconciliation> {
   const std::shared_ptr<Tools> tools_;
   const std::shared_ptr<const ring::RingStatus> ring_;
   const std::optional<Error> trouble_;
+  Narrowing narrowing_;
   Done done_;
   bool dropped_ = false;
 
   std::size_t unresolved_ = 0;
   std::map<std::size_t, Error> missing_;  // by place in the spec
   CaBundle ca_bundle_ = CaBundle::kAsConfigured;
+  std::optional<std::string> live_;  // the configuration as it stood in the cluster, where that counts
   bool force_ = false;
   int status_conflicts_ = 0;
   Report report_;

@@ -1,8 +1,10 @@
 #include "controllerring/webhook_configuration.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "kube/json.h"
 #include "kube/resource.h"
 #include "ring/names.h"
 
@@ -102,6 +104,52 @@ json metadata(const ring::ControllerRing& ring, const WebhookSettings& settings)
   return result;
 }
 
+constexpr const char* kSelector = "namespaceSelector";
+const json kAbsent = json::object();
+
+// The value of a key, {} where there is none.
+const json& at(const json& object, const char* key) {
+  const auto found = object.is_object() ? object.find(key) : object.end();
+  return found == object.end() ? kAbsent : *found;
+}
+
+// The element of a list that has this value, {} where there is none: lists of a configuration are maps by a key.
+const json& element(const json& list, const char* key, const json& value) {
+  const auto found = std::ranges::find_if(list, [&](const json& each) { return at(each, key) == value; });
+  return found == list.end() ? kAbsent : *found;
+}
+
+// Server-side apply merges objects field by field and replaces lists, and selectors, as a whole.
+bool covers(const json& live, const json& ours) {
+  if (!ours.is_object() || !live.is_object()) {
+    return live == ours;
+  }
+  for (const auto& [key, value] : ours.items()) {
+    const auto found = live.find(key);
+    if (found == live.end() || !(key.ends_with("Selector") ? *found == value : covers(*found, value))) {
+      return false;
+    }
+  }
+  return true;
+}
+
+// Whether everything that `broad` demands is demanded by `narrow` too. What a selector demands is ANDed.
+bool demands_all_of(const json& narrow, const json& broad) {
+  return covers(at(narrow, "matchLabels"), at(broad, "matchLabels")) &&
+         std::ranges::all_of(at(broad, "matchExpressions"), [&](const json& expression) {
+           const json& demands = at(narrow, "matchExpressions");
+           return std::ranges::find(demands, expression) != demands.end();
+         });
+}
+
+const json& our_webhook(const json& wanted) {
+  return wanted.at("webhooks").at(0);
+}
+
+const json& live_webhook(const json& wanted, const json& live) {
+  return element(at(live, "webhooks"), "name", our_webhook(wanted).at("name"));
+}
+
 }  // namespace
 
 std::string webhook_configuration_name(std::string_view ring) {
@@ -128,6 +176,35 @@ std::string webhook_configuration(const ring::ControllerRing& ring, const Webhoo
                  {"metadata", metadata(ring, settings)}};
   result["webhooks"].push_back(std::move(webhook));
   return result.dump();
+}
+
+bool is_in_place(const std::string& wanted, std::string_view live) {
+  const auto object = kube::parse_json(live);
+  if (!object) {
+    return false;
+  }
+  const json ours = json::parse(wanted);
+  const json& metadata = at(*object, "metadata");
+  const json& owner = ours.at("metadata").at("ownerReferences").at(0);
+  return covers(at(metadata, "labels"), ours.at("metadata").at("labels")) &&
+         covers(at(metadata, "annotations"), at(ours.at("metadata"), "annotations")) &&
+         covers(element(at(metadata, "ownerReferences"), "uid", owner.at("uid")), owner) &&
+         covers(live_webhook(ours, *object), our_webhook(ours));
+}
+
+std::optional<std::string> with_narrowed_selector(const std::string& wanted, std::string_view live) {
+  const auto object = kube::parse_json(live);
+  json ours = json::parse(wanted);
+  if (!object) {
+    return std::nullopt;
+  }
+  const json& selector = at(live_webhook(ours, *object), kSelector);
+  json& our_selector = ours.at("webhooks").at(0).at(kSelector);
+  if (selector == our_selector || !demands_all_of(selector, our_selector)) {
+    return std::nullopt;
+  }
+  our_selector = selector;
+  return ours.dump();
 }
 
 }  // namespace sharder::controllerring

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -21,5 +22,13 @@ enum class CaBundle { kAsConfigured, kLeaveOut };
 // that are ours and no others, so that defaults and an injected caBundle stay as they are.
 std::string webhook_configuration(const ring::ControllerRing& ring, const WebhookSettings& settings,
                                   CaBundle ca_bundle = CaBundle::kAsConfigured);
+
+// Whether a configuration as it stands in the cluster has every field of `wanted` (as above) with the same value. What
+// others have put beside that, an injected caBundle for one, makes no difference. False for what is no JSON.
+bool is_in_place(const std::string& wanted, std::string_view live);
+
+// `wanted` with the namespaceSelector that stands in the cluster, when that demands all that ours does and more: the
+// webhook is then called for a part of the ring's namespaces (decision 6). nullopt when it does not.
+std::optional<std::string> with_narrowed_selector(const std::string& wanted, std::string_view live);
 
 }  // namespace sharder::controllerring

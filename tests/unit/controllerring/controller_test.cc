@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <deque>
 #include <functional>
 #include <map>
@@ -25,6 +26,10 @@ constexpr const char* kManyConflicts =
 constexpr const char* kCaConflict =
     "PATCH /x: 409 Conflict: Apply failed with 1 conflict: conflict with \"cainjector\" using v1: "
     ".webhooks[name=\"s\"].clientConfig.caBundle";
+
+constexpr const char* kEnforcerConflict =
+    "PATCH /x: 409 Conflict: Apply failed with 1 conflict: conflict with \"admissionsenforcer\" using "
+    "admissionregistration.k8s.io/v1: .webhooks[name=\"s\"].namespaceSelector";
 
 Error error(ErrorCode code, const std::string& message) {
   return {.code = code, .message = message};
@@ -50,6 +55,14 @@ struct Harness {
   std::deque<Error> status_errors;
   std::optional<Error> all_fail;
   bool has_foos = false;
+  std::optional<Error> metrics_fail;  // discovery of metrics.k8s.io
+  // A manager that changes the webhook as soon as it differs from what he wants, and owns what he has changed.
+  std::function<void(json& webhook)> insists;
+  bool readable = true;  // the webhook configuration
+  json live;             // the last one that was applied, as it stands in the cluster
+  std::size_t reads = 0;
+  bool watched = false;
+  std::size_t opened = 0;  // streams
 
   explicit Harness(WebhookSettings webhook = {}) {
     controller = std::make_unique<Controller>(executor, api, discovery, events, clock, snapshots,
@@ -88,6 +101,7 @@ struct Harness {
   }
   // Answers requests until there are none.
   void settle() {
+    open_watches();
     for (executor.run(); !api.pending.empty(); executor.run()) {
       serve();
     }
@@ -116,6 +130,14 @@ struct Harness {
       } else {
         api.fail(error(ErrorCode::kNotFound, "GET /apis/example.com: 404 Not Found"));
       }
+    } else if (request.target == "/apis/metrics.k8s.io") {
+      api.answer(R"({"preferredVersion":{"version":"v1beta1"},"versions":[{"version":"v1beta1"}]})");
+    } else if (request.target == "/apis/metrics.k8s.io/v1beta1") {
+      if (metrics_fail) {
+        api.fail(*metrics_fail);
+      } else {
+        api.answer(R"({"resources":[{"name":"pods","kind":"PodMetrics","namespaced":true}]})");
+      }
     } else if (request.target == "/apis/example.com/v1") {
       api.answer(R"({"resources":[{"name":"foos","kind":"Foo","namespaced":true}]})");
     } else if (request.target.contains("/mutatingwebhookconfigurations/")) {
@@ -127,6 +149,15 @@ struct Harness {
     }
   }
   void serve_apply(const kube::Request& request) {
+    if (request.method == Method::kGet) {
+      ++reads;
+      if (readable) {
+        api.answer(live.dump());
+      } else {
+        api.fail(error(ErrorCode::kForbidden, "GET: 403 Forbidden"));
+      }
+      return;
+    }
     applies.push_back(request);
     if (!apply_errors.empty()) {
       api.fail(std::exchange(apply_errors.front(), {}));
@@ -134,8 +165,46 @@ struct Harness {
       return;
     }
     json body = json::parse(request.body);
+    if (insists && !live.is_null() && !request.target.contains("force=true") && live["webhooks"] != body["webhooks"]) {
+      api.fail(error(ErrorCode::kConflict, kEnforcerConflict));
+      return;
+    }
     body["metadata"]["resourceVersion"] = std::to_string(100 + applies.size());
+    const bool changed = live.is_null() || live["webhooks"] != body["webhooks"];
+    live = body;
     api.answer(body.dump());
+    if (changed) {
+      show("MODIFIED", live);
+      interfere();
+    }
+  }
+  void interfere() {
+    const json before = live;
+    if (insists) {
+      insists(live["webhooks"][0]);
+    }
+    if (live != before) {
+      show("MODIFIED", live);
+    }
+  }
+  // On the watch of webhook configurations, where there is one.
+  void show(const std::string& type, const json& object) {
+    if (opened > 0) {
+      configuration_watch().on_data(json({{"type", type}, {"object", object}}).dump() + "\n");
+    }
+  }
+  // From now on each watch of webhook configurations, also one that is begun anew after silence, shows what there is.
+  void open_watch() {
+    watched = true;
+    settle();
+  }
+  void open_watches() {
+    while (watched && opened < api.streams.size()) {
+      api.streams[opened++]->sink->on_open();
+      show("ADDED", live);
+      show("BOOKMARK",
+           {{"metadata", {{"resourceVersion", "1"}, {"annotations", {{"k8s.io/initial-events-end", "true"}}}}}});
+    }
   }
   void serve_ring(const kube::Request& request) {
     const std::string name = request.target.substr(request.target.find("/controllerrings/") + 17);
@@ -246,8 +315,7 @@ TEST_CASE(
   h.publish({h.make_ring("fine"), wrong});
   h.lead();
   h.advance(200ms);
-  REQUIRE(h.applies.size() == 1);
-  CHECK(h.applies[0].target.contains("controllerring-fine"));
+  REQUIRE(h.applies.size() == 2);  // what it is does not depend on what is served
   REQUIRE(h.statuses.size() == 2);
   const json condition = h.rings["wrong"]["status"]["conditions"][0];
   CHECK(condition["status"] == "False");
@@ -265,12 +333,59 @@ TEST_CASE(
   h.advance(2min);
   CHECK(h.told.size() == 1);
   CHECK(h.statuses.size() == 2);
-  CHECK(h.applies.size() == 1);
   // The CRD is installed.
   h.has_foos = true;
   h.advance(1min);
   CHECK(h.rings["wrong"]["status"]["conditions"][0]["status"] == "True");
-  CHECK(h.applies.size() == 2);
+}
+
+TEST_CASE("a resource whose server is away keeps nothing from being applied, and is told (protocol, 5)") {
+  Harness h;
+  h.metrics_fail = error(ErrorCode::kUnavailable, "GET /apis/metrics.k8s.io/v1beta1: 503 Service Unavailable");
+  ring::RingStatus ring = h.make_ring("r");
+  ring.spec.resources.push_back({.main = {"metrics.k8s.io", "pods"}, .controlled = {}});
+  ring.spec.resources.push_back({.main = {"example.com", "foos"}, .controlled = {}});
+  h.publish({ring});
+  h.lead();
+  h.advance(200ms);
+  REQUIRE(h.applies.size() == 1);
+  CHECK(h.applies[0].body == webhook_configuration(ring.spec, {}));
+  REQUIRE(h.statuses.size() == 1);
+  CHECK(h.ready(0)["status"] == "False");
+  const auto message = h.ready(0)["message"].get<std::string>();
+  CHECK(message.starts_with("Resource \"pods.metrics.k8s.io\" is not served by the API server: "));
+  CHECK(message.contains("503 Service Unavailable"));
+  CHECK(message.ends_with("; resource \"foos.example.com\" is not served by the API server"));
+  REQUIRE(h.told.size() == 1);
+  CHECK(h.told[0]["reason"] == "ReconciliationFailed");
+  // A change of the spec reaches the configuration all the same.
+  ring.spec.generation = 2;
+  ring.spec.resources.push_back({.main = {"", "serviceaccounts"}, .controlled = {}});
+  h.publish({ring});
+  h.controller->on_ring_changed("r");
+  h.advance(1s);
+  CHECK(h.live["webhooks"][0]["rules"].size() == 5);
+  // It is tried again with pauses of up to a minute.
+  const auto before = h.applies.size();
+  h.advance(10min);
+  CHECK(h.applies.size() < before + 25);
+  h.metrics_fail.reset();
+  h.has_foos = true;
+  h.advance(1min);
+  CHECK(h.rings["r"]["status"]["conditions"][0]["message"].get<std::string>().contains("serviceaccounts"));
+}
+
+TEST_CASE("a configuration that cannot be applied keeps resources from being looked up as little") {
+  Harness h;
+  h.apply_errors = {error(ErrorCode::kForbidden, "PATCH /x: 403 Forbidden")};
+  ring::RingStatus ring = h.make_ring("r");
+  ring.spec.resources.push_back({.main = {"example.com", "foos"}, .controlled = {}});
+  h.publish({ring});
+  h.lead();
+  h.advance(100ms);
+  CHECK(h.ready(0)["message"] ==
+        "Apply webhook configuration: PATCH /x: 403 Forbidden; resource \"foos.example.com\" is not served by the API "
+        "server");
 }
 
 TEST_CASE("a spec that cannot work is told and not applied; a change of it ends the pause") {
@@ -464,26 +579,150 @@ TEST_CASE("a webhook configuration that somebody changed or deleted is repaired 
   h.lead();
   REQUIRE(h.api.streams.size() == 1);
   CHECK(h.api.streams[0]->request.target.contains("mutatingwebhookconfigurations"));
-  kube::StreamSink& watch = h.configuration_watch();
-  watch.on_open();
-  const auto show = [&](const std::string& type, const std::string& name, const std::string& version) {
-    watch.on_data(
-        json({{"type", type}, {"object", {{"metadata", {{"name", name}, {"resourceVersion", version}}}}}}).dump() +
-        "\n");
+  h.open_watch();
+  const auto show = [&](const std::string& type, const json& object) {
+    h.show(type, object);
     h.advance(1500ms);
   };
-  show("ADDED", "controllerring-r", "101");  // our own apply
+  show("ADDED", h.live);  // our own apply
   CHECK(h.applies.size() == 1);
-  show("MODIFIED", "controllerring-r", "150");
+  json changed = h.live;
+  changed["webhooks"][0]["failurePolicy"] = "Fail";
+  show("MODIFIED", changed);
   CHECK(h.applies.size() == 2);
-  show("DELETED", "controllerring-r", "160");
+  show("DELETED", h.live);
+  h.advance(2s);
   CHECK(h.applies.size() == 3);
-  show("MODIFIED", "controllerring-unknown", "170");
-  show("MODIFIED", "foreign", "171");
+  for (const char* foreign : {"controllerring-unknown", "foreign"}) {
+    changed["metadata"]["name"] = foreign;
+    show("MODIFIED", changed);
+  }
   CHECK(h.applies.size() == 3);
   h.controller->on_leading(false);
   h.executor.run();
   CHECK(h.api.streams[0]->cancelled);
+}
+
+TEST_CASE("what others put beside our fields is no reason to apply (protocol, 9)") {
+  Harness h;
+  h.publish({h.make_ring("r")});
+  h.lead();
+  h.open_watch();
+  for (int i = 0; i < 100; ++i) {
+    h.live["metadata"]["annotations"]["checked-by-somebody"] = std::to_string(i);
+    h.live["webhooks"][0]["clientConfig"]["caBundle"] = "Y2EtYnVuZGxl" + std::to_string(1000 + i);
+    h.show("MODIFIED", h.live);
+    h.advance(2s);
+  }
+  CHECK(h.applies.size() == 1);
+}
+
+TEST_CASE("what was changed and changed back meanwhile is not applied") {
+  Harness h;
+  h.publish({h.make_ring("r")});
+  h.lead();
+  h.open_watch();
+  json changed = h.live;
+  changed["webhooks"][0]["failurePolicy"] = "Fail";
+  h.show("MODIFIED", changed);
+  h.advance(500ms);
+  h.show("MODIFIED", h.live);
+  h.advance(4min);
+  CHECK(h.applies.size() == 1);
+  h.advance(2min);
+  CHECK(h.applies.size() == 2);  // the sync comes when it would have come
+}
+
+TEST_CASE("with a manager that insists, repairs come with pauses that grow to the sync period, and one Event tells") {
+  Harness h;
+  h.insists = [](json& webhook) { webhook["failurePolicy"] = "Fail"; };
+  h.publish({h.make_ring("r")});
+  h.lead();
+  h.open_watch();
+  h.advance(60min);
+  // One repair is at most three tries to apply: it conflicts, not because of the selector, and is forced.
+  CHECK(h.applies.size() < 100);
+  CHECK(h.applies.size() > 30);
+  CHECK(std::ranges::count_if(h.applies, is_forced) < 30);
+  REQUIRE(h.told.size() == 1);
+  CHECK(h.told[0]["reason"] == "FieldConflict");
+  CHECK(h.told[0]["message"].get<std::string>().contains("admissionsenforcer"));
+  CHECK(h.statuses.size() == 1);
+
+  // It ends, and that lasts: the next change is repaired at once, and told.
+  h.insists = nullptr;
+  h.advance(15min);
+  CHECK(h.live["webhooks"][0]["failurePolicy"] == "Ignore");
+  const std::size_t before = h.applies.size();
+  h.insists = [](json& webhook) { webhook["failurePolicy"] = "Fail"; };
+  h.interfere();
+  h.advance(1500ms);
+  CHECK(h.applies.size() > before);
+  h.advance(1min);
+  CHECK(h.told.size() == 2);
+}
+
+TEST_CASE("a manager that insists is told of once also where webhook configurations may not be watched") {
+  Harness h;
+  h.publish({h.make_ring("r")});
+  h.lead();
+  h.insists = [](json& webhook) { webhook["failurePolicy"] = "Fail"; };
+  h.interfere();
+  h.advance(60min);
+  CHECK(h.applies.size() < 50);
+  CHECK(h.told.size() == 1);
+}
+
+TEST_CASE("a namespaceSelector that is narrowed is taken back once, and left when it comes back (decision 6)") {
+  const json narrower = {{"key", "control-plane"}, {"operator", "NotIn"}, {"values", {"true"}}};
+  Harness h;
+  h.insists = [&](json& webhook) {
+    json& expressions = webhook["namespaceSelector"]["matchExpressions"];
+    if (std::ranges::find(expressions, narrower) == expressions.end()) {
+      expressions.push_back(narrower);
+    }
+  };
+  h.publish({h.make_ring("r")});
+  h.lead();
+  h.open_watch();
+  h.advance(10min);
+  CHECK(std::ranges::count_if(h.applies, is_forced) == 1);
+  CHECK(h.told.size() == 1);
+  CHECK(h.live["webhooks"][0]["namespaceSelector"]["matchExpressions"].size() == 2);
+  CHECK(h.ready(0)["status"] == "True");
+  h.advance(50min);
+  CHECK(std::ranges::count_if(h.applies, is_forced) == 1);
+  CHECK(h.applies.size() < 40);
+  CHECK(h.told.size() == 1);
+  CHECK(h.statuses.size() == 1);
+
+  SUBCASE("other fields are taken back all the same") {
+    h.live["webhooks"][0]["failurePolicy"] = "Fail";
+    h.show("MODIFIED", h.live);
+    h.advance(10s);
+    CHECK(h.live["webhooks"][0]["failurePolicy"] == "Ignore");
+    CHECK(h.live["webhooks"][0]["namespaceSelector"]["matchExpressions"].size() == 2);
+  }
+  SUBCASE("a selector that selects more is not left") {
+    h.live["webhooks"][0]["namespaceSelector"] = {{"matchExpressions", {narrower}}};
+    h.show("MODIFIED", h.live);
+    h.advance(10s);
+    CHECK(h.live["webhooks"][0]["namespaceSelector"]["matchExpressions"].size() == 2);
+  }
+  SUBCASE("the ring's own selector becomes wider: what it demanded before is gone") {
+    ring::RingStatus wider = h.make_ring("r", 2);
+    wider.spec.namespace_selector = ring::LabelSelector{};
+    h.publish({wider});
+    h.controller->on_ring_changed("r");
+    h.advance(10s);
+    CHECK(h.live["webhooks"][0]["namespaceSelector"] == json({{"matchExpressions", {narrower}}}));
+  }
+  SUBCASE("where it may not be read it is taken back at each sync, and told once") {
+    h.readable = false;
+    h.advance(30min);
+    CHECK(std::ranges::count_if(h.applies, is_forced) < 10);
+    CHECK(h.told.size() == 1);
+  }
 }
 
 TEST_CASE("not being allowed to watch webhook configurations is said once and tolerated (protocol, 9)") {

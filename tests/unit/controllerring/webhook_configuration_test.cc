@@ -189,3 +189,78 @@ TEST_CASE("the configured annotations are applied (protocol, 5)") {
   CHECK(json::parse(webhook_configuration(example(), settings))["metadata"]["annotations"] ==
         json({{"cert-manager.io/inject-ca-from", "sharding-system/webhook-server"}}));
 }
+
+TEST_CASE("a configuration is in place when every field of ours is, whatever stands beside them (protocol, 9)") {
+  WebhookSettings settings;
+  settings.annotations = {{"a", "1"}};
+  settings.client_config.ca_bundle = "Cg==";
+  const std::string wanted = webhook_configuration(example(), settings);
+  json live = json::parse(wanted);
+  live["metadata"]["annotations"]["b"] = "2";
+  live["metadata"]["labels"]["b"] = "2";
+  live["metadata"]["ownerReferences"].insert(live["metadata"]["ownerReferences"].begin(), json{{"uid", "other"}});
+  live["webhooks"][0]["matchPolicy"] = "Equivalent";
+  live["webhooks"][0]["clientConfig"]["service"]["port"] = 443;
+  live["webhooks"].insert(live["webhooks"].begin(), json{{"name", "another"}});
+  CHECK(is_in_place(wanted, live.dump()));
+  const std::pair<const char*, json> changes[] = {
+      {"/metadata/annotations/a", "2"},
+      {"/metadata/labels/app.kubernetes.io~1name", "x"},
+      {"/metadata/ownerReferences/1/controller", false},
+      {"/metadata/ownerReferences/1/uid", "x"},
+      {"/webhooks/1/name", "x"},
+      {"/webhooks/1/failurePolicy", "Fail"},
+      {"/webhooks/1/clientConfig/caBundle", "eA=="},
+      {"/webhooks/1/clientConfig/service/path", "/"},
+      {"/webhooks/1/rules/1/apiGroups", {"x"}},
+      {"/webhooks/1/rules", json::array()},
+      {"/webhooks/1/objectSelector", json::object()},
+      {"/webhooks/1/objectSelector/matchLabels", {{"x", "y"}}},
+      {"/webhooks/1/namespaceSelector/matchLabels/x", "y"},
+      {"/webhooks", "nonsense"},
+      {"/metadata", 1},
+  };
+  for (const auto& [pointer, value] : changes) {
+    CAPTURE(pointer);
+    json changed = live;
+    changed[json::json_pointer(pointer)] = value;
+    CHECK_FALSE(is_in_place(wanted, changed.dump()));
+  }
+  CHECK_FALSE(is_in_place(wanted, "no JSON"));
+  CHECK_FALSE(is_in_place(wanted, "[]"));
+}
+
+TEST_CASE("a selector that demands more than ours is narrower, any other is not (decision 6)") {
+  ring::ControllerRing ring = example();
+  ring.namespace_selector = ring::LabelSelector{
+      .match_labels = {{"a", "1"}}, .match_expressions = {{"b", ring::SelectorOperator::kNotIn, {"x", "y"}}}};
+  const std::string wanted = webhook_configuration(ring, {});
+  const auto with = [&](const char* selector) {
+    json live = json::parse(wanted);
+    live["webhooks"][0]["namespaceSelector"] = json::parse(selector);
+    return live.dump();
+  };
+  const char* const narrower = R"({"matchLabels": {"a": "1", "c": "1"}, "matchExpressions": [
+      {"key": "control-plane", "operator": "NotIn", "values": ["true"]},
+      {"key": "b", "operator": "NotIn", "values": ["x", "y"]}]})";
+  const auto narrowed = with_narrowed_selector(wanted, with(narrower));
+  REQUIRE(narrowed);
+  CHECK(json::parse(*narrowed) == json::parse(with(narrower)));
+  CHECK(is_in_place(*narrowed, with(narrower)));
+  CHECK_FALSE(is_in_place(wanted, with(narrower)));
+  for (
+      const char* other : {
+          R"({"matchLabels": {"a": "1"}, "matchExpressions": [{"key": "b", "operator": "NotIn", "values": ["x", "y"]}]})",
+          R"({"matchLabels": {"a": "1"}})",
+          R"({"matchLabels": {"a": "2"}, "matchExpressions": [{"key": "b", "operator": "NotIn", "values": ["x", "y"]}]})",
+          R"({"matchLabels": {"a": "1"}, "matchExpressions": [{"key": "b", "operator": "NotIn", "values": ["x"]}]})",
+          R"({"matchExpressions": [{"key": "b", "operator": "NotIn", "values": ["x", "y"]}]})",
+          R"({})",
+          R"(7)",
+      }) {
+    CAPTURE(other);
+    CHECK_FALSE(with_narrowed_selector(wanted, with(other)));
+  }
+  CHECK_FALSE(with_narrowed_selector(wanted, "no JSON"));
+  CHECK_FALSE(with_narrowed_selector(wanted, "{}"));
+}

@@ -1,0 +1,43 @@
+#include "controllerring/repairs.h"
+
+#include <algorithm>
+
+namespace sharder::controllerring {
+
+namespace {
+
+// The watch may show what was there before our own last apply; what comes behind it says that nothing is wrong.
+constexpr std::chrono::seconds kPatience{1};
+constexpr std::chrono::seconds kFirstPause{2};
+
+}  // namespace
+
+Repairs::Repairs(std::chrono::nanoseconds sync_period)
+    : sync_period_(sync_period),
+      pauses_({.initial = kFirstPause, .max = std::chrono::duration_cast<std::chrono::milliseconds>(sync_period)}) {}
+
+void Repairs::seen(bool right, SteadyTime now) {
+  if (right) {
+    due_.reset();
+  } else if (!due_) {
+    if (lasted(now)) {
+      pauses_.reset();
+      not_before_ = now;
+    }
+    due_ = std::max(now + kPatience, not_before_);
+  }
+}
+
+void Repairs::applying(SteadyTime now) {
+  if (due_) {
+    due_.reset();
+    repaired_ = now;
+    not_before_ = now + pauses_.next();
+  }
+}
+
+bool Repairs::lasted(SteadyTime now) const {
+  return !due_ && (!repaired_ || now - *repaired_ >= sync_period_);
+}
+
+}  // namespace sharder::controllerring

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <chrono>
+#include <optional>
+
+#include "base/backoff.h"
+#include "base/clock.h"
+
+namespace sharder::controllerring {
+
+// When the webhook configuration of one ring is put right that somebody else changed: after a second, and when that
+// does not last, because a controller insists, after pauses that grow up to the sync period. What has lasted for a sync
+// period ends them. Pure, the caller brings the time; owned by one thread.
+class Repairs {
+ public:
+  explicit Repairs(std::chrono::nanoseconds sync_period);
+
+  // How the configuration stands in the cluster: as it should, or not.
+  void seen(bool right, SteadyTime now);
+  // When it is to be put right; nullopt: it is right, for all that is known.
+  std::optional<SteadyTime> due() const { return due_; }
+  // It is being applied, whatever the reason was.
+  void applying(SteadyTime now);
+  // Nobody has undone it for a sync period.
+  bool lasted(SteadyTime now) const;
+
+ private:
+  const std::chrono::nanoseconds sync_period_;
+  Backoff pauses_;
+  std::optional<SteadyTime> due_;
+  std::optional<SteadyTime> repaired_;  // the last time
+  SteadyTime not_before_ = SteadyTime::min();
+};
+
+}  // namespace sharder::controllerring
