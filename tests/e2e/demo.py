@@ -28,7 +28,7 @@ import oracle
 from agent import Agent
 from control_plane import ROOT, SYSTEM_NAMESPACE, ControlPlane
 from kubeclient import ApiError, Client, Credentials, path_of
-from processes import Failed, Process, free_ports, install_signal_handlers, wait_until
+from processes import Failed, Process, install_signal_handlers, wait_until
 from sharder import Sharders, binary
 from shards import Shards
 from user_cluster import UserCluster, say, undisturbed
