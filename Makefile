@@ -17,7 +17,7 @@ RUN_YES := $(call from_command_line,YES)
 RUN_WEBHOOK_HOST := $(call from_command_line,WEBHOOK_HOST)
 unexport KUBECONFIG
 
-.PHONY: help deps build run test unit conformance e2e e2e-oldest mutants clang asan tsan fuzz coverage bench lint format clean
+.PHONY: help deps build run test unit conformance e2e e2e-oldest mutants asan tsan fuzz coverage bench lint format clean
 # Prerequisites are made in the order they are written: what a target installs comes before anything that it builds.
 .NOTPARALLEL:
 
@@ -63,20 +63,16 @@ e2e-oldest: deps-test build ## The same on the oldest Kubernetes that we promise
 mutants: deps-test ## Do the tests notice when a rule is broken? MUTANTS="move_unguarded" for some
 	@scripts/mutants.py -j $(JOBS) $(MUTANTS)
 
-clang: deps-clang-bench-test ## Compile everything with clang, and no warning
-	@cmake --preset clang
-	@cmake --build --preset clang -j $(JOBS) --target all apiserver benchmarks
-
-asan: deps-test ## Unit tests and a short e2e under AddressSanitizer and UBSan
+asan: deps-fuzz-bench-test ## Unit tests and a short e2e under AddressSanitizer and UBSan; everything compiled by clang
 	@scripts/sanitized.sh asan $(JOBS)
 
 tsan: deps-test ## Unit tests and a short e2e under ThreadSanitizer
 	@scripts/sanitized.sh tsan $(JOBS)
 
-fuzz: deps-fuzz-test ## Each fuzz target for FUZZ_SECONDS
-	@cmake --preset fuzz
-	@cmake --build --preset fuzz -j $(JOBS) --target fuzzers
-	@scripts/fuzz.sh build/fuzz $(FUZZ_SECONDS)
+fuzz: deps-fuzz-bench-test ## Each fuzz target for FUZZ_SECONDS, in the build of `make asan`
+	@cmake --preset asan
+	@cmake --build --preset asan -j $(JOBS) --target fuzzers
+	@scripts/fuzz.sh build/asan $(FUZZ_SECONDS)
 
 coverage: deps-coverage-test ## Line coverage of the unit tests, with the floors that hold
 	@$(MAKE) --no-print-directory unit TEST_PRESET=coverage

@@ -14,7 +14,6 @@ declare -A packages=(
   [run]="python3 python3-xxhash python3-yaml openssl libfaketime util-linux ca-certificates"
   [test]="doctest-dev wrk nghttp2-client"
   [lint]="clang-format-19 clang-tidy-19 clang-19 python3 git"
-  [clang]="clang-19"
   [fuzz]="clang-19 libclang-rt-19-dev"
   [bench]="libbenchmark-dev"
   [coverage]="gcovr"
