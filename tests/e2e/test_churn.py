@@ -15,6 +15,9 @@ from suite import Suite
 suite = Suite("churn", lambda short: Environment(short=short, audit_log=False), parallel=False)
 
 CLIENTS = 32
+# How long what may be moved may wait. A sanitizer makes the sharder ten times slower, so there it is only to come to an
+# end; how fast it is without one, the same case shows in every run.
+PROMPT, PROMPT_SANITIZED = 5, 30
 
 
 class Creations:
@@ -107,9 +110,11 @@ def churn(env, name, count, rate, pause, duration):
                f"over {2 * duration} s after its last renewal)")
     env.figure("longest time that an object was without though it might have been moved, seconds",
                f"{report['longest_orphaned']:.2f}")
+    prompt = PROMPT_SANITIZED if env.short else PROMPT
     longest, orphan = report["longest_without_object"], report["longest_orphaned_object"]
-    assert report["longest_without"] <= 2 * duration * len(hops) + 5, f"{longest}, on {hops}: {history[longest]}"
-    assert report["longest_orphaned"] <= 5, f"{orphan}, of {report['longest_orphaned_shards']}: {history[orphan]}"
+    assert report["longest_without"] <= 2 * duration * len(hops) + prompt, f"{longest}, on {hops}: {history[longest]}"
+    assert report["longest_orphaned"] <= prompt, (f"{report['longest_orphaned']:.2f} s: {orphan}, of "
+                                                  f"{report['longest_orphaned_shards']}: {history[orphan]}")
 
 
 @suite.case("2,000 objects are created while shards join, leave and crash")
