@@ -1,5 +1,13 @@
 #include "base/error.h"
 
+#include <cxxabi.h>
+
+#include <cstdlib>
+#include <memory>
+#include <typeinfo>
+
+#include "base/delete_with.h"
+
 namespace sharder {
 
 std::string_view to_string(ErrorCode code) {
@@ -28,6 +36,13 @@ std::string_view to_string(ErrorCode code) {
       return "cancelled";
   }
   return "unknown";
+}
+
+std::string exception_text(const std::exception& exception) {
+  const char* const mangled = typeid(exception).name();
+  const std::unique_ptr<char, DeleteWith<std::free>> name(abi::__cxa_demangle(mangled, nullptr, nullptr, nullptr));
+  std::string type = name ? name.get() : mangled;
+  return type.starts_with("std::") ? exception.what() : type;
 }
 
 }  // namespace sharder

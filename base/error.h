@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <exception>
 #include <expected>
 #include <optional>
 #include <string>
@@ -50,5 +51,9 @@ inline std::unexpected<Error> fail(std::string_view context, Error error) {
   error.message.insert(0, std::string(context) + ": ");
   return std::unexpected(std::move(error));
 }
+
+// What may be said of an exception, anywhere: what() of the standard library's own, of all others only the type's name.
+// The text of a parser quotes what it was reading, and that may be a kubeconfig, a token or a Secret.
+std::string exception_text(const std::exception& exception);
 
 }  // namespace sharder

@@ -4,6 +4,8 @@
 
 #include <exception>
 
+#include "base/error.h"
+
 namespace sharder {
 
 TaskLoop::TaskLoop(std::string name, Logger log)
@@ -61,7 +63,7 @@ void TaskLoop::run(const std::stop_token& stop) {
       woken_ = false;
     }
   } catch (const std::exception& error) {
-    log_.error("task failed, the process ends", {{"thread", name_}, {"error", error.what()}});
+    log_.error("task failed, the process ends", {{"thread", name_}, {"error", exception_text(error)}});
     std::terminate();
   }
 }

@@ -15,6 +15,8 @@
 #include <system_error>
 #include <utility>
 
+#include "base/error.h"
+
 namespace sharder::certs {
 namespace {
 
@@ -110,7 +112,8 @@ void FolderWatch::run(const std::stop_token& stop) {
       poll(wanted.data(), wanted.size(), static_cast<int>(timeout));  // -1 as a descriptor is skipped
     }
   } catch (const std::exception& error) {
-    log_.error("folder watch failed, the process ends", {{"folder", folder_.string()}, {"error", error.what()}});
+    log_.error("folder watch failed, the process ends",
+               {{"folder", folder_.string()}, {"error", exception_text(error)}});
     std::terminate();
   }
 }

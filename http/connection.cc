@@ -5,6 +5,8 @@
 #include <string_view>
 #include <utility>
 
+#include "base/error.h"
+
 namespace sharder::http {
 namespace {
 
@@ -38,7 +40,7 @@ void Connection::on_ready() {
   try {
     advance();
   } catch (const std::exception& error) {  // a bug, or no memory: it must not take the other connections along
-    loop_.server.log.error("connection failed", {{"error", error.what()}});
+    loop_.server.log.error("connection failed", {{"error", exception_text(error)}});
     close();
   }
 }
@@ -264,7 +266,7 @@ bool Connection::dispatch(std::size_t body_bytes, std::size_t request_bytes) {
   try {
     loop_.handler->handle(request, make_reply(slot_));
   } catch (const std::exception& error) {  // its Reply is gone, so it has been answered with 500
-    loop_.server.log.error("handler failed", {{"path", request.path}, {"error", error.what()}});
+    loop_.server.log.error("handler failed", {{"path", request.path}, {"error", exception_text(error)}});
   } catch (...) {
     loop_.server.log.error("handler failed", {{"path", request.path}, {"error", "unknown exception"}});
   }

@@ -8,6 +8,7 @@
 #include <new>
 #include <utility>
 
+#include "base/error.h"
 #include "http/connection.h"
 
 namespace sharder::http {
@@ -40,7 +41,8 @@ void Loop::run() {
     try {
       state_.events.run();
     } catch (const std::exception& error) {
-      state_.server.log.error("event failed", {{"thread", state_.server.options.name}, {"error", error.what()}});
+      state_.server.log.error("event failed",
+                              {{"thread", state_.server.options.name}, {"error", exception_text(error)}});
       again = true;
     }
   }
@@ -86,7 +88,7 @@ void Loop::open(FileDescriptor socket, Admission admission) {
     }
     std::make_shared<Connection>(state_, std::move(socket), std::move(session), admission == Admission::kShed)->start();
   } catch (const std::exception& error) {  // no memory, for us or for epoll
-    state_.server.log.error("cannot take a connection", {{"error", error.what()}});
+    state_.server.log.error("cannot take a connection", {{"error", exception_text(error)}});
     state_.drop_adopted();
   }
 }

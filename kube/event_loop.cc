@@ -12,6 +12,8 @@
 #include <system_error>
 #include <utility>
 
+#include "base/error.h"
+
 namespace sharder::kube {
 
 namespace {
@@ -123,7 +125,7 @@ void EventLoop::run() {
       tasks_.run_due(SteadyTime::min());
     }
   } catch (const std::exception& error) {
-    log_.error("task failed, the process ends", {{"thread", name_}, {"error", error.what()}});
+    log_.error("task failed, the process ends", {{"thread", name_}, {"error", exception_text(error)}});
     std::terminate();
   }
 }

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "base/log.h"
 #include "sharder/config.h"
 #include "sharder/flags.h"
@@ -44,6 +45,20 @@ sigset_t block_signals() {
   sigaddset(&signals, SIGINT);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   return signals;
+}
+
+// Instead of the library's own handler, which prints what() of every exception.
+[[noreturn]] void end_at_once() {
+  try {
+    if (const auto current = std::current_exception()) {
+      std::rethrow_exception(current);
+    }
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "sharder: %s\n", sharder::exception_text(error).c_str());
+  } catch (...) {
+    std::fputs("sharder: unknown exception\n", stderr);
+  }
+  std::abort();
 }
 
 int run(const std::vector<std::string>& arguments) {
@@ -83,10 +98,11 @@ int run(const std::vector<std::string>& arguments) {
 
 int main(int argc, char** argv) {
   share_heap();
+  std::set_terminate(end_at_once);
   try {
     return run(std::vector<std::string>(argv + 1, argv + argc));
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "sharder: %s\n", error.what());
+    std::fprintf(stderr, "sharder: %s\n", sharder::exception_text(error).c_str());
     return kExitBroken;
   }
 }

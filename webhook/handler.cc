@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "base/clock.h"
+#include "base/error.h"
 #include "base/guarded.h"
 #include "base/log.h"
 #include "http/server.h"
@@ -85,7 +86,7 @@ void WebhookHandler::handle(const http::Request& request, http::Reply reply) {
   try {
     response = answer(request);
   } catch (const std::exception& exception) {
-    response = failed(exception.what());
+    response = failed(exception_text(exception));
   } catch (...) {
     response = failed("unknown exception");
   }

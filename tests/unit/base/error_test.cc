@@ -4,8 +4,18 @@
 
 #include <array>
 #include <set>
+#include <stdexcept>
+#include <system_error>
 
 using namespace sharder;
+
+namespace {
+
+struct ParserError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+}  // namespace
 
 TEST_CASE("each code has a name of its own") {
   constexpr std::array kCodes{ErrorCode::kInvalid,   ErrorCode::kNotFound, ErrorCode::kExists,
@@ -44,4 +54,10 @@ TEST_CASE("a new error has code and message, and no HTTP answer") {
   CHECK(result.error().http_status == 0);
   CHECK(result.error().reason.empty());
   CHECK_FALSE(result.error().retry_after);
+}
+
+TEST_CASE("of an exception that is not the standard library's only the type is told (design, 6.12)") {
+  CHECK(exception_text(ParserError("unexpected 'secret'")) == "(anonymous namespace)::ParserError");
+  CHECK(exception_text(std::runtime_error("out of ideas")) == "out of ideas");
+  CHECK(exception_text(std::system_error(2, std::generic_category(), "epoll")) == "epoll: No such file or directory");
 }

@@ -297,6 +297,28 @@ TEST_CASE("each review can be seen in the log at level debug, without its conten
   CHECK(fixture.log_lines->find("c2VjcmV0") == std::string::npos);
 }
 
+TEST_CASE("a Secret that does not parse, or at which something throws, is not quoted (design, 6.12)") {
+  struct ParserError : std::runtime_error {
+    using std::runtime_error::runtime_error;
+  };
+  Fixture fixture([]() -> std::uint64_t { throw ParserError("unexpected QZQZQZ"); });
+  for (const char* const body : {R"({"request":{"object":{"data":{"password":"QZQZQZ)", "QZQZQZ",
+                                 R"({"kind":"QZQZQZ"})", R"({"kind":"AdmissionReview","apiVersion":"QZQZQZ"})"}) {
+    CAPTURE(body);
+    const auto response = fixture.post(body);
+    CHECK(response.status == 400);
+    CHECK(response.body.starts_with("not an AdmissionReview: "));
+    CHECK_FALSE(response.body.contains("QZ"));
+  }
+  auto review = deployment_review();
+  review["request"]["object"]["metadata"].erase("name");
+  review["request"]["object"]["metadata"]["generateName"] = "web-";
+  CHECK(fixture.review(review).at("warnings") == json::array({"sharder: the object gets no shard: internal error"}));
+  CHECK(fixture.log_lines->contains("admission review failed"));
+  CHECK(fixture.log_lines->contains("ParserError"));
+  CHECK_FALSE(fixture.log_lines->contains("QZ"));
+}
+
 TEST_CASE("the random source of names is seeded differently each time") {
   auto one = webhook::WebhookHandler::seeded_random();
   auto two = webhook::WebhookHandler::seeded_random();
