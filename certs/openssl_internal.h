@@ -30,7 +30,8 @@ inline BioPtr read_from(std::string_view text) {
   return BioPtr(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
 }
 
-// What OpenSSL says of its oldest error on this thread, "no reason given" without one; forgets them all.
+// What OpenSSL says of its oldest error on this thread, "no reason given" without one; forgets them all. Words from its
+// table: the data of an error, which may quote what was read, is left out.
 inline std::string take_openssl_error() {
   const unsigned long code = ERR_get_error();
   ERR_clear_error();

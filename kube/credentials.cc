@@ -60,9 +60,12 @@ void CredentialSource::read_token_file() {
   read_at_ = clock_.steady();
   const auto token = read_token(config_.token_file);
   if (!token) {
-    log_.warn("token file not read, the old token stays", {{"error", token.error().message}});
+    if (std::exchange(told_, token.error().message) != token.error().message) {
+      log_.warn("token file not read, the old token stays", {{"error", told_}});
+    }
     return;
   }
+  told_.clear();
   Credentials next = *current_;
   next.authorization = "Bearer " + *token;
   if (next != *current_) {
@@ -85,34 +88,40 @@ void CredentialSource::run_plugin(Callback callback) {
   }
   thread_ = std::jthread([this, alive = std::weak_ptr(alive_), &loop = loop_, plugin = *config_.exec,
                           info = exec_info(config_)](const std::stop_token& stop) {
-    auto result = run_exec_plugin(plugin, info, kPluginTimeout, stop);
-    loop.post([this, alive, result = std::move(result)]() mutable {
+    auto run = run_exec_plugin(plugin, info, kPluginTimeout, stop);
+    loop.post([this, alive, run = std::move(run)]() mutable {
       if (alive.lock()) {
-        on_plugin_done(std::move(result));
+        on_plugin_done(std::move(run));
       }
     });
   });
 }
 
-void CredentialSource::on_plugin_done(Result<ExecCredentials> result) {
+void CredentialSource::on_plugin_done(PluginRun run) {
   running_ = false;
   ran_at_ = clock_.steady();
-  failure_.reset();
-  if (result) {
-    Credentials next{.authorization = result->token.empty() ? "" : "Bearer " + result->token,
-                     .client_certificate_pem = std::move(result->client_certificate_pem),
-                     .client_key_pem = std::move(result->client_key_pem)};
-    expires_ = result->expires;
-    if (!current_ || next != *current_) {
-      current_ = std::make_shared<const Credentials>(std::move(next));
-    }
+  if (run.credentials) {
+    failure_.reset();
+    told_.clear();
+    use(*std::move(run.credentials));
   } else {
-    failure_ = std::move(result.error());
-    failure_->message.insert(0, "credentials: ");
-    log_.warn("credentials not renewed", {{"error", failure_->message}});
+    failure_ = fail("credentials", std::move(run.credentials.error())).error();
+    if (std::exchange(told_, failure_->message) != failure_->message) {
+      log_.warn("credentials not renewed", {{"error", told_}, {"stderr", run.last_words}});
+    }
   }
   for (Callback& callback : std::exchange(waiting_, {})) {
     callback(failure_ ? Result<Current>(std::unexpected(*failure_)) : Result<Current>(current_));
+  }
+}
+
+void CredentialSource::use(ExecCredentials credentials) {
+  Credentials next{.authorization = credentials.token.empty() ? "" : "Bearer " + credentials.token,
+                   .client_certificate_pem = std::move(credentials.client_certificate_pem),
+                   .client_key_pem = std::move(credentials.client_key_pem)};
+  expires_ = credentials.expires;
+  if (!current_ || next != *current_) {
+    current_ = std::make_shared<const Credentials>(std::move(next));
   }
 }
 

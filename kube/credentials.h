@@ -55,7 +55,8 @@ class CredentialSource {
   void read_token_file();
   bool plugin_due() const;
   void run_plugin(Callback callback);
-  void on_plugin_done(Result<ExecCredentials> result);
+  void on_plugin_done(PluginRun run);
+  void use(ExecCredentials credentials);
 
   const ClusterConfig& config_;
   const Clock& clock_;
@@ -63,6 +64,7 @@ class CredentialSource {
   Logger log_;
   Current current_;  // null: the plugin has not returned any yet
   SteadyTime read_at_ = SteadyTime::min();
+  std::string told_;  // what went wrong and was logged already
   // Of the plugin:
   std::optional<WallTime> expires_;
   std::optional<SteadyTime> ran_at_;  // when it last ended

@@ -266,38 +266,37 @@ Result<ExecCredentials> parse_exec_credential(std::string_view text, const std::
   return result;
 }
 
-Result<ExecCredentials> run_exec_plugin(const ExecPlugin& plugin, const std::string& info,
-                                        std::chrono::milliseconds timeout, const std::stop_token& stop) {
+PluginRun run_exec_plugin(const ExecPlugin& plugin, const std::string& info, std::chrono::milliseconds timeout,
+                          const std::stop_token& stop) {
   const std::string what = "exec plugin " + plugin.command;
   auto output = make_pipe();
   auto errors = make_pipe();
   if (!output || !errors) {
-    return fail(what, !output ? output.error() : errors.error());
+    return {.credentials = fail(what, !output ? output.error() : errors.error()), .last_words = {}};
   }
   const auto child = spawn(plugin, info, output->write.get(), errors->write.get());
   if (!child) {
-    return fail(child.error().code, with_hint(plugin, what + ": " + child.error().message));
+    return {.credentials = fail(child.error().code, with_hint(plugin, what + ": " + child.error().message)),
+            .last_words = {}};
   }
   output->write.reset();
   errors->write.reset();
   const auto result = collect(*child, std::move(output->read), std::move(errors->read), timeout, stop);
   if (!result) {
-    return fail(what, result.error());
+    return {.credentials = fail(what, result.error()), .last_words = {}};
   }
   if (!WIFEXITED(result->status) || WEXITSTATUS(result->status) != 0) {
-    std::string message =
-        what + (WIFEXITED(result->status) ? ": exit code " + std::to_string(WEXITSTATUS(result->status))
-                                          : ": killed by signal " + std::to_string(WTERMSIG(result->status)));
-    if (const std::string line = last_line(result->errors); !line.empty()) {
-      message += ": " + line;
-    }
-    return fail(ErrorCode::kUnauthorized, with_hint(plugin, message));
+    const std::string end = WIFEXITED(result->status) ? "exit code " + std::to_string(WEXITSTATUS(result->status))
+                                                      : "killed by signal " + std::to_string(WTERMSIG(result->status));
+    return {.credentials = fail(ErrorCode::kUnauthorized, with_hint(plugin, what + ": " + end)),
+            .last_words = last_line(result->errors)};
   }
   auto credentials = parse_exec_credential(result->text, plugin.api_version);
   if (!credentials) {
-    return fail(ErrorCode::kUnauthorized, what + ": " + credentials.error().message);
+    return {.credentials = fail(ErrorCode::kUnauthorized, what + ": " + credentials.error().message),
+            .last_words = last_line(result->errors)};
   }
-  return credentials;
+  return {.credentials = std::move(credentials), .last_words = {}};
 }
 
 }  // namespace sharder::kube

@@ -1,14 +1,29 @@
 #include "kube/json.h"
 
+#include <algorithm>
 #include <string>
 
 namespace sharder::kube {
 
+namespace {
+
+// "line 3, column 14": of the byte at which a parser stopped, counted from 1.
+std::string position(std::string_view text, std::size_t byte) {
+  const std::string_view before = text.substr(0, std::min(std::max<std::size_t>(byte, 1) - 1, text.size()));
+  const auto line = std::ranges::count(before, '\n') + 1;
+  const std::size_t column = before.size() - (before.rfind('\n') + 1) + 1;  // npos + 1 is 0
+  return "line " + std::to_string(line) + ", column " + std::to_string(column);
+}
+
+}  // namespace
+
 Result<nlohmann::json> parse_json(std::string_view text) {
   try {
     return nlohmann::json::parse(text);
-  } catch (const nlohmann::json::exception& error) {
-    return fail(ErrorCode::kInvalid, std::string("not valid JSON: ") + error.what());
+  } catch (const nlohmann::json::parse_error& error) {
+    return fail(ErrorCode::kInvalid, "not valid JSON: " + position(text, error.byte));
+  } catch (const nlohmann::json::exception&) {
+    return fail(ErrorCode::kInvalid, "not valid JSON: a number too large");
   }
 }
 

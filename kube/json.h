@@ -7,7 +7,8 @@
 
 namespace sharder::kube {
 
-// The one place where nlohmann's exceptions become a Result. kInvalid: "not valid JSON: ...".
+// The one place where nlohmann's exceptions become a Result. kInvalid: "not valid JSON: line 3, column 14". The
+// parser's own text would quote what it read, which may be a token or a Secret.
 Result<nlohmann::json> parse_json(std::string_view text);
 
 // The string at `pointer` ("/metadata/name"), or "" when it is absent or no string.

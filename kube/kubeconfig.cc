@@ -141,7 +141,7 @@ YAML::Node load(const KubeconfigText& file, const std::string& where) {
   try {
     return YAML::Load(file.text);
   } catch (const YAML::Exception& error) {
-    whole.reject("line " + std::to_string(error.mark.line + 1) + ": " + error.msg);
+    whole.reject("line " + std::to_string(error.mark.line + 1) + ": not valid YAML");
   }
 }
 
@@ -488,7 +488,7 @@ Result<ClusterConfig> resolve_kubeconfig(std::span<const KubeconfigText> files, 
   } catch (const Error& error) {
     return std::unexpected(error);
   } catch (const YAML::Exception& error) {
-    return fail(ErrorCode::kInvalid, "kubeconfig: line " + std::to_string(error.mark.line + 1) + ": " + error.msg);
+    return fail(ErrorCode::kInvalid, "kubeconfig: line " + std::to_string(error.mark.line + 1) + ": not valid YAML");
   }
 }
 

@@ -306,7 +306,7 @@ struct WatchDecoder::Impl {
     }
     const auto type = message_type(event->type);
     if (!type) {
-      return fail(ErrorCode::kInvalid, "not a watch event: type \"" + std::string(event->type.substr(0, 32)) + "\"");
+      return fail(ErrorCode::kInvalid, "not a watch event: it is of no known type");
     }
     return consumer({.type = *type,
                      .object = event->object,

@@ -90,6 +90,22 @@ TEST_CASE("a pair that cannot serve is refused with the name of the half that is
   }
 }
 
+TEST_CASE("a key that does not serve is not quoted (design, 6.12)") {
+  const TestCertificate pair = TestCa().issue();
+  for (const char* const body : {"QZQZQZ", "-----BEGIN PRIVATE KEY-----\nQZQZQZQZ\n-----END PRIVATE KEY-----\n",
+                                 "-----BEGIN PRIVATE KEY-----\nQZ QZ?\n-----END PRIVATE KEY-----\n",
+                                 "-----BEGIN PRIVATE KEY-----\nQZQZQZQZ", "-----BEGIN QZQZ PRIVATE KEY-----\nQZQZ"}) {
+    CAPTURE(body);
+    const auto identity = make_identity(pair.certificate_pem, body, kNames);
+    REQUIRE_FALSE(identity);
+    CHECK(identity.error().message.starts_with("tls.key: "));
+    CHECK_FALSE(identity.error().message.contains("QZ"));
+    const auto swapped = make_identity(body, pair.private_key_pem, kNames);
+    REQUIRE_FALSE(swapped);
+    CHECK_FALSE(swapped.error().message.contains("QZ"));
+  }
+}
+
 TEST_CASE("roots are one PEM certificate or more, and all of them parse") {
   const TestCa first, second;
   CHECK(check_roots(first.certificate_pem()));

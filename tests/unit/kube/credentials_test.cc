@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -123,6 +124,8 @@ TEST_CASE("a token file that is gone or empty leaves the token as it was") {
   const auto used = *harness.get();
   std::filesystem::remove(harness.folder / "token");
   CHECK(*harness.renew(used) == used);
+  CHECK(*harness.renew(used) == used);
+  CHECK(std::ranges::count(*harness.lines, '\n') == 1);  // said once
   harness.folder.write("token", "");
   CHECK(*harness.renew(used) == used);
   CHECK(harness.lines->find("token file not read, the old token stays") != std::string::npos);
@@ -162,18 +165,21 @@ TEST_CASE("a 401 runs the plugin again, but not again and again") {
   CHECK(harness.runs() == "2");
 }
 
-TEST_CASE("a plugin that fails is left alone for a while") {
+TEST_CASE("a plugin that fails is left alone for a while, and told of once, with its last words") {
   Harness harness;
   harness.use_plugin({}, "echo no >&2; exit 1");
   for (int i = 0; i < 3; ++i) {
     const auto failed = harness.get();
     REQUIRE_FALSE(failed);
-    CHECK(failed.error().message == "credentials: exec plugin sh: exit code 1: no");
+    CHECK(failed.error().message == "credentials: exec plugin sh: exit code 1");
   }
   CHECK(harness.runs() == "1");
   harness.clock.advance(2s);
   CHECK_FALSE(harness.get());
   CHECK(harness.runs() == "2");
+  const std::string line = R"(credentials not renewed error="credentials: exec plugin sh: exit code 1" stderr=no)";
+  CHECK(harness.lines->contains(line));
+  CHECK(harness.lines->find("credentials not renewed") == harness.lines->rfind("credentials not renewed"));
 }
 
 TEST_CASE("a plugin that runs at the end is killed, and nobody is called back") {

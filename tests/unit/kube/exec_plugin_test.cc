@@ -34,9 +34,14 @@ ExecPlugin shell(const std::string& script) {
           .cluster_extension = {}};
 }
 
+PluginRun run_whole(const ExecPlugin& plugin, std::chrono::milliseconds timeout = 60s,
+                    const std::stop_token& stop = {}) {
+  return run_exec_plugin(plugin, R"({"info":1})", timeout, stop);
+}
+
 Result<ExecCredentials> run(const ExecPlugin& plugin, std::chrono::milliseconds timeout = 60s,
                             const std::stop_token& stop = {}) {
-  return run_exec_plugin(plugin, R"({"info":1})", timeout, stop);
+  return run_whole(plugin, timeout, stop).credentials;
 }
 
 std::string read(const std::filesystem::path& path) {
@@ -63,13 +68,15 @@ TEST_CASE("a plugin gets its arguments, its environment and the info, but no sta
   CHECK(read(folder / "seen") == "zero|one two|value|{\"info\":1}|/changed|\n");
 }
 
-TEST_CASE("a plugin that fails is named with exit code, last words and install hint") {
+TEST_CASE("a plugin that fails is named with exit code and install hint, its last words are for the log alone") {
   ExecPlugin plugin = shell("echo first >&2; echo 'not logged in' >&2; exit 3");
   plugin.install_hint = "run\nlogin";
-  const auto failed = run(plugin);
-  REQUIRE_FALSE(failed);
-  CHECK(failed.error().code == ErrorCode::kUnauthorized);
-  CHECK(failed.error().message == "exec plugin sh: exit code 3: not logged in (run login)");
+  const auto failed = run_whole(plugin);
+  REQUIRE_FALSE(failed.credentials);
+  CHECK(failed.credentials.error().code == ErrorCode::kUnauthorized);
+  CHECK(failed.credentials.error().message == "exec plugin sh: exit code 3 (run login)");
+  CHECK(failed.last_words == "not logged in");
+  CHECK(run_whole(shell("echo oops; echo 'no browser' >&2")).last_words == "no browser");
   CHECK(run(shell("kill -9 $$")).error().message == "exec plugin sh: killed by signal 9");
 }
 

@@ -16,6 +16,15 @@ TEST_CASE("text that is no JSON becomes an error, never an exception") {
   CHECK(parse_json(R"({"a":1})").has_value());
 }
 
+TEST_CASE("where text stops being JSON is told, and nothing of the text (design, 6.12)") {
+  const auto message = [](const char* text) { return parse_json(text).error().message; };
+  CHECK(message("secret") == "not valid JSON: line 1, column 1");
+  CHECK(message("{\"a\": 1}\n{") == "not valid JSON: line 2, column 1");
+  CHECK(message("{\n \"a\": secret}") == "not valid JSON: line 2, column 7");
+  CHECK(message("") == "not valid JSON: line 1, column 1");
+  CHECK(message("[1e999]") == "not valid JSON: a number too large");
+}
+
 TEST_CASE("string_at finds strings and nothing else") {
   const auto object =
       parse_json(R"({"metadata":{"name":"a","labels":{"x/y":"z"}},"n":1,"list":["s"],"null":null})").value();
