@@ -79,6 +79,19 @@ std::optional<std::string> process_environment(const std::string& name) {
   return value == nullptr ? std::nullopt : std::optional<std::string>(value);
 }
 
+// A text from the server without what was sent to it as Authorization: a page of a proxy or of a server made for
+// debugging may repeat it. What is shorter than any real token is left, it may be part of any word.
+std::string without_credentials(std::string text, std::string_view authorization) {
+  constexpr std::size_t kShortest = 8;
+  const std::string_view secret = authorization.substr(authorization.find(' ') + 1);
+  if (secret.size() >= kShortest) {
+    for (auto at = text.find(secret); at != std::string::npos; at = text.find(secret, at)) {
+      text.replace(at, secret.size(), "...");
+    }
+  }
+  return text;
+}
+
 // What a client is made of, checked.
 struct Parts {
   TransportOptions transport;
@@ -502,7 +515,8 @@ Error Client::Impl::answer_error(const Call& call) const {
   if (call.head.status == 429 && !retry_after) {
     retry_after = kDefaultRetryAfter;
   }
-  return error_from_answer(call.request.method, call.request.target, call.head.status, call.body, retry_after);
+  return error_from_answer(call.request.method, call.request.target, call.head.status,
+                           without_credentials(call.body, call.used->authorization), retry_after);
 }
 
 Result<std::unique_ptr<Client>> Client::create(ClusterConfig config, const ClientOptions& options,

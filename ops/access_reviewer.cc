@@ -101,6 +101,15 @@ json subject_access(const json& token_review, const std::string& path) {
   return spec;
 }
 
+// What an API server says of a review may quote the token in it: of its answers only the status is told.
+Error told_of(const std::string& kind, Error error) {
+  if (error.http_status != 0) {
+    error.message =
+        kind + ": " + std::string(to_string(error.code)) + " (HTTP " + std::to_string(error.http_status) + ")";
+  }
+  return error;
+}
+
 }  // namespace
 
 struct AccessReviewer::State {
@@ -131,12 +140,14 @@ struct AccessReviewer::Review {
 
   static void send(std::unique_ptr<Review> self, const kube::Resource& resource, json spec,
                    void (*next)(std::unique_ptr<Review>, const json&)) {
-    kube::Request request = kube::create_request(resource, "", review_object(resource, std::move(spec)).dump(), "");
+    // Bytes that are no UTF-8 are replaced: a token with such is one that the API server does not know.
+    std::string review = review_object(resource, std::move(spec)).dump(-1, ' ', false, json::error_handler_t::replace);
+    kube::Request request = kube::create_request(resource, "", std::move(review), "");
     request.timeout = self->state->options.review_timeout;
     kube::Api& api = self->state->api;
     api.send(std::move(request), [self = std::move(self), next, kind = resource.kind](auto answer) mutable {
       if (!answer) {
-        return self->give_up(answer.error());
+        return self->give_up(told_of(kind, std::move(answer.error())));
       }
       const auto body = kube::parse_json(answer->body);
       if (!body || !body->is_object()) {

@@ -185,6 +185,46 @@ TEST_CASE("an error answer becomes a typed error") {
   CHECK(answer.error().message == "POST /api/v1/pods: 409 Conflict: it is there");
 }
 
+TEST_CASE("what a server repeats of our credentials is in no error (design, 6.12)") {
+  const HttpServer server([](const auto& request, auto& response) {
+    response.status = 403;
+    response.set_content("denied, Authorization was " + request.get_header_value("Authorization") + ", again " +
+                             request.get_header_value("Authorization") + ", go away",
+                         "text/plain");
+  });
+  const auto client_of = [&](ClusterConfig config) {
+    config.server = server.url();
+    auto client = Client::create(std::move(config), {}, nullptr, Logger::none());
+    REQUIRE(client);
+    return *std::move(client);
+  };
+  ClusterConfig token;
+  token.token = "a-long-token";
+  CHECK(call(*client_of(token), {.target = "/x"}).error().message ==
+        "GET /x: 403 Forbidden: denied, Authorization was Bearer ..., again Bearer ..., go away");
+  ClusterConfig basic;
+  basic.username = "Aladdin";
+  basic.password = "open sesame";
+  CHECK(call(*client_of(basic), {.target = "/x"}).error().message ==
+        "GET /x: 403 Forbidden: denied, Authorization was Basic ..., again Basic ..., go away");
+}
+
+TEST_CASE("a proxy's password is in no error (design, 6.12)") {
+  for (const char* const proxy :
+       {"http://user:QZQZQZ@127.0.0.1:", "https://user:QZQZQZ@127.0.0.1:", "socks5://user:QZQZQZ@127.0.0.1:"}) {
+    CAPTURE(proxy);
+    ClusterConfig config;
+    config.server = "https://sharder.invalid:1";
+    config.proxy_url = proxy + std::to_string(testing::closed_port());
+    const auto client = Client::create(std::move(config), {}, nullptr, Logger::none());
+    REQUIRE(client);
+    const auto answer = call(**client, {.target = "/x", .timeout = 60s});
+    REQUIRE_FALSE(answer);
+    CHECK(answer.error().message.contains(" (proxy): "));
+    CHECK_FALSE(answer.error().message.contains("QZ"));
+  }
+}
+
 TEST_CASE("a refused connection says where to") {
   const auto port = testing::closed_port();
   const auto client = connect("http://127.0.0.1:" + std::to_string(port));
@@ -646,7 +686,7 @@ TEST_CASE("an exec plugin's token is used, and its failure is told") {
   const auto answer = call(**bad, {.target = "/x", .timeout = 60s});
   REQUIRE_FALSE(answer);
   CHECK(answer.error().code == ErrorCode::kUnauthorized);
-  CHECK(answer.error().message == "GET /x: credentials: exec plugin sh: exit code 4: expired (log in first)");
+  CHECK(answer.error().message == "GET /x: credentials: exec plugin sh: exit code 4 (log in first)");
 }
 
 TEST_CASE("a slow exec plugin holds up no loop, only its requests until their deadline") {

@@ -160,6 +160,35 @@ TEST_CASE("an answer that is no JSON object counts as no answer") {
   }
 }
 
+TEST_CASE("a token is in no line of the log, whatever the API server answers (design, 6.12)") {
+  Bench bench;
+  const auto refuse = [&](const Error& error) {
+    bench.ask("Bearer QZQZQZ");
+    bench.api.fail(error);
+    CHECK(bench.answers.back() == Access::kUnknown);
+  };
+  refuse({.code = ErrorCode::kUnavailable,
+          .message = "POST tokenreviews: 500 Internal Server Error: bad token QZQZQZ",
+          .http_status = 500,
+          .reason = "QZQZQZ"});
+  CHECK(bench.lines->contains("error=\"TokenReview: unavailable (HTTP 500)\""));
+  for (const char* const body :
+       {R"({"spec":{"token":"QZQZQZ)", R"({"spec":{"token":QZQZQZ}})", "QZQZQZ", R"(["QZQZQZ"])"}) {
+    CHECK(bench.decide("Bearer QZQZQZ", body, nullptr) == Access::kUnknown);
+  }
+  CHECK(bench.lines->contains("TokenReview: not valid JSON: line 1, column "));
+  bench.ask("Bearer QZQZQZ");
+  bench.api.answer(kKnownUser);
+  bench.api.fail({.code = ErrorCode::kForbidden, .message = "QZQZQZ may not", .http_status = 403});
+  CHECK(bench.lines->contains("error=\"SubjectAccessReview: forbidden (HTTP 403)\""));
+  CHECK_FALSE(bench.lines->contains("QZ"));
+}
+
+TEST_CASE("a token of strange bytes is reviewed like any other, and throws nothing") {
+  Bench bench;
+  CHECK(bench.decide("Bearer \xff\xfe", kUnknownUser, nullptr) == Access::kUnauthenticated);
+}
+
 TEST_CASE("a request that was cancelled is no problem to tell of") {
   Bench bench;
   bench.ask("Bearer token");
