@@ -51,7 +51,7 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
   // How a watch is doing, for readiness. ListWatch itself logs what goes wrong.
   struct WatchHealth {
     std::string_view what;
-    std::string error = {};  // of the last failure, until it is open again
+    std::optional<ErrorCode> failure = {};  // the last one, until it is open again
   };
 
   Now now() const { return {.wall = clock.wall(), .steady = clock.steady()}; }
@@ -230,9 +230,9 @@ void Membership::Impl::lease_event(kube::WatchEventType type, ShardLease lease) 
 
 void Membership::Impl::connection(WatchHealth& health, bool watching, const std::optional<Error>& error) {
   if (watching) {
-    health.error.clear();
+    health.failure.reset();
   } else if (error && error->code != ErrorCode::kCancelled) {
-    health.error = error->message;
+    health.failure = error->code;
   }
   const bool no_definition = &health == &rings && error && error->code == ErrorCode::kNotFound;
   if (no_definition && !std::exchange(no_definition_told, true)) {
@@ -371,8 +371,8 @@ void Membership::Impl::update_readiness() {
   }
   const WatchHealth& late = ledger.rings_synced() ? leases : rings;
   std::string reason = "waiting for " + std::string(late.what);
-  if (!late.error.empty()) {
-    reason += ": " + late.error;
+  if (late.failure) {
+    reason.append(": ").append(to_string(*late.failure));
   }
   not_ready.with([&reason](auto& current) { current = std::move(reason); });
 }

@@ -47,7 +47,8 @@ class Membership {
   // Safe from any thread. Null until rings and Leases have synced.
   const Published<ring::RingSet>& ring_sets() const;
   const Published<ring::Snapshot>& snapshots() const;
-  // Why rings and Leases have not synced, for a person; nullopt once they have, from then on for ever. Any thread.
+  // Why rings and Leases have not synced, for everybody and so in fixed words ("waiting for shard Leases: forbidden";
+  // what the API server said is in the log); nullopt once they have, from then on for ever. Any thread.
   std::optional<std::string> not_ready() const;
   // The leader's requests without an answer yet, and one more for as long as it leads: 0 means that nothing will be
   // written any more. Any thread.
