@@ -7,6 +7,8 @@ namespace sharder::kube {
 
 namespace {
 
+const nlohmann::json kNothing;
+
 // "line 3, column 14": of the byte at which a parser stopped, counted from 1.
 std::string position(std::string_view text, std::size_t byte) {
   const std::string_view before = text.substr(0, std::min(std::max<std::size_t>(byte, 1) - 1, text.size()));
@@ -27,19 +29,20 @@ Result<nlohmann::json> parse_json(std::string_view text) {
   }
 }
 
-std::string string_at(const nlohmann::json& object, const char* pointer) {
+const nlohmann::json& value_at(const nlohmann::json& object, const char* pointer) {
   // The pointers are literals of ours. at() and contains() still throw when one leads through an array ("/a/b" in
   // {"a": []}), which is the input's doing.
   try {
     const nlohmann::json::json_pointer path(pointer);
-    if (!object.contains(path)) {
-      return {};
-    }
-    const nlohmann::json& value = object.at(path);
-    return value.is_string() ? value.get<std::string>() : std::string();
+    return object.contains(path) ? object.at(path) : kNothing;
   } catch (const nlohmann::json::exception&) {
-    return {};
+    return kNothing;
   }
+}
+
+std::string string_at(const nlohmann::json& object, const char* pointer) {
+  const nlohmann::json& value = value_at(object, pointer);
+  return value.is_string() ? value.get<std::string>() : std::string();
 }
 
 }  // namespace sharder::kube

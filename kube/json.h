@@ -11,7 +11,10 @@ namespace sharder::kube {
 // parser's own text would quote what it read, which may be a token or a Secret.
 Result<nlohmann::json> parse_json(std::string_view text);
 
-// The string at `pointer` ("/metadata/name"), or "" when it is absent or no string.
+// What stands at `pointer` ("/metadata/name"), or null when nothing does. Never throws, whatever the object is.
+const nlohmann::json& value_at(const nlohmann::json& object, const char* pointer);
+
+// The string at `pointer`, or "" when it is absent or no string.
 std::string string_at(const nlohmann::json& object, const char* pointer);
 
 }  // namespace sharder::kube

@@ -184,11 +184,9 @@ std::optional<WatchMessageType> message_type(std::string_view type) {
 
 // The number at `pointer`, or `otherwise`.
 int int_at(const nlohmann::json& object, const char* pointer, int otherwise) {
-  const nlohmann::json::json_pointer path(pointer);
-  if (!object.contains(path) || !object.at(path).is_number_integer()) {
-    return otherwise;
-  }
-  return static_cast<int>(std::clamp<std::int64_t>(object.at(path).get<std::int64_t>(), 0, 3600));
+  const nlohmann::json& value = value_at(object, pointer);
+  return value.is_number_integer() ? static_cast<int>(std::clamp<std::int64_t>(value.get<std::int64_t>(), 0, 3600))
+                                   : otherwise;
 }
 
 // What the metav1.Status of an ERROR event says, as an answer with its code would have said it.
@@ -202,9 +200,8 @@ Error error_of_status(std::string_view status) {
     code = 500;  // it is an ERROR event, whatever its Status says
   }
   std::optional<std::chrono::seconds> retry_after;
-  if (parsed->contains("details") && parsed->at("details").is_object()) {
-    const int seconds = int_at(*parsed, "/details/retryAfterSeconds", 0);
-    retry_after = seconds > 0 ? std::optional(std::chrono::seconds(seconds)) : std::nullopt;
+  if (const int seconds = int_at(*parsed, "/details/retryAfterSeconds", 0); seconds > 0) {
+    retry_after = std::chrono::seconds(seconds);
   }
   Error error = error_from_answer(Method::kGet, "", code, status, retry_after);
   error.message.replace(0, describe(Method::kGet, "").size(), "ERROR event");

@@ -84,7 +84,7 @@ json review_object(const kube::Resource& resource, json spec) {
 }
 
 bool is_true(const json& object, const char* pointer) {
-  const auto value = object.value(json::json_pointer(pointer), json());
+  const json& value = kube::value_at(object, pointer);
   return value.is_boolean() && value.get<bool>();
 }
 
@@ -92,10 +92,10 @@ bool is_true(const json& object, const char* pointer) {
 json subject_access(const json& token_review, const std::string& path) {
   json spec = {{"nonResourceAttributes", {{"path", path}, {"verb", "get"}}},
                {"user", kube::string_at(token_review, "/status/user/username")}};
+  const json& user = kube::value_at(token_review, "/status/user");
   for (const char* const field : {"uid", "groups", "extra"}) {
-    const auto pointer = json::json_pointer("/status/user") / field;
-    if (token_review.contains(pointer)) {
-      spec[field] = token_review.at(pointer);
+    if (const auto found = user.find(field); found != user.end()) {
+      spec[field] = *found;
     }
   }
   return spec;

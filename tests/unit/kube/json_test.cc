@@ -25,6 +25,17 @@ TEST_CASE("where text stops being JSON is told, and nothing of the text (design,
   CHECK(message("[1e999]") == "not valid JSON: a number too large");
 }
 
+TEST_CASE("value_at finds what is there, and null through arrays and in what is no object") {
+  const auto object = parse_json(R"({"a":{"b":[1]}})").value();
+  CHECK(value_at(object, "/a/b") == nlohmann::json::array({1}));
+  for (const char* pointer : {"/x", "/a/b/c", "/a/b/0/c", "/a/b/1"}) {
+    CAPTURE(pointer);
+    CHECK(value_at(object, pointer).is_null());
+  }
+  CHECK(value_at(nlohmann::json::array(), "/a").is_null());
+  CHECK(value_at(nullptr, "/a").is_null());
+}
+
 TEST_CASE("string_at finds strings and nothing else") {
   const auto object =
       parse_json(R"({"metadata":{"name":"a","labels":{"x/y":"z"}},"n":1,"list":["s"],"null":null})").value();

@@ -99,6 +99,9 @@ TEST_CASE("a refused caller is told apart: not known, or not allowed") {
   CHECK(bench.decide("Bearer b", kKnownUser, kDenied) == Access::kDenied);
   CHECK(bench.decide("Bearer c", "{}", nullptr) == Access::kUnauthenticated);
   CHECK(bench.decide("Bearer d", R"({"status":"nonsense"})", nullptr) == Access::kUnauthenticated);
+  CHECK(bench.decide("Bearer d2", R"({"status":["nonsense"]})", nullptr) == Access::kUnauthenticated);
+  CHECK(bench.decide("Bearer d3", R"({"status":{"authenticated":true,"user":[1]}})", R"({"status":[1]})") ==
+        Access::kDenied);
   CHECK(bench.decide("Bearer e", kKnownUser, R"({"status":{"allowed":"true"}})") == Access::kDenied);
 }
 
