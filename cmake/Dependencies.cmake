@@ -11,6 +11,7 @@ find_package(CLI11 REQUIRED)
 find_package(spdlog REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
+pkg_check_modules(YAML REQUIRED IMPORTED_TARGET yaml-0.1)
 find_path(PROTOZERO_INCLUDE protozero/pbf_message.hpp REQUIRED)  # headers alone
 add_library(protozero INTERFACE)
 target_include_directories(protozero SYSTEM INTERFACE "${PROTOZERO_INCLUDE}")
