@@ -63,6 +63,29 @@ Result<void> check_certificates(std::string_view pem) {
   return {};
 }
 
+Result<CaBundle> read_ca_bundle(std::string_view pem) {
+  constexpr std::string_view kBegin = "-----BEGIN CERTIFICATE-----";
+  constexpr std::string_view kEnd = "-----END CERTIFICATE-----";
+  CaBundle bundle;
+  for (auto end = pem.find(kEnd); end != std::string_view::npos; end = pem.find(kEnd)) {
+    const auto begin = pem.rfind(kBegin, end);
+    if (begin != std::string_view::npos) {
+      const std::string_view block = pem.substr(begin, end + kEnd.size() - begin);
+      if (read_certificates(block)) {
+        bundle.pem.append(block).append("\n");
+      } else {
+        ++bundle.damaged;
+      }
+    }
+    pem.remove_prefix(end + kEnd.size());
+  }
+  if (bundle.pem.empty()) {
+    return fail(ErrorCode::kInvalid,
+                bundle.damaged == 0 ? "no certificate in it" : "the certificates in it are damaged");
+  }
+  return bundle;
+}
+
 Result<void> check_key_pair(std::string_view certificate_pem, std::string_view key_pem) {
   const auto certificate = read_certificates(certificate_pem);
   if (!certificate) {
@@ -88,10 +111,10 @@ Result<void> check_key_pair(std::string_view certificate_pem, std::string_view k
 Result<std::string> decode_base64(std::string_view text) {
   std::string clean;
   clean.reserve(text.size());
-  std::ranges::copy_if(text, std::back_inserter(clean),
-                       [](char c) { return c != '\n' && c != '\r' && c != ' ' && c != '\t'; });
+  std::ranges::copy_if(text, std::back_inserter(clean), [](char c) { return c != '\n' && c != '\r'; });
   const auto invalid = [] { return fail(ErrorCode::kInvalid, "not valid base64"); };
-  if (clean.size() % 4 != 0) {
+  // EVP_DecodeBlock would skip blanks at both ends.
+  if (clean.size() % 4 != 0 || clean.find_first_of(" \t\v\f") != std::string::npos) {
     return invalid();
   }
   const std::size_t padding = clean.ends_with("==") ? 2 : clean.ends_with('=') ? 1 : 0;

@@ -11,11 +11,19 @@ namespace sharder::kube {
 // kInvalid: "no certificate in it", "certificate 2 is damaged".
 Result<void> check_certificates(std::string_view pem);
 
+// What Go trusts of a bundle: the certificates in it that can be read. Other text is skipped.
+struct CaBundle {
+  std::string pem;
+  int damaged = 0;  // certificates that are left out
+};
+// kInvalid, when none can be read: "no certificate in it", "the certificates in it are damaged".
+Result<CaBundle> read_ca_bundle(std::string_view pem);
+
 // A chain (leaf first) and the private key of its leaf. kInvalid: "no certificate in it", "the private key is
 // encrypted", "no private key in it", "certificate and key do not match". Never asks for a passphrase.
 Result<void> check_key_pair(std::string_view certificate_pem, std::string_view key_pem);
 
-// Standard base64 with padding; line breaks and blanks are skipped. kInvalid: "not valid base64".
+// Standard base64 with padding; line breaks are skipped, as in Go. kInvalid: "not valid base64".
 Result<std::string> decode_base64(std::string_view text);
 std::string encode_base64(std::string_view bytes);
 

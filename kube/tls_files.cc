@@ -41,9 +41,15 @@ Result<TlsMaterial> TlsFiles::read() const {
     }
   }
   if (!next.ca_pem.empty() && !next.insecure) {
-    if (const auto checked = check_certificates(next.ca_pem); !checked) {
-      return fail(ca_file_.empty() ? "certificate authority" : ca_file_, checked.error());
+    auto bundle = read_ca_bundle(next.ca_pem);
+    if (!bundle) {
+      return fail(ca_file_.empty() ? "certificate authority" : ca_file_, bundle.error());
     }
+    if (bundle->damaged > 0 && bundle->pem != material_.ca_pem) {
+      log_.warn("damaged certificates of the authority are left out",
+                {{"source", ca_file_.empty() ? "configuration" : ca_file_}, {"damaged", bundle->damaged}});
+    }
+    next.ca_pem = std::move(bundle->pem);
   }
   if (!next.client_certificate_pem.empty() || !next.client_key_pem.empty()) {
     if (const auto checked = check_key_pair(next.client_certificate_pem, next.client_key_pem); !checked) {

@@ -73,6 +73,14 @@ TEST_CASE("a server with a certificate of the trusted authority is believed, ano
   CHECK_FALSE(call(*make(trusting(server.url(), "")), {.target = "/"}));  // the system's roots do not know it
 }
 
+TEST_CASE("beside a damaged certificate that of the authority is believed, as in Go") {
+  const HttpServer server(ok, identity());
+  std::string damaged = TestCa().certificate_pem();
+  damaged.replace(damaged.find('\n') + 1, 20, 20, 'A');
+  CHECK(call(*make(trusting(server.url(), damaged + ca().certificate_pem())), {.target = "/"}));
+  CHECK(call(*make(trusting(server.url(), ca().certificate_pem() + damaged)), {.target = "/"}));
+}
+
 TEST_CASE("without verification any certificate will do") {
   const HttpServer server(ok, identity());
   ClusterConfig config = trusting(server.url(), "");

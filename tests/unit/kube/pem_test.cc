@@ -22,6 +22,24 @@ TEST_CASE("certificates are counted and must be readable") {
   CHECK(check_certificates(a.certificate_pem() + damaged).error().message == "certificate 2 is damaged");
 }
 
+TEST_CASE("of a bundle of authorities the damaged ones are left out, as in Go") {
+  const TestCa a;
+  const TestCa b;
+  std::string damaged = b.certificate_pem();
+  damaged.replace(100, 8, "AAAAAAAA");
+  std::string unreadable = b.certificate_pem();
+  unreadable.replace(200, 4, "!!!!");
+  const std::string without_end = b.certificate_pem().substr(0, 200) + "\n";
+  const auto bundle = read_ca_bundle("# comment\n" + a.certificate_pem() + damaged + b.private_key_pem() + unreadable +
+                                     without_end + b.certificate_pem());
+  REQUIRE(bundle);
+  CHECK(bundle->pem == a.certificate_pem() + b.certificate_pem());
+  CHECK(bundle->damaged == 2);
+  CHECK(read_ca_bundle("").error().message == "no certificate in it");
+  CHECK(read_ca_bundle(b.private_key_pem()).error().message == "no certificate in it");
+  CHECK(read_ca_bundle(damaged).error().message == "the certificates in it are damaged");
+}
+
 TEST_CASE("a certificate and its key belong together") {
   const TestCa ca;
   const auto one = ca.issue();
@@ -57,8 +75,9 @@ TEST_CASE("base64 comes back as it went") {
        {std::string(), std::string("a"), std::string("ab\0c", 4), std::string(1000, '\xff')}) {
     CHECK(decode_base64(encode_base64(text)) == text);
   }
-  CHECK(decode_base64("Zm\n9v ") == "foo");
-  for (const char* wrong : {"Zg", "Zg=", "Z===", "Zg==Zg==", "Zm9*", "====", "=Zm9"}) {
+  CHECK(decode_base64("Zm\r\n9v\n") == "foo");
+  for (const char* wrong :
+       {"Zm9v ", " Zm9v", "Zm 9v", "Zm9 ", "Zg", "Zg=", "Z===", "Zg==Zg==", "Zm9*", "====", "=Zm9"}) {
     CAPTURE(wrong);
     CHECK(decode_base64(wrong).error().message == "not valid base64");
   }
