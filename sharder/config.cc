@@ -1,11 +1,10 @@
 #include "sharder/config.h"
 
-#include <yaml-cpp/yaml.h>
-
+#include <nlohmann/json.hpp>
 #include <utility>
-#include <vector>
 
 #include "base/read_file.h"
+#include "kube/yaml.h"
 #include "sharder/config_sections_internal.h"
 #include "sharder/values.h"
 #include "sharder/yaml_reader_internal.h"
@@ -111,7 +110,7 @@ void read_shutdown(ObjectReader& object, Config& config) {
 }
 
 // `leader_elect`: what the environment says.
-Config read_config(const YAML::Node& document, std::optional<bool> leader_elect, Mistakes& mistakes) {
+Config read_config(const nlohmann::json& document, std::optional<bool> leader_elect, Mistakes& mistakes) {
   Config config;
   config.leader_election.enabled = leader_elect.value_or(config.leader_election.enabled);
   ObjectReader object(document, "", mistakes);
@@ -135,21 +134,15 @@ Config read_config(const YAML::Node& document, std::optional<bool> leader_elect,
 }
 
 // The one document of the text.
-Result<YAML::Node> parse_document(const std::string& text) {
-  try {
-    std::vector<YAML::Node> documents = YAML::LoadAll(text);
-    std::erase_if(documents, [](const YAML::Node& document) { return document.IsNull(); });
-    if (documents.size() > 1) {
-      return fail(ErrorCode::kInvalid, "holds " + std::to_string(documents.size()) + " documents, want one");
-    }
-    if (documents.empty()) {
-      return fail(ErrorCode::kInvalid, "is empty, want a " + std::string(kKind));
-    }
-    return documents.front();
-  } catch (const YAML::Exception& error) {
-    return fail(ErrorCode::kInvalid, "line " + std::to_string(error.mark.line + 1) + ", column " +
-                                         std::to_string(error.mark.column + 1) + ": " + error.msg);
+Result<kube::YamlDocument> parse_document(std::string_view text) {
+  auto document = kube::parse_yaml(text);
+  if (document && document->more) {
+    return fail(ErrorCode::kInvalid, "holds more than one document");
   }
+  if (document && document->value.is_null()) {
+    return fail(ErrorCode::kInvalid, "is empty, want a " + std::string(kKind));
+  }
+  return document;
 }
 
 // nullopt when the environment does not say.
@@ -171,12 +164,15 @@ Result<Config> parse_config(std::string_view text, const std::string& source,
   if (!elect) {
     return std::unexpected(elect.error());
   }
-  const auto document = parse_document(std::string(text));
+  const auto document = parse_document(text);
   if (!document) {
     return fail(source, document.error());
   }
   Mistakes mistakes;
-  Config config = read_config(*document, *elect, mistakes);
+  for (const std::string& path : document->repeated) {
+    mistakes.add(path, "given twice");
+  }
+  Config config = read_config(document->value, *elect, mistakes);
   std::string lines;
   for (const std::string& line : mistakes.lines()) {
     lines += lines.empty() ? "" : "\n";
