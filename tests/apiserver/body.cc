@@ -1,11 +1,10 @@
 #include "tests/apiserver/body.h"
 
-#include <yaml-cpp/yaml.h>
-
 #include <string>
 #include <utility>
 
 #include "base/rfc3339.h"
+#include "kube/yaml.h"
 #include "tests/apiserver/base64.h"
 
 namespace sharder::apiserver {
@@ -13,43 +12,6 @@ namespace sharder::apiserver {
 using nlohmann::json;
 
 namespace {
-
-json from_yaml(const YAML::Node& node) {
-  switch (node.Type()) {
-    case YAML::NodeType::Map: {
-      json result = json::object();
-      for (const auto& entry : node) {
-        result[entry.first.as<std::string>()] = from_yaml(entry.second);
-      }
-      return result;
-    }
-    case YAML::NodeType::Sequence: {
-      json result = json::array();
-      for (const auto& entry : node) {
-        result.push_back(from_yaml(entry));
-      }
-      return result;
-    }
-    case YAML::NodeType::Scalar: {
-      const std::string& text = node.Scalar();
-      if (node.Tag() == "!") {  // quoted
-        return text;
-      }
-      if (text == "true" || text == "false") {
-        return text == "true";
-      }
-      const bool digits = !text.empty() && text.find_first_not_of("-+0123456789.eE") == std::string::npos;
-      if (const json number = digits ? json::parse(text, nullptr, false) : json(); number.is_number()) {
-        return number;
-      }
-      return text;
-    }
-    case YAML::NodeType::Null:
-    case YAML::NodeType::Undefined:
-      break;
-  }
-  return nullptr;
-}
 
 Status wrong_shape(const std::string& field, const char* expected) {
   return failure(400, "the object provided cannot be decoded: " + field + ": " + expected + " is expected");
@@ -151,11 +113,11 @@ void drop_nulls(json& object) {
 }  // namespace
 
 Outcome<json> parse_yaml(std::string_view text) {
-  try {
-    return from_yaml(YAML::Load(std::string(text)));
-  } catch (const YAML::Exception& error) {
-    return refuse(failure(400, std::string("error decoding YAML: ") + error.what()));
+  auto document = kube::parse_yaml(text);
+  if (!document) {
+    return refuse(failure(400, "error decoding YAML: " + document.error().message));
   }
+  return std::move(document->value);
 }
 
 Outcome<json> parse_body(const Request& request) {

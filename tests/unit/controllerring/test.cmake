@@ -1,2 +1,0 @@
-# The fixtures are YAML, as kubectl writes them.
-target_link_libraries(test_controllerring PRIVATE yaml-cpp)
