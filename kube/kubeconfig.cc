@@ -100,9 +100,9 @@ class Field {
   bool absent() const { return value_->is_null(); }
   const json& value() const { return *value_; }
   Field at(const std::string& key) const {
-    static const json kNull;
+    static const json none;
     const auto found = value_->find(key);
-    return {found == value_->end() ? kNull : *found, where_ + (where_.ends_with(": ") ? "" : ".") + key};
+    return {found == value_->end() ? none : *found, where_ + (where_.ends_with(": ") ? "" : ".") + key};
   }
   std::string text() const { return absent() ? "" : value_->get<std::string>(); }
   std::string text(const std::string& key) const { return at(key).text(); }

@@ -176,7 +176,7 @@ class Composer {
 };
 
 std::optional<json> look_up(std::string_view text) {
-  static const std::map<std::string_view, json> kWords = [] {
+  static const std::map<std::string_view, json> all = [] {
     std::map<std::string_view, json> words;
     for (const char* word : {"y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"}) {
       words[word] = true;
@@ -198,8 +198,8 @@ std::optional<json> look_up(std::string_view text) {
     }
     return words;
   }();
-  const auto found = kWords.find(text);
-  return found == kWords.end() ? std::nullopt : std::optional(found->second);
+  const auto found = all.find(text);
+  return found == all.end() ? std::nullopt : std::optional(found->second);
 }
 
 // Go's strconv.ParseInt and, above its range, ParseUint; base 0: by the prefix, 0x, 0o, 0b or 0.
