@@ -216,7 +216,7 @@ void Reconciliation::write_status(Result<kube::Response> ring) {
   } else if (!*body) {
     finish();
   } else {
-    send(kube::update_request(kube::kControllerRings, "", spec().name, "status", std::move(**body), kFieldManager),
+    send(kube::update_request(kube::kControllerRings, "", spec().name, "status", **body, kFieldManager),
          &Reconciliation::status_written);
   }
 }

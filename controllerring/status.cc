@@ -49,7 +49,8 @@ std::string capitalised(std::string_view error) {
   return text;
 }
 
-Result<std::optional<std::string>> status_body(std::string_view document, const Outcome& outcome, WallTime now) {
+Result<std::optional<kube::GuardedObject>> status_body(std::string_view document, const Outcome& outcome,
+                                                       WallTime now) {
   auto object = kube::parse_json(document);
   if (!object || !object->is_object()) {
     return fail(ErrorCode::kInvalid, "ControllerRing: " + (object ? "not an object" : object.error().message));
@@ -72,7 +73,11 @@ Result<std::optional<std::string>> status_body(std::string_view document, const 
   if (status == before) {
     return std::nullopt;
   }
-  return object->dump();
+  auto body = kube::GuardedObject::of(*object);
+  if (!body) {
+    return fail("ControllerRing", std::move(body.error()));
+  }
+  return *std::move(body);
 }
 
 }  // namespace sharder::controllerring

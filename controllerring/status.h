@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "kube/precondition.h"
 
 namespace sharder::controllerring {
 
@@ -21,8 +22,8 @@ struct Outcome {
 // Body of the PUT on /status that tells the outcome, or nullopt when the ring says it already (protocol, 2).
 // `document`: the ControllerRing as it stands in the cluster, JSON; everything in it but our part of the status stays,
 // the resourceVersion included. lastTransitionTime moves only with the condition's status. After a failure the old
-// counts stay. kInvalid when the document is no object.
-Result<std::optional<std::string>> status_body(std::string_view document, const Outcome& outcome, WallTime now);
+// counts stay. kInvalid when the document is no object, or has no resourceVersion.
+Result<std::optional<kube::GuardedObject>> status_body(std::string_view document, const Outcome& outcome, WallTime now);
 
 // The error with a capital letter at its beginning.
 std::string capitalised(std::string_view error);

@@ -173,7 +173,8 @@ Request ElectionState::write(nlohmann::json spec, const ElectionTime& now) {
   if (lease_.is_object()) {
     nlohmann::json lease = lease_;  // metadata stays as it is, labels of others included
     lease["spec"] = std::move(spec);
-    request = update_request(kLeases, options_.lease_namespace, options_.lease_name, {}, lease.dump(), {});
+    request = update_request(kLeases, options_.lease_namespace, options_.lease_name, {},
+                             GuardedObject::of(lease).value(), {});  // observe() takes no other
   } else {
     const nlohmann::json lease{{"apiVersion", "coordination.k8s.io/v1"},
                                {"kind", "Lease"},

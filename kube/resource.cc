@@ -79,10 +79,10 @@ Request create_request(const Resource& resource, std::string_view object_namespa
 }
 
 Request update_request(const Resource& resource, std::string_view object_namespace, std::string_view name,
-                       std::string_view subresource, std::string body, std::string_view field_manager) {
+                       std::string_view subresource, const GuardedObject& object, std::string_view field_manager) {
   return {.method = Method::kPut,
           .target = path(resource, object_namespace, name, subresource, {{"fieldManager", field_manager}}),
-          .body = std::move(body),
+          .body = object.text(),
           .content_type = "application/json"};
 }
 
@@ -104,22 +104,17 @@ Request apply_request(const Resource& resource, std::string_view object_namespac
 }
 
 Request delete_request(const Resource& resource, std::string_view object_namespace, std::string_view name,
-                       std::string_view uid, std::string_view resource_version) {
-  Request request{.method = Method::kDelete, .target = path(resource, object_namespace, name)};
-  nlohmann::json preconditions = nlohmann::json::object();
+                       std::string_view uid, const Precondition& precondition) {
+  nlohmann::json preconditions{{"resourceVersion", precondition.resource_version()}};
   if (!uid.empty()) {
     preconditions["uid"] = uid;
   }
-  if (!resource_version.empty()) {
-    preconditions["resourceVersion"] = resource_version;
-  }
-  if (!preconditions.empty()) {
-    request.body =
-        nlohmann::json{{"kind", "DeleteOptions"}, {"apiVersion", "v1"}, {"preconditions", std::move(preconditions)}}
-            .dump();
-    request.content_type = "application/json";
-  }
-  return request;
+  const nlohmann::json options{
+      {"kind", "DeleteOptions"}, {"apiVersion", "v1"}, {"preconditions", std::move(preconditions)}};
+  return {.method = Method::kDelete,
+          .target = path(resource, object_namespace, name),
+          .body = options.dump(),
+          .content_type = "application/json"};
 }
 
 }  // namespace sharder::kube

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "kube/api.h"
+#include "kube/precondition.h"
 
 namespace sharder::kube {
 
@@ -59,20 +60,20 @@ inline constexpr std::string_view kCompactMetadataList =
     "application/vnd.kubernetes.protobuf;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,"
     "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
 
-// The requests of the verbs. Bodies are JSON; `field_manager` may be "". Adjust timeout and lane where the default is
-// not right.
+// The requests of the verbs. Bodies are JSON; a merge patch of what others write too carries a Precondition;
+// `field_manager` may be "". Adjust timeout and lane where the default is not right.
 Request get_request(const Resource& resource, std::string_view object_namespace, std::string_view name);
 Request create_request(const Resource& resource, std::string_view object_namespace, std::string body,
                        std::string_view field_manager);
 Request update_request(const Resource& resource, std::string_view object_namespace, std::string_view name,
-                       std::string_view subresource, std::string body, std::string_view field_manager);
+                       std::string_view subresource, const GuardedObject& object, std::string_view field_manager);
 Request patch_request(const Resource& resource, std::string_view object_namespace, std::string_view name,
                       std::string_view content_type, std::string body, std::string_view field_manager);
 // Server-side apply; `force` takes over fields that others own.
 Request apply_request(const Resource& resource, std::string_view object_namespace, std::string_view name,
                       std::string body, std::string_view field_manager, bool force);
-// Preconditions: "" for none, else a mismatch is kConflict.
+// A mismatch of resourceVersion, or of `uid` unless that is "", is kConflict.
 Request delete_request(const Resource& resource, std::string_view object_namespace, std::string_view name,
-                       std::string_view uid = {}, std::string_view resource_version = {});
+                       std::string_view uid, const Precondition& precondition);
 
 }  // namespace sharder::kube

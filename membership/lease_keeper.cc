@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "kube/resource_version.h"
 #include "ring/names.h"
 
 namespace sharder::membership {
@@ -28,6 +29,11 @@ bool is_lasting(ErrorCode code) {
          code == ErrorCode::kTooLarge;
 }
 
+// Of an answer, next to what is known, by a watch perhaps that shows no versions.
+bool is_news(const std::string& answered, const std::string& known) {
+  return known.empty() ? !answered.empty() : kube::newer_version(answered, known);
+}
+
 bool is_unanswered(ErrorCode code) {
   return code == ErrorCode::kUnavailable || code == ErrorCode::kTimeout;
 }
@@ -42,11 +48,11 @@ bool LeaseKeeper::upsert(ShardLease lease, Source source, Now now) {
   if (source == Source::kAnswer) {
     // What the watch has not shown yet, or shows no more, is its business.
     if (found == leases_.end() || found->second.lease.uid != lease.uid || lease.ring.empty() ||
-        !newer_version(lease.resource_version, found->second.lease.resource_version)) {
+        !is_news(lease.resource_version, found->second.lease.resource_version)) {
       return false;
     }
   } else if (found != leases_.end() && now.steady < found->second.ahead_until && found->second.lease.uid == lease.uid &&
-             newer_version(found->second.lease.resource_version, lease.resource_version)) {
+             kube::newer_version(found->second.lease.resource_version, lease.resource_version)) {
     return false;
   }
   const bool is_new = found == leases_.end();
@@ -155,7 +161,7 @@ void LeaseKeeper::finished(const Action& action, Result<ActionAnswer> answer, No
   if (action.kind == ActionKind::kSetLabel) {
     label_set(entry.label, action.state, now);
   }
-  if (entry.lease.resource_version == action.resource_version) {
+  if (is_decided_on(action, entry.lease)) {
     // It has taken effect, but what came of it is not known here yet: the watch will show it.
     wait_for_watch(entry, now);
   }
@@ -163,14 +169,13 @@ void LeaseKeeper::finished(const Action& action, Result<ActionAnswer> answer, No
 
 void LeaseKeeper::verified(Entry& entry, const Action& action, const ActionAnswer& answer, Now now) {
   entry.outdated = false;
-  if (!leading_ || entry.lease.resource_version != action.resource_version ||
+  if (!leading_ || !is_decided_on(action, entry.lease) ||
       judge(entry.lease, now.wall).state != LeaseState::kUncertain ||
       entry.lease.state_label != to_string(LeaseState::kUncertain) || !unrenewed(entry)) {
     return;  // decide anew
   }
   auto body = take_over_body(answer.document, effective_duration(entry.lease), now.wall);
-  if (!body || !answer.lease || answer.lease->uid != action.uid ||
-      answer.lease->resource_version != action.resource_version) {
+  if (!body || !answer.lease || answer.lease->uid != action.uid || !is_decided_on(action, *answer.lease)) {
     // The Lease there is not the one that the watch has shown so far.
     wait_for_watch(entry, now);
     return;
@@ -201,7 +206,7 @@ void LeaseKeeper::failed(Entry& entry, const Action& action, const Error& error,
   }
   entry.not_before = now.steady + entry.backoff->next();
   entry.until_changed = error.code == ErrorCode::kConflict || error.code == ErrorCode::kNotFound;
-  if (entry.until_changed && entry.lease.resource_version != action.resource_version) {
+  if (entry.until_changed && !is_decided_on(action, entry.lease)) {
     entry.not_before = SteadyTime::min();  // the version that was in the way is here already
   } else {
     entry.outdated = error.code == ErrorCode::kConflict;
@@ -237,7 +242,7 @@ void LeaseKeeper::consider(Entry& entry, Now now, std::vector<Action>& actions) 
     actions.push_back({.kind = ActionKind::kRejectName,
                        .lease = entry.lease.id,
                        .uid = entry.lease.uid,
-                       .resource_version = entry.lease.resource_version,
+                       .version = kube::Precondition::of(entry.lease.resource_version),
                        .ring = entry.lease.ring});
   }
   if (now.steady < entry.not_before) {
@@ -273,10 +278,11 @@ void LeaseKeeper::consider(Entry& entry, Now now, std::vector<Action>& actions) 
 
 void LeaseKeeper::start(Entry& entry, ActionKind kind, LeaseState state, std::vector<Action>& actions) {
   entry.in_flight = true;
-  actions.push_back({.kind = kind,
+  auto version = kube::Precondition::of(entry.lease.resource_version);
+  actions.push_back({.kind = version ? kind : ActionKind::kRead,
                      .lease = entry.lease.id,
                      .uid = entry.lease.uid,
-                     .resource_version = entry.lease.resource_version,
+                     .version = std::move(version),
                      .ring = entry.lease.ring,
                      .state = state});
 }
@@ -295,6 +301,10 @@ void LeaseKeeper::schedule(Entry& entry, SteadyTime at) {
   if (at != SteadyTime::max()) {
     agenda_.emplace(at, entry.lease.id);
   }
+}
+
+bool LeaseKeeper::is_decided_on(const Action& action, const ShardLease& lease) {
+  return action.version == kube::Precondition::of(lease.resource_version);
 }
 
 bool LeaseKeeper::unrenewed(const Entry& entry) const {

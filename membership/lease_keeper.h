@@ -15,6 +15,7 @@
 #include "base/backoff.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "kube/precondition.h"
 #include "membership/healthy_time.h"
 #include "membership/lease_state.h"
 #include "membership/shard_lease.h"
@@ -29,7 +30,7 @@ struct Now {
 
 enum class ActionKind {
   kSetLabel,    // merge patch of the state label, with resourceVersion
-  kRead,        // a quorum read of the Lease: before a take-over, and after a conflict
+  kRead,        // a quorum read of the Lease: before a take-over, after a conflict, and where its version is not known
   kTakeOver,    // PUT `body`, which carries the resourceVersion
   kDelete,      // with uid and resourceVersion as preconditions
   kRejectName,  // tell with an Event that the shard's name is no label value; nobody reports back
@@ -40,10 +41,10 @@ struct Action {
   ActionKind kind = ActionKind::kSetLabel;
   LeaseId lease;
   std::string uid;
-  std::string resource_version;  // that it was decided on
+  std::optional<kube::Precondition> version;  // that it was decided on; without, only kRead
   std::string ring;
-  LeaseState state = LeaseState::kReady;  // that the Lease was in
-  std::string body = {};                  // kTakeOver
+  LeaseState state = LeaseState::kReady;         // that the Lease was in
+  std::optional<kube::GuardedObject> body = {};  // kTakeOver
 };
 
 // What came of an action: the Lease as the API server answered, as a value and as its JSON (kRead); neither for
@@ -56,10 +57,11 @@ struct ActionAnswer {
 // What the leader does about shard Leases (protocol, 3 and 9): sets state labels, takes over the Leases of shards that
 // are gone, deletes orphaned ones. A pure state machine: no I/O, no clock, no thread. It runs in every replica, because
 // a standby observes renewals too and so need not begin at zero when it becomes the leader; only the leader gets
-// actions. Per Lease one action is under way at a time; each carries the resourceVersion it was decided on. After a
-// conflict it is decided anew when the newer version has come, by the watch or else by a read of that Lease; after
-// another failure when a pause is over, which grows per Lease. So do pauses between two labels of the same state, which
-// somebody takes off again and again; another state is labelled at once.
+// actions. Per Lease one action is under way at a time; each carries the resourceVersion it was decided on; a Lease
+// that is shown without one is read first. After a conflict it is decided anew when the newer version has come, by the
+// watch or else by a read of that Lease; after another failure when a pause is over, which grows per Lease. So do
+// pauses between two labels of the same state, which somebody takes off again and again; another state is labelled at
+// once.
 //
 //   due ──► state label wrong: kSetLabel ──► (answer) ─┐
 //    ▲      uncertain, and no renewal seen for         │
@@ -139,6 +141,7 @@ class LeaseKeeper {
   void label_set(Label& label, LeaseState state, Now now);
   void schedule(Entry& entry, SteadyTime at);
   bool unrenewed(const Entry& entry) const;
+  static bool is_decided_on(const Action& action, const ShardLease& lease);
 
   std::minstd_rand seeds_;
   std::minstd_rand label_random_;

@@ -23,7 +23,7 @@ kube::Request request_for(const Action& action) {
     case ActionKind::kSetLabel: {
       const nlohmann::json patch = {{"metadata",
                                      {{"uid", action.uid},
-                                      {"resourceVersion", action.resource_version},
+                                      {"resourceVersion", action.version.value().resource_version()},
                                       {"labels", {{ring::kStateLabel, to_string(action.state)}}}}}};
       request =
           kube::patch_request(kube::kLeases, lease_namespace, name, kube::kMergePatch, patch.dump(), kFieldManager);
@@ -33,10 +33,10 @@ kube::Request request_for(const Action& action) {
       request = kube::get_request(kube::kLeases, lease_namespace, name);
       break;
     case ActionKind::kTakeOver:
-      request = kube::update_request(kube::kLeases, lease_namespace, name, "", action.body, kFieldManager);
+      request = kube::update_request(kube::kLeases, lease_namespace, name, "", action.body.value(), kFieldManager);
       break;
     case ActionKind::kDelete:
-      request = kube::delete_request(kube::kLeases, lease_namespace, name, action.uid, action.resource_version);
+      request = kube::delete_request(kube::kLeases, lease_namespace, name, action.uid, action.version.value());
       break;
     case ActionKind::kRejectName:
       std::unreachable();  // an Event, not a request
@@ -73,6 +73,9 @@ Result<ActionAnswer> read_answer(const Action& action, Result<kube::Response> re
     if (auto lease = decode_shard_lease(response->body)) {
       answer.lease = std::move(*lease);
     }
+  }
+  if (action.kind == ActionKind::kRead && answer.lease && answer.lease->resource_version.empty()) {
+    return fail(ErrorCode::kInvalid, "the Lease has no resourceVersion");
   }
   if (action.kind == ActionKind::kRead) {
     answer.document = std::move(response->body);

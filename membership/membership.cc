@@ -429,7 +429,7 @@ void Membership::Impl::reject_name(const Action& action) {
                  .object_namespace = action.lease.lease_namespace,
                  .name = action.lease.name,
                  .uid = action.uid,
-                 .resource_version = action.resource_version},
+                 .resource_version = action.version ? action.version->resource_version() : ""},
                 kube::EventType::kWarning, "InvalidShardName", kMessage);
 }
 

@@ -1,7 +1,6 @@
 #include "membership/shard_lease.h"
 
 #include <algorithm>
-#include <cctype>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <tuple>
@@ -93,7 +92,8 @@ Result<ShardLease> decode_shard_lease(std::string_view json_text) {
   return lease;
 }
 
-Result<std::string> take_over_body(std::string_view document, std::chrono::seconds lease_duration, WallTime now) {
+Result<kube::GuardedObject> take_over_body(std::string_view document, std::chrono::seconds lease_duration,
+                                           WallTime now) {
   auto lease = kube::parse_json(document);
   if (!lease) {
     return fail("take over Lease", lease.error());
@@ -110,18 +110,8 @@ Result<std::string> take_over_body(std::string_view document, std::chrono::secon
   spec["leaseDurationSeconds"] = std::min<std::int64_t>(2 * lease_duration.count(), kMaxInt32);
   spec["acquireTime"] = spec["renewTime"] = format_micro_time(now);
   spec["leaseTransitions"] = std::min<std::int64_t>(transitions + 1, kMaxInt32);
-  return lease->dump();
-}
-
-bool newer_version(std::string_view a, std::string_view b) {
-  const auto is_number = [](std::string_view version) {
-    return !version.empty() && version.front() != '0' &&
-           std::ranges::all_of(version, [](unsigned char c) { return std::isdigit(c) != 0; });
-  };
-  if (!is_number(a) || !is_number(b)) {
-    return false;
-  }
-  return a.size() != b.size() ? a.size() > b.size() : a > b;
+  auto body = kube::GuardedObject::of(*lease);
+  return body ? std::move(body) : fail("take over Lease", std::move(body.error()));
 }
 
 }  // namespace sharder::membership

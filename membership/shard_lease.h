@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "kube/precondition.h"
 
 namespace sharder::membership {
 
@@ -53,10 +54,7 @@ inline constexpr std::string_view kTakeOverIdentity = "shardlease-controller";
 
 // Body of the PUT that takes the Lease in `document` over: holderIdentity kTakeOverIdentity, twice the duration,
 // acquireTime = renewTime = now, leaseTransitions + 1, everything else (resourceVersion included) as it stands there.
-Result<std::string> take_over_body(std::string_view document, std::chrono::seconds lease_duration, WallTime now);
-
-// Whether resourceVersion `a` is newer than `b`. Both come from one object of one API server, where they are growing
-// decimal numbers; false for anything that is not.
-bool newer_version(std::string_view a, std::string_view b);
+Result<kube::GuardedObject> take_over_body(std::string_view document, std::chrono::seconds lease_duration,
+                                           WallTime now);
 
 }  // namespace sharder::membership

@@ -59,7 +59,7 @@ Decision decide(const ring::RingEntry& entry, ring::Role role, const Placement& 
   return decision;
 }
 
-std::string patch_body(const ring::RingEntry& entry, const Decision& decision, std::string_view resource_version) {
+std::string patch_body(const ring::RingEntry& entry, const Decision& decision, const kube::Precondition& precondition) {
   nlohmann::json labels = nlohmann::json::object();
   if (decision.kind == MoveKind::kReassign) {
     labels[entry.shard_label()] = decision.shard;
@@ -69,7 +69,9 @@ std::string patch_body(const ring::RingEntry& entry, const Decision& decision, s
   } else if (decision.has_drain_label) {
     labels[entry.drain_label()] = nullptr;
   }
-  return nlohmann::json{{"metadata", {{"resourceVersion", resource_version}, {"labels", std::move(labels)}}}}.dump();
+  return nlohmann::json{
+      {"metadata", {{"resourceVersion", precondition.resource_version()}, {"labels", std::move(labels)}}}}
+      .dump();
 }
 
 }  // namespace sharder::rebalancer

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "kube/object_meta.h"
+#include "kube/precondition.h"
 #include "kube/resource.h"
 #include "ring/ring_set.h"
 
@@ -49,6 +50,6 @@ Decision decide(const ring::RingEntry& entry, ring::Role role, const Placement& 
 
 // The body of the merge patch that carries a decision out, in one patch, guarded by the resourceVersion it was decided
 // on (design, invariant 5).
-std::string patch_body(const ring::RingEntry& entry, const Decision& decision, std::string_view resource_version);
+std::string patch_body(const ring::RingEntry& entry, const Decision& decision, const kube::Precondition& precondition);
 
 }  // namespace sharder::rebalancer

@@ -7,6 +7,15 @@
 
 namespace sharder::rebalancer {
 
+namespace {
+
+// Versions that are not known are never the same.
+bool same_version(const std::string& a, const std::string& b) {
+  return !a.empty() && a == b;
+}
+
+}  // namespace
+
 std::string to_string(const ObjectId& id) {
   return id.object_namespace.empty() ? id.name : id.object_namespace + "/" + id.name;
 }
@@ -35,14 +44,15 @@ void MoveQueue::count_delayed(const ObjectId& id, const Entry& entry, bool add) 
 bool MoveQueue::offer(const ObjectId& id, Move move, SteadyTime not_before) {
   const auto known = entries_.find(id);
   if (known != entries_.end() && known->second.in_flight) {
-    known->second.again = known->second.again || known->second.move.resource_version != move.resource_version;
+    known->second.again =
+        known->second.again || !same_version(known->second.move.resource_version, move.resource_version);
     return true;
   }
   Place place{not_before, ++last_place_};
   const bool has_place = known != entries_.end();
   if (has_place) {
     const Move& older = known->second.move;
-    if (older.resource_version == move.resource_version && older.decision.kind != MoveKind::kNone) {
+    if (same_version(older.resource_version, move.resource_version) && older.decision.kind != MoveKind::kNone) {
       return true;
     }
     place = known->second.place;
@@ -79,7 +89,7 @@ void MoveQueue::retract(const ObjectId& id, const std::string& resource_version)
   if (known == entries_.end() || known->second.in_flight) {
     return;
   }
-  if (known->second.move.resource_version == resource_version) {
+  if (same_version(known->second.move.resource_version, resource_version)) {
     erase(known);
     return;
   }

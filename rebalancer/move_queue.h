@@ -31,7 +31,7 @@ std::string to_string(const ObjectId& id);
 struct Move {
   Decision decision;  // its shard lives as long as the ring that it was decided by
   Placement placement = {};
-  std::string resource_version;  // that it was decided on
+  std::string resource_version;  // that it was decided on; "": it was shown without one
   std::uint64_t object = 0;      // object_hash() of it
   SteadyTime found = {};
   int failures = 0;      // in a row

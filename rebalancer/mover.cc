@@ -177,10 +177,15 @@ void Mover::arm_timer(SteadyTime now) {
 }
 
 void Mover::send(const FlightPointer& flight) {
+  const auto precondition = kube::Precondition::of(flight->move.resource_version);
+  if (!precondition) {
+    get(flight);
+    return;
+  }
   const kube::Resource& resource = *view_.sources()[flight->id.source].resource;
-  kube::Request request = kube::patch_request(
-      resource, flight->id.object_namespace, flight->id.name, kube::kMergePatch,
-      patch_body(*flight->entry, flight->move.decision, flight->move.resource_version), kFieldManager);
+  kube::Request request =
+      kube::patch_request(resource, flight->id.object_namespace, flight->id.name, kube::kMergePatch,
+                          patch_body(*flight->entry, flight->move.decision, *precondition), kFieldManager);
   request.accept = kube::kCompactMetadata;
   request.lane = kube::Lane::kMove;
   request.still_wanted = [current = ring_version_, version = ring_version_->load()] { return *current == version; };
@@ -369,21 +374,36 @@ void Mover::read_again(const FlightPointer& flight) {
   queue_.looking(flight->id);
   // A list, because that and patch is what users grant (protocol, 8).
   const kube::Resource& resource = *view_.sources()[flight->id.source].resource;
-  kube::Request request{.target = kube::path(resource, flight->id.object_namespace, {}, {},
-                                             {{"fieldSelector", "metadata.name=" + flight->id.name}}),
-                        .accept = std::string(kube::kCompactMetadataList),
-                        .lane = kube::Lane::kMove};
-  tools_->api.send(std::move(request), [self = shared_from_this(), flight](Result<kube::Response> answer) {
-    self->tools_->control.post([self, flight, answer = std::move(answer)]() mutable {
+  ask(flight,
+      {.target = kube::path(resource, flight->id.object_namespace, {}, {},
+                            {{"fieldSelector", "metadata.name=" + flight->id.name}}),
+       .accept = std::string(kube::kCompactMetadataList)},
+      &Mover::listed);
+}
+
+// Where lists show no resourceVersion, the object itself may.
+void Mover::get(const FlightPointer& flight) {
+  queue_.looking(flight->id);
+  kube::Request request =
+      kube::get_request(*view_.sources()[flight->id.source].resource, flight->id.object_namespace, flight->id.name);
+  request.accept = kube::kCompactMetadata;
+  ask(flight, std::move(request), &Mover::got);
+}
+
+void Mover::ask(const FlightPointer& flight, kube::Request request,
+                void (Mover::*then)(const FlightPointer&, Result<kube::Response>)) {
+  request.lane = kube::Lane::kMove;
+  tools_->api.send(std::move(request), [self = shared_from_this(), flight, then](Result<kube::Response> answer) {
+    self->tools_->control.post([self, flight, then, answer = std::move(answer)]() mutable {
       if (!self->stopped_) {
-        self->read(flight, std::move(answer));
+        (self.get()->*then)(flight, std::move(answer));
         self->pump();
       }
     });
   });
 }
 
-void Mover::read(const FlightPointer& flight, Result<kube::Response> answer) {
+void Mover::listed(const FlightPointer& flight, Result<kube::Response> answer) {
   std::optional<kube::ObjectMeta> object;
   const auto read = !answer ? std::unexpected(answer.error())
                             : decoder_.decode_list(answer->body, [&object](const Result<kube::ObjectMeta>& item) {
@@ -391,11 +411,39 @@ void Mover::read(const FlightPointer& flight, Result<kube::Response> answer) {
                                   object = *item;
                                 }
                               });
-  if (!read) {
+  if (read) {
+    decide_anew(flight, object);
+  } else {
     // With the version that it was decided on it comes back here, or succeeds.
     retry(flight, kTransient);
+  }
+}
+
+void Mover::got(const FlightPointer& flight, Result<kube::Response> answer) {
+  auto object = answer ? decoder_.decode(answer->body) : std::unexpected(std::move(answer.error()));
+  if (object && object->resource_version.empty()) {
+    object = fail(ErrorCode::kInvalid, "the API server shows the object without a resourceVersion");
+  }
+  if (object) {
+    decide_anew(flight, *object);
     return;
   }
+  switch (outcome(object.error())) {
+    case Outcome::kDone:
+      finish(flight);
+      return;
+    case Outcome::kForbidden:
+    case Outcome::kRefused:
+      refused(flight, object.error());
+      return;
+    case Outcome::kChanged:
+    case Outcome::kAgain:
+      retry(flight, kTransient);
+      return;
+  }
+}
+
+void Mover::decide_anew(const FlightPointer& flight, const std::optional<kube::ObjectMeta>& object) {
   flight->entry = view_.entry();
   flight->move.placement = object ? view_.placement(flight->id.source, *object) : Placement();
   flight->move.decision = view_.decide(flight->id.source, flight->move.placement);

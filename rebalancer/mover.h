@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <random>
 #include <string>
 #include <vector>
@@ -24,6 +25,7 @@ namespace sharder::rebalancer {
 //
 //   consider ──► MoveQueue ──► patch ──► done
 //                   ▲            │ conflict, timeout: read the object, decide anew ──► patch, or nothing to do
+//                   │            │ (first of all where it was shown without a resourceVersion)
 //                   │            │ not reached, overloaded, a webhook that fails: a pause of up to 2 s, told when it
 //                   │            │ lasts
 //                   └── pause ◄──┤ refused (too large, a validating webhook): growing pauses, named once
@@ -95,7 +97,12 @@ class Mover : public std::enable_shared_from_this<Mover> {
   void tell_failure(const FlightPointer& flight, const Error& error);
   void refused(const FlightPointer& flight, const Error& error);
   void read_again(const FlightPointer& flight);
-  void read(const FlightPointer& flight, Result<kube::Response> answer);
+  void get(const FlightPointer& flight);
+  void ask(const FlightPointer& flight, kube::Request request,
+           void (Mover::*then)(const FlightPointer&, Result<kube::Response>));
+  void listed(const FlightPointer& flight, Result<kube::Response> answer);
+  void got(const FlightPointer& flight, Result<kube::Response> answer);
+  void decide_anew(const FlightPointer& flight, const std::optional<kube::ObjectMeta>& object);
   void retry(const FlightPointer& flight, const BackoffPolicy& policy);
   void finish(const FlightPointer& flight);
   void summarise();

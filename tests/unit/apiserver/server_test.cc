@@ -98,9 +98,13 @@ TEST_CASE("what is created can be read, patched and deleted") {
   CHECK((*changed)["metadata"]["labels"]["x"] == "2");
   CHECK(fixture.label("a", {{"labels", {{"x", "3"}}}, {"resourceVersion", version_of(*made)}}).error().code ==
         ErrorCode::kConflict);
-  CHECK(fixture.send(kube::delete_request(kSecrets, "default", "a", "another-uid")).error().code ==
+  const auto current = kube::Precondition::of(version_of(*changed)).value();
+  const std::string uid = (*changed)["metadata"]["uid"];
+  CHECK(fixture.send(kube::delete_request(kSecrets, "default", "a", "another-uid", current)).error().code ==
         ErrorCode::kConflict);
-  CHECK(fixture.send(kube::delete_request(kSecrets, "default", "a")));
+  const auto older = kube::Precondition::of(version_of(*made)).value();
+  CHECK(fixture.send(kube::delete_request(kSecrets, "default", "a", uid, older)).error().code == ErrorCode::kConflict);
+  CHECK(fixture.send(kube::delete_request(kSecrets, "default", "a", uid, current)));
   CHECK(fixture.get("/api/v1/namespaces/default/secrets/a").error().code == ErrorCode::kNotFound);
 }
 
@@ -189,7 +193,8 @@ TEST_CASE("what an object owns goes with it") {
   owned["metadata"]["ownerReferences"] = {
       {{"apiVersion", "v1"}, {"kind", "Secret"}, {"name", "owner"}, {"uid", (*owner)["metadata"]["uid"]}}};
   REQUIRE(fixture.server.api().add(owned));
-  REQUIRE(fixture.send(kube::delete_request(kSecrets, "default", "owner")));
+  REQUIRE(fixture.send(
+      kube::delete_request(kSecrets, "default", "owner", "", kube::Precondition::of(version_of(*owner)).value())));
   CHECK(fixture.get("/api/v1/namespaces/default/configmaps/owned").error().code == ErrorCode::kNotFound);
 }
 

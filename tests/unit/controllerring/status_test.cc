@@ -23,7 +23,7 @@ json next(const json& document, const Outcome& outcome, WallTime now = kNow) {
   auto body = status_body(document.dump(), outcome, now);
   REQUIRE(body);
   REQUIRE(*body);
-  return json::parse(**body);
+  return json::parse((*body)->text());
 }
 
 bool unchanged(const json& document, const Outcome& outcome) {
@@ -112,6 +112,13 @@ TEST_CASE("nonsense where the status should be is replaced, and what is no objec
   }
   CHECK(status_body("[]", {}, kNow).error().code == ErrorCode::kInvalid);
   CHECK(status_body("{", {}, kNow).error().code == ErrorCode::kInvalid);
+}
+
+TEST_CASE("the status of a ring without a resourceVersion is not written (design, 6.5)") {
+  json document = ring_without_status();
+  document["metadata"].erase("resourceVersion");
+  CHECK(status_body(document.dump(), {.generation = 2}, kNow).error().message ==
+        "ControllerRing: the object has no resourceVersion");
 }
 
 TEST_CASE("errors begin with a capital letter") {

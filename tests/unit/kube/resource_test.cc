@@ -45,7 +45,9 @@ TEST_CASE("each verb makes its request") {
   CHECK(create.body == "{}");
   CHECK(create.content_type == "application/json");
 
-  const Request update = update_request(kControllerRings, "", "r", "status", "{}", "");
+  const Request update = update_request(kControllerRings, "", "r", "status",
+                                        GuardedObject::of({{"metadata", {{"resourceVersion", "7"}}}}).value(), "");
+  CHECK(update.body == R"({"metadata":{"resourceVersion":"7"}})");
   CHECK(update.method == Method::kPut);
   CHECK(update.target == "/apis/sharding.timebertt.dev/v1alpha1/controllerrings/r/status");
 
@@ -64,16 +66,27 @@ TEST_CASE("server-side apply forces only when told to") {
             .target.ends_with("/mutatingwebhookconfigurations/c?fieldManager=m&force=true"));
 }
 
-TEST_CASE("a deletion carries the preconditions that are given") {
-  CHECK(delete_request(kLeases, "ns", "a").body.empty());
-  CHECK(delete_request(kLeases, "ns", "a").content_type.empty());
-  const Request request = delete_request(kLeases, "ns", "a", "uid-1", "42");
+TEST_CASE("a deletion carries uid and resourceVersion as preconditions") {
+  const Precondition precondition = Precondition::of("42").value();
+  const Request request = delete_request(kLeases, "ns", "a", "uid-1", precondition);
   CHECK(request.method == Method::kDelete);
   CHECK(request.content_type == "application/json");
   const auto body = parse_json(request.body).value();
   CHECK(string_at(body, "/kind") == "DeleteOptions");
   CHECK(string_at(body, "/preconditions/uid") == "uid-1");
   CHECK(string_at(body, "/preconditions/resourceVersion") == "42");
-  CHECK(string_at(parse_json(delete_request(kLeases, "ns", "a", "u").body).value(), "/preconditions/resourceVersion")
-            .empty());
+  const auto without_uid = parse_json(delete_request(kLeases, "ns", "a", "", precondition).body).value();
+  CHECK_FALSE(without_uid["preconditions"].contains("uid"));
+}
+
+TEST_CASE("what is written carries a resourceVersion that is not empty (design, 6.5)") {
+  CHECK_FALSE(Precondition::of(""));
+  CHECK(Precondition::of("7")->resource_version() == "7");
+  for (const char* object : {R"({"metadata":{"name":"x"}})", R"({"metadata":{"resourceVersion":""}})",
+                             R"({"metadata":{"resourceVersion":7}})", "{}", "[]"}) {
+    CAPTURE(object);
+    const auto guarded = GuardedObject::of(parse_json(object).value());
+    REQUIRE_FALSE(guarded);
+    CHECK(guarded.error().code == ErrorCode::kInvalid);
+  }
 }

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/rfc3339.h"
+#include "membership/lease_requests.h"
 
 using namespace sharder;
 using namespace sharder::membership;
@@ -53,7 +54,7 @@ struct Keeper {
     auto actions = keeper.due(now);
     REQUIRE(actions.size() == 1);
     REQUIRE(actions[0].kind == ActionKind::kRead);
-    CHECK(actions[0].resource_version == "1");
+    CHECK(actions[0].version == kube::Precondition::of("1"));
     return actions[0];
   }
   static ActionAnswer answer(const ShardLease& lease) {
@@ -74,7 +75,7 @@ TEST_CASE("a take-over goes on only with the version it was decided on (protocol
     const auto actions = k.keeper.due(k.now);
     REQUIRE(actions.size() == 1);
     CHECK(actions[0].kind == ActionKind::kTakeOver);
-    const auto body = nlohmann::json::parse(actions[0].body);
+    const auto body = nlohmann::json::parse(actions[0].body.value().text());
     CHECK(body["metadata"]["resourceVersion"] == "1");
     CHECK(body["spec"]["holderIdentity"] == "shardlease-controller");
     CHECK(body["spec"]["leaseDurationSeconds"] == 30);
@@ -86,7 +87,7 @@ TEST_CASE("a take-over goes on only with the version it was decided on (protocol
     REQUIRE(actions.size() == 1);
     CHECK(actions[0].kind == ActionKind::kSetLabel);
     CHECK(actions[0].state == LeaseState::kReady);
-    CHECK(actions[0].resource_version == "2");
+    CHECK(actions[0].version == kube::Precondition::of("2"));
   }
   SUBCASE("a newer version without a renewal: decided anew, and read again") {
     auto labelled = seen;
@@ -95,7 +96,7 @@ TEST_CASE("a take-over goes on only with the version it was decided on (protocol
     const auto actions = k.keeper.due(k.now);
     REQUIRE(actions.size() == 1);
     CHECK(actions[0].kind == ActionKind::kRead);
-    CHECK(actions[0].resource_version == "2");
+    CHECK(actions[0].version == kube::Precondition::of("2"));
   }
   SUBCASE("another object of that name: none, and the watch has to show it first") {
     auto other = seen;
@@ -168,7 +169,7 @@ TEST_CASE("one action is under way for a lease at a time, and each carries uid a
   REQUIRE(actions.size() == 1);
   CHECK(actions[0].kind == ActionKind::kSetLabel);
   CHECK(actions[0].uid == "u");
-  CHECK(actions[0].resource_version == "7");
+  CHECK(actions[0].version == kube::Precondition::of("7"));
   k.keeper.upsert(k.lease("8", "", k.now.wall), Source::kWatch, k.now);
   CHECK(k.keeper.due(k.now).empty());
   SUBCASE("it met the version that has come meanwhile: at once again with that") {
@@ -176,7 +177,7 @@ TEST_CASE("one action is under way for a lease at a time, and each carries uid a
     actions = k.keeper.due(k.now);
     REQUIRE(actions.size() == 1);
     CHECK(actions[0].kind == ActionKind::kSetLabel);
-    CHECK(actions[0].resource_version == "8");
+    CHECK(actions[0].version == kube::Precondition::of("8"));
   }
   SUBCASE("it met one that the watch has not shown yet: read, after a pause") {
     k.keeper.finished(actions[0], fail(ErrorCode::kConflict, "conflict"), k.now);
@@ -191,7 +192,7 @@ TEST_CASE("one action is under way for a lease at a time, and each carries uid a
     actions = k.keeper.due(k.now);
     REQUIRE(actions.size() == 1);
     CHECK(actions[0].kind == ActionKind::kSetLabel);
-    CHECK(actions[0].resource_version == "9");
+    CHECK(actions[0].version == kube::Precondition::of("9"));
   }
 }
 
@@ -224,6 +225,38 @@ TEST_CASE("answers to our requests are ahead of the watch, and what it shows lat
   }
 }
 
+TEST_CASE("a lease that is shown without a resourceVersion is read before anything is written (design, 6.5)") {
+  Keeper k;
+  k.keeper.upsert(k.lease("", "", k.now.wall), Source::kWatch, k.now);
+  auto actions = k.keeper.due(k.now);
+  REQUIRE(actions.size() == 1);
+  CHECK(actions[0].kind == ActionKind::kRead);
+  CHECK_FALSE(actions[0].version);
+  SUBCASE("it has one: on with it") {
+    k.keeper.finished(actions[0], Keeper::answer(k.lease("7", "", k.now.wall)), k.now);
+    actions = k.keeper.due(k.now);
+    REQUIRE(actions.size() == 1);
+    CHECK(actions[0].kind == ActionKind::kSetLabel);
+    CHECK(actions[0].version == kube::Precondition::of("7"));
+  }
+  SUBCASE("it has none: nothing is written, and it is read again with growing pauses") {
+    int reads = 1;
+    for (int second = 0; second < 300; ++second) {
+      for (const Action& action : std::exchange(actions, {})) {
+        CHECK(action.kind == ActionKind::kRead);
+        const auto answer = read_answer(action, kube::Response{.status = 200, .body = R"({"metadata":{"name":"a"}})"});
+        REQUIRE_FALSE(answer);
+        k.keeper.finished(action, std::unexpected(answer.error()), k.now);
+      }
+      k.pass(1s);
+      actions = k.keeper.due(k.now);
+      reads += static_cast<int>(actions.size());
+    }
+    CHECK(reads > 3);
+    CHECK(reads < 15);
+  }
+}
+
 TEST_CASE("an orphan is deleted once, and again only when the watch still shows it") {
   Keeper k;
   k.keeper.upsert(k.lease("1", "orphaned", k.now.wall - 10min, ""), Source::kWatch, k.now);
@@ -231,7 +264,7 @@ TEST_CASE("an orphan is deleted once, and again only when the watch still shows 
   REQUIRE(actions.size() == 1);
   CHECK(actions[0].kind == ActionKind::kDelete);
   CHECK(actions[0].uid == "u");
-  CHECK(actions[0].resource_version == "1");
+  CHECK(actions[0].version == kube::Precondition::of("1"));
   k.keeper.finished(actions[0], ActionAnswer{}, k.now);
   CHECK(k.keeper.due(k.now).empty());
   SUBCASE("it is gone") {

@@ -335,7 +335,7 @@ Result<ActionAnswer> Simulation::carry_out(const Action& action) {
     if (writes_fail_) {
       return fail(*writes_fail_ == "forbidden" ? ErrorCode::kForbidden : ErrorCode::kUnavailable, *writes_fail_);
     }
-    if (action.resource_version != std::to_string(found->second.version) ||
+    if (action.version != kube::Precondition::of(std::to_string(found->second.version)) ||
         action.uid != found->second.json["metadata"]["uid"].get<std::string>()) {
       return fail(ErrorCode::kConflict, "conflict");
     }
@@ -348,7 +348,7 @@ Result<ActionAnswer> Simulation::carry_out(const Action& action) {
       break;
     }
     case ActionKind::kTakeOver:
-      put(action.lease, json::parse(action.body));
+      put(action.lease, json::parse(action.body.value().text()));
       break;
     case ActionKind::kDelete:
       erase(action.lease);

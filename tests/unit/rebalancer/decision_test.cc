@@ -115,7 +115,9 @@ TEST_CASE("a controlled object without a controller, or with a malformed one, is
 
 TEST_CASE("one patch carries a decision out, with the version it was decided on (protocol, 6; design, 6.5)") {
   const ring::RingEntry entry = make_entry({"a"});
-  const auto body = [&](const Decision& decision) { return json::parse(patch_body(entry, decision, "7")); };
+  const auto body = [&](const Decision& decision) {
+    return json::parse(patch_body(entry, decision, *kube::Precondition::of("7")));
+  };
   CHECK(body({.kind = MoveKind::kReassign, .shard = "a"}) ==
         json{{"metadata", {{"resourceVersion", "7"}, {"labels", {{entry.shard_label(), "a"}}}}}});
   CHECK(body({.kind = MoveKind::kReassign, .shard = "a", .has_drain_label = true}) ==

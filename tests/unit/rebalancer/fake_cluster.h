@@ -18,7 +18,8 @@
 namespace sharder::testing {
 
 // The objects of a cluster behind a FakeApi, as far as the rebalancer uses them: lists in pages, watches with a label
-// selector, merge patches with the resourceVersion as precondition. One thread: the test's.
+// selector and bookmarks each minute, reads, merge patches with the resourceVersion as precondition. One thread: the
+// test's.
 class FakeCluster {
  public:
   using Json = nlohmann::json;
@@ -117,6 +118,7 @@ class FakeCluster {
   std::map<Key, Json> objects;
   std::vector<Patch> patches;      // that were tried, oldest first
   std::vector<std::string> lists;  // targets of list requests
+  std::vector<std::string> reads;  // objects that were read by their names
   std::vector<Json> events;        // core/v1 Events that were written
   std::set<std::string> no_watch;  // collections that may not be watched
   std::set<std::string> no_list;   // nor listed
@@ -130,6 +132,8 @@ class FakeCluster {
   bool hold_patches = false;               // patches wait
   bool undo_patches = false;               // somebody's webhook takes back what they change
   bool late_lists = false;                 // the answers of lists are under way until it is false again
+  bool versionless_lists = false;          // lists and watches show no resourceVersion, as foreign servers do
+  bool versionless_reads = false;          // nor do objects that are read by their names
   bool protobuf = true;                    // speaks it where it is asked for, as kube-apiserver does
   int protobuf_lists = 0;                  // pages that were answered in it,
   int protobuf_events = 0;                 // and events that were sent in it
@@ -189,9 +193,15 @@ class FakeCluster {
       const bool was = before != nullptr && matches(watch.selector, *before);
       const bool is = after != nullptr && matches(watch.selector, *after);
       if (was || is) {
-        send(watch, !is ? "DELETED" : was ? "MODIFIED" : "ADDED", is ? *after : *before);
+        send(watch, !is ? "DELETED" : was ? "MODIFIED" : "ADDED", as_shown(is ? *after : *before));
       }
     }
+  }
+  Json as_shown(Json object) const {
+    if (versionless_lists) {
+      object["metadata"].erase("resourceVersion");
+    }
+    return object;
   }
   void send(const Watch& watch, const std::string& type, const Json& object) {
     const bool in_protobuf = speaks(watch.stream->request, "PartialObjectMetadata");
@@ -247,6 +257,8 @@ class FakeCluster {
       api_.answer(request.body, 201);
     } else if (request.method == kube::Method::kPatch) {
       patch(target, Json::parse(request.body));
+    } else if (!target.name.empty()) {
+      read(target);
     } else {
       list(target, request.target);
     }
@@ -270,6 +282,17 @@ class FakeCluster {
     }
     const Json& now = objects[{target.collection, target.object()}];
     api_.answer(speaks(api_.pending.front().request, "PartialObjectMetadata") ? protobuf_object(now) : now.dump());
+  }
+  void read(const Target& target) {
+    reads.push_back(target.object());
+    const auto found = objects.find({target.collection, target.object()});
+    if (found == objects.end()) {
+      api_.fail({.code = ErrorCode::kNotFound, .message = "not found", .http_status = 404});
+    } else {
+      const Json object = versionless_reads ? as_shown(found->second) : found->second;
+      api_.answer(speaks(api_.pending.front().request, "PartialObjectMetadata") ? protobuf_object(object)
+                                                                                : object.dump());
+    }
   }
   bool speaks(const kube::Request& request, const std::string& kind) const {
     return protobuf &&
@@ -306,7 +329,7 @@ class FakeCluster {
                     : items.back()["metadata"]["name"].get<std::string>();
         break;
       }
-      items.push_back(object);
+      items.push_back(as_shown(object));
     }
     Json metadata{{"resourceVersion", std::to_string(version_)}};
     if (!token.empty()) {
@@ -354,19 +377,29 @@ class FakeCluster {
         stream->sink->on_open();
       }
     });
+    bookmark_later(watch);
     if (!target.query.contains("sendInitialEvents")) {
       watches_.push_back(std::move(watch));  // goes on; nothing happened meanwhile
       return;
     }
     for (const auto& [key, object] : objects) {
       if (key.first == watch.collection && matches(watch.selector, object)) {
-        send(watch, "ADDED", object);
+        send(watch, "ADDED", as_shown(object));
       }
     }
     send(watch, "BOOKMARK",
          {{"metadata",
            {{"resourceVersion", std::to_string(version_)}, {"annotations", {{"k8s.io/initial-events-end", "true"}}}}}});
     watches_.push_back(std::move(watch));
+  }
+
+  void bookmark_later(const Watch& watch) {
+    executor_.post_after(std::chrono::minutes(1), [this, watch] {
+      if (!watch.stream->cancelled) {
+        send(watch, "BOOKMARK", {{"metadata", {{"resourceVersion", std::to_string(version_)}}}});
+        bookmark_later(watch);
+      }
+    });
   }
 
   FakeExecutor& executor_;

@@ -62,6 +62,20 @@ TEST_CASE("what is offered while it is in flight has to be looked at again, unle
   CHECK(queue.active() == 0);
 }
 
+TEST_CASE("versions that are not known are never the same") {
+  MoveQueue queue;
+  queue.offer(id("x"), move(""), kStart);
+  CHECK(queue.take(kStart, kAll));
+  CHECK(queue.offer(id("x"), move(""), kStart));
+  CHECK_FALSE(queue.done(id("x")));
+  CHECK(queue.done(id("x")));
+
+  queue.offer(id("y"), move(""), kStart);
+  queue.retract(id("y"), "");
+  REQUIRE(queue.size(0) == 1);
+  CHECK(queue.take(kStart, kAll)->move.decision.kind == MoveKind::kNone);
+}
+
 TEST_CASE("when the ring changes, what waits is decided anew in its place, and what is in flight looked at again") {
   MoveQueue queue;
   const auto offer = [&](const std::string& name, bool is_orphan, bool delayed, SteadyTime not_before) {

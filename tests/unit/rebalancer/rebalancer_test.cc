@@ -242,6 +242,54 @@ TEST_CASE("what only a pass finds is found also while shards leave all the time"
   CHECK(h.labels(wrong).contains(kDrain));
 }
 
+TEST_CASE("what is shown without a resourceVersion is read, and patched with the one that it has then (design, 6.5)") {
+  for (const bool protobuf : {true, false}) {
+    CAPTURE(protobuf);
+    Harness h;
+    h.cluster.protobuf = protobuf;
+    h.cluster.versionless_lists = true;
+    h.start({"a", "b"}, 30);
+    CHECK(h.cluster.reads.empty());
+    h.change_members({"b"});
+    CHECK(h.misplaced() == 0);
+    REQUIRE_FALSE(h.cluster.patches.empty());
+    for (const auto& patch : h.cluster.patches) {
+      CHECK(patch.body["metadata"]["resourceVersion"] != "");
+    }
+    CHECK(h.cluster.reads.size() >= h.cluster.patches.size());
+    h.add_secret("orphan");
+    h.advance(1s);
+    CHECK(h.labels("orphan").value(kShard, "") == "b");
+  }
+}
+
+TEST_CASE("without a resourceVersion there is no patch, and it is told (design, 6.5)") {
+  Harness h;
+  h.cluster.versionless_lists = true;
+  const char* expected = nullptr;
+  SUBCASE("the object has none either") {
+    h.cluster.versionless_reads = true;
+    expected = "without a resourceVersion";
+  }
+  SUBCASE("it may not be read") {
+    h.cluster.refuse = [](const kube::Request& request) -> std::optional<Error> {
+      if (FakeCluster::parse(request.target).name != "orphan" || request.method != kube::Method::kGet) {
+        return std::nullopt;
+      }
+      return Error{.code = ErrorCode::kForbidden, .message = "cannot get resource", .http_status = 403};
+    };
+    expected = "cannot get resource";
+  }
+  h.start({"a"});
+  h.add_secret("orphan");
+  h.advance(1min);
+  CHECK(h.cluster.patches.empty());
+  REQUIRE(h.cluster.events.size() == 1);
+  CHECK(h.cluster.events[0]["reason"] == "MoveFailed");
+  CHECK(h.cluster.events[0]["message"].get<std::string>().contains(expected));
+  CHECK(h.cluster.reads.size() < 10);  // pauses grow
+}
+
 TEST_CASE("a conflict reads this object alone, and decides anew (protocol, 9; design, 6.5)") {
   Harness h;
   h.start({"a", "b"});
