@@ -112,6 +112,7 @@ struct Controller::Impl : std::enable_shared_from_this<Impl> {
 
   void watch_configurations();
   void configuration_seen(const std::string& ring, const std::string& document, bool deleted);
+  void configurations_listed(const std::set<std::string>& rings);
   void configuration_watch_forbidden(const Error& error);
 
   // Constant, or with their own synchronisation:
@@ -138,16 +139,15 @@ class Controller::Impl::Sink final : public kube::WatchSink {
 
   void on_event(const kube::WatchEvent& event) override {
     const auto impl = impl_.lock();
-    if (!impl || event.object.empty()) {
+    if (!impl) {
       return;
     }
-    const auto object = decoder_.decode(event.object);
-    const std::string prefix = webhook_configuration_name("");
-    if (object && object->name.starts_with(prefix)) {
-      impl->post([ring = object->name.substr(prefix.size()), document = std::string(event.object),
-                  deleted = event.type == kube::WatchEventType::kDelete](Impl& self) {
-        self.configuration_seen(ring, document, deleted);
-      });
+    if (event.type == kube::WatchEventType::kInit) {
+      listed_.clear();
+    } else if (event.type == kube::WatchEventType::kInitDone) {
+      list_ended(*impl);
+    } else {
+      object_came(*impl, event);
     }
   }
 
@@ -161,8 +161,36 @@ class Controller::Impl::Sink final : public kube::WatchSink {
   }
 
  private:
+  void object_came(Impl& impl, const kube::WatchEvent& event) {
+    const auto object = decoder_.decode(event.object);
+    const std::string prefix = webhook_configuration_name("");
+    if (!object || !object->name.starts_with(prefix)) {
+      return;
+    }
+    std::string ring = object->name.substr(prefix.size());
+    const bool deleted = event.type == kube::WatchEventType::kDelete;
+    if (deleted) {
+      listed_.erase(ring);
+    } else if (event.type == kube::WatchEventType::kInitApply) {
+      listed_.insert(ring);
+    }
+    impl.post([ring = std::move(ring), document = std::string(event.object), deleted](Impl& self) {
+      self.configuration_seen(ring, document, deleted);
+    });
+  }
+
+  // What went while nobody watched. At first those that are missing are about to be made.
+  void list_ended(Impl& impl) {
+    if (std::exchange(has_listed_, true)) {
+      impl.post([listed = listed_](Impl& self) { self.configurations_listed(listed); });
+    }
+    listed_.clear();
+  }
+
   const std::weak_ptr<Impl> impl_;
   kube::ObjectMetaDecoder decoder_;
+  std::set<std::string> listed_;  // rings whose configurations the list that is under way has shown
+  bool has_listed_ = false;
 };
 
 void Controller::Impl::lead(bool now_leading) {
@@ -345,9 +373,11 @@ void Controller::Impl::tell_contest(Work& work, const Reconciliation::Report& re
 }
 
 void Controller::Impl::watch_configurations() {
-  configuration_watch = kube::ListWatch::start(
-      api, {.resource = kube::kMutatingWebhookConfigurations, .label_selector = std::string(ring::kRingLabel)},
-      std::make_shared<Sink>(weak_from_this()), Logger::none());
+  configuration_watch = kube::ListWatch::start(api, tools->clock,
+                                               {.resource = kube::kMutatingWebhookConfigurations,
+                                                .label_selector = std::string(ring::kRingLabel),
+                                                .sink_tells_failures = true},
+                                               std::make_shared<Sink>(weak_from_this()), log);
 }
 
 void Controller::Impl::configuration_seen(const std::string& ring, const std::string& document, bool deleted) {
@@ -365,6 +395,14 @@ void Controller::Impl::configuration_seen(const std::string& ring, const std::st
   work.repairs.seen(!deleted && is_in_place(wanted, document), tools->clock.steady());
   if (!work.run && !work.wanted) {
     rest(ring);
+  }
+}
+
+void Controller::Impl::configurations_listed(const std::set<std::string>& rings) {
+  for (const auto& [ring, work] : works) {
+    if (!rings.contains(ring)) {
+      configuration_seen(ring, "", true);
+    }
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <functional>
+#include <map>
 #include <memory>
 #include <stop_token>
 #include <string>
@@ -9,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/executor.h"
+#include "kube/streamed_list.h"
 
 // Requests to the API server.
 namespace sharder::kube {
@@ -83,6 +85,12 @@ class Api {
 
   // Runs tasks on the API loop, where the callbacks come too. Keep them short.
   virtual Executor& loop() = 0;
+
+  // What watches of a resource ("leases.coordination.k8s.io") have found out; from the API loop only.
+  StreamedList& streamed_list(const std::string& resource) { return streamed_lists_[resource]; }
+
+ private:
+  std::map<std::string, StreamedList> streamed_lists_;
 };
 
 // Sends and waits for the answer; not from the API loop. kCancelled as soon as `stop` is requested.

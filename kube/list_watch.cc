@@ -15,14 +15,13 @@ namespace {
 constexpr std::chrono::seconds kListTimeout{30};
 // A watch with initial events is answered when the server has them; past that a list in pages is tried.
 constexpr std::chrono::seconds kInitialEventsTimeout{5};
-// Silence is measured in so many steps of the limit, so that a byte costs no timer.
-constexpr int kSilenceSteps = 4;
 
 // Does what a WatchState says. Everything but stop() happens on the API loop.
 class Runner final : public std::enable_shared_from_this<Runner> {
  public:
-  Runner(Api& api, ListWatchOptions options, std::shared_ptr<WatchSink> sink, const Logger& log)
+  Runner(Api& api, const Clock& clock, ListWatchOptions options, std::shared_ptr<WatchSink> sink, const Logger& log)
       : api_(api),
+        clock_(clock),
         options_(std::move(options)),
         sink_(std::move(sink)),
         log_(log.with({{"resource", name_of(options_.resource)}})),
@@ -30,7 +29,8 @@ class Runner final : public std::enable_shared_from_this<Runner> {
                 .stream_list = options_.stream_list,
                 .watch_timeout = options_.watch_timeout,
                 .idle_timeout = options_.idle_timeout,
-                .max_backoff = options_.max_backoff}) {}
+                .max_backoff = options_.max_backoff},
+               api.streamed_list(name_of(options_.resource))) {}
 
   void start() {
     api_.loop().post([self = shared_from_this()] { self->step(watch_input::Started{}); });
@@ -47,14 +47,13 @@ class Runner final : public std::enable_shared_from_this<Runner> {
 
     void on_open() override {
       if (is_current()) {
-        runner_->stream_opened();
+        runner_->step(watch_input::StreamOpened{});
       }
     }
     void on_data(std::string_view chunk) override {
       if (!is_current()) {
         return;
       }
-      runner_->silent_steps_ = 0;
       const auto fed = decoder_.feed(chunk, [this](const WatchMessage& message) {
         runner_->message_came(message);
         return is_current();
@@ -82,14 +81,16 @@ class Runner final : public std::enable_shared_from_this<Runner> {
   }
 
   void step(const WatchInput& input) {
-    for (WatchAction& action : state_.on(input)) {
+    for (WatchAction& action : state_.on(input, clock_.steady())) {
       std::visit([this](auto& value) { act(value); }, action);
     }
+    await_deadline();
   }
 
   void end() {
     step(watch_input::Stopped{});
     forget_timer(pause_timer_);
+    forget_timer(deadline_timer_);
     sink_.reset();
   }
 
@@ -132,7 +133,6 @@ class Runner final : public std::enable_shared_from_this<Runner> {
   }
 
   void act(const watch_action::CloseStream&) {
-    forget_stream_timers();
     current_sink_ = nullptr;
     if (stream_) {
       stream_->cancel();
@@ -154,6 +154,11 @@ class Runner final : public std::enable_shared_from_this<Runner> {
   void act(const watch_action::Report& report) {
     log(report);
     sink_->on_connection(report.watching, report.error);
+  }
+
+  void act(const watch_action::TellPages& pages) {
+    log_.warn("the API server does not stream lists to their end, they come in pages for some time",
+              {{"error", pages.reason}});
   }
 
   void act(const watch_action::Pause& pause) {
@@ -181,16 +186,6 @@ class Runner final : public std::enable_shared_from_this<Runner> {
     items_ = {};
   }
 
-  void stream_opened() {
-    silent_steps_ = 0;
-    await_silence();
-    settled_timer_ = api_.loop().post_after(WatchState::kSettled, [self = shared_from_this()] {
-      self->settled_timer_ = 0;
-      self->step(watch_input::StreamSettled{});
-    });
-    step(watch_input::StreamOpened{});
-  }
-
   void message_came(const WatchMessage& message) {
     object_ = message.object;
     step(watch_input::MessageCame{.type = message.type,
@@ -200,7 +195,6 @@ class Runner final : public std::enable_shared_from_this<Runner> {
   }
 
   void stream_closed(std::optional<Error> error) {
-    forget_stream_timers();
     current_sink_ = nullptr;
     stream_.reset();
     if (error) {
@@ -218,26 +212,20 @@ class Runner final : public std::enable_shared_from_this<Runner> {
     step(watch_input::Failed{fail("list and watch " + name_of(options_.resource), std::move(error)).error()});
   }
 
-  void await_silence() {
-    // The limit grows once the initial events have come: what was counted by the smaller one does not count.
-    if (const auto limit = state_.silence_limit(); limit != silence_limit_) {
-      silence_limit_ = limit;
-      silent_steps_ = 0;
+  // As a rule the deadline has moved on when the timer fires: an event costs no timer.
+  void await_deadline() {
+    const auto due = state_.deadline();
+    if (!due || (deadline_timer_ != 0 && timer_due_ <= *due)) {
+      return;
     }
-    silence_timer_ = api_.loop().post_after(silence_limit_ / kSilenceSteps, [self = shared_from_this()] {
-      self->silence_timer_ = 0;
-      if (++self->silent_steps_ <= kSilenceSteps) {
-        self->await_silence();
-      } else {
-        self->step(watch_input::StreamSilent{});
-      }
+    forget_timer(deadline_timer_);
+    timer_due_ = *due;
+    deadline_timer_ = api_.loop().post_after(*due - clock_.steady(), [self = shared_from_this()] {
+      self->deadline_timer_ = 0;
+      self->step(watch_input::Late{});
     });
   }
 
-  void forget_stream_timers() {
-    forget_timer(silence_timer_);
-    forget_timer(settled_timer_);
-  }
   void forget_timer(Executor::TimerId& timer) {
     if (timer != 0) {
       api_.loop().cancel(std::exchange(timer, 0));
@@ -246,12 +234,15 @@ class Runner final : public std::enable_shared_from_this<Runner> {
 
   // An outage is one line, however often it is retried.
   void log(const watch_action::Report& report) {
+    if (options_.sink_tells_failures) {
+      return;
+    }
     if (report.watching) {
       if (std::exchange(is_reported_, false)) {
         log_.info("watch works again");
       }
       last_error_.clear();
-    } else if (report.error && report.error->message != last_error_) {
+    } else if (report.error && report.is_news && report.error->message != last_error_) {
       last_error_ = report.error->message;
       is_reported_ = true;
       log_.warn("watch failed, is retried", {{"error", last_error_}});
@@ -259,6 +250,7 @@ class Runner final : public std::enable_shared_from_this<Runner> {
   }
 
   Api& api_;
+  const Clock& clock_;
   const ListWatchOptions options_;
   std::shared_ptr<WatchSink> sink_;  // null once stopped
   const Logger log_;
@@ -266,10 +258,8 @@ class Runner final : public std::enable_shared_from_this<Runner> {
   WatchState state_;
   const Sink* current_sink_ = nullptr;  // of the open stream; the Api owns it
   std::unique_ptr<Stream> stream_;
-  std::chrono::milliseconds silence_limit_{0};
-  int silent_steps_ = 0;                 // since the last byte: the first one may have begun before it
-  Executor::TimerId silence_timer_ = 0;  // 0: not armed
-  Executor::TimerId settled_timer_ = 0;
+  Executor::TimerId deadline_timer_ = 0;  // 0: not armed
+  SteadyTime timer_due_ = {};
   Executor::TimerId pause_timer_ = 0;
   std::string_view object_;              // of the message that is being handled
   std::vector<std::string_view> items_;  // of the page that is being handled
@@ -297,9 +287,9 @@ class Handle final : public ListWatch {
 
 }  // namespace
 
-std::shared_ptr<ListWatch> ListWatch::start(Api& api, ListWatchOptions options, std::shared_ptr<WatchSink> sink,
-                                            const Logger& log) {
-  auto runner = std::make_shared<Runner>(api, std::move(options), std::move(sink), log);
+std::shared_ptr<ListWatch> ListWatch::start(Api& api, const Clock& clock, ListWatchOptions options,
+                                            std::shared_ptr<WatchSink> sink, const Logger& log) {
+  auto runner = std::make_shared<Runner>(api, clock, std::move(options), std::move(sink), log);
   runner->start();
   return std::make_shared<Handle>(std::move(runner));
 }

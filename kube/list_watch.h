@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "kube/api.h"
@@ -48,12 +49,15 @@ struct ListWatchOptions {
   std::string field_selector = {};
   bool metadata_only = false;
   std::size_t page_size = 500;  // of the list; no resourceVersion, so each page is consistent
-  // Ask for the initial list as a stream of events (sendInitialEvents). A server that refuses (400, 422) or ignores it
-  // gets lists in pages instead, from then on.
+  // Ask for the initial list as a stream of events (sendInitialEvents). Where the server refuses that (400, 422), or
+  // does not bring it to its end, lists of the resource come in pages (kube/streamed_list.h).
   bool stream_list = true;
   std::chrono::seconds watch_timeout{300};  // asked of the server: drawn between it and twice that
-  std::chrono::seconds idle_timeout{90};    // no byte for so long (a bookmark comes every minute): reconnect
+  // No event and no bookmark for so long (a bookmark comes every minute): list anew.
+  std::chrono::seconds idle_timeout{90};
   std::chrono::milliseconds max_backoff{2000};
+  // The sink tells of failures itself: the log gets only what it does not hear of.
+  bool sink_tells_failures = false;
 };
 
 // Shows a sink the objects of one resource, now and as they change, until it is stopped. It keeps no object: only where
@@ -65,9 +69,10 @@ struct ListWatchOptions {
 //               └──── backing off ◄──┘
 class ListWatch {
  public:
-  // Begins at once. `api` outlives it; the sink is kept alive until the last call. Dropping the last pointer is stop().
-  static std::shared_ptr<ListWatch> start(Api& api, ListWatchOptions options, std::shared_ptr<WatchSink> sink,
-                                          const Logger& log);
+  // Begins at once. `api` and `clock` outlive it; the sink is kept alive until the last call. Dropping the last pointer
+  // is stop().
+  static std::shared_ptr<ListWatch> start(Api& api, const Clock& clock, ListWatchOptions options,
+                                          std::shared_ptr<WatchSink> sink, const Logger& log);
   virtual ~ListWatch() = default;
 
   // From any thread, also from within the sink. Nothing is delivered once the API loop has come to it.

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "kube/resource_version.h"
+
 namespace sharder::kube {
 
 using namespace watch_action;
@@ -20,16 +22,24 @@ bool is_request_too_large(const Error& error) {
   return error.http_status == 414 || error.http_status == 431;
 }
 
+// Nobody took the request: no connection, no answer in time, or a gateway that says so.
+bool reached_nobody(const Error& error) {
+  const bool of_gateway = error.http_status >= 502 && error.http_status <= 504;
+  return (error.code == ErrorCode::kUnavailable || error.code == ErrorCode::kTimeout) &&
+         (error.http_status == 0 || of_gateway);
+}
+
 }  // namespace
 
-WatchState::WatchState(WatchStateOptions options, std::uint64_t seed)
+WatchState::WatchState(const WatchStateOptions& options, StreamedList& streamed_list, std::uint64_t seed)
     : options_(options),
       backoff_({.max = options.max_backoff}, seed),
       random_(static_cast<std::minstd_rand::result_type>(seed)),
-      stream_list_(options.stream_list),
-      page_size_(std::max<std::size_t>(options.page_size, 1)) {}
+      page_size_(std::max<std::size_t>(options.page_size, 1)),
+      streamed_list_(streamed_list) {}
 
-WatchActions WatchState::on(const WatchInput& input) {
+WatchActions WatchState::on(const WatchInput& input, SteadyTime now) {
+  now_ = now;
   WatchActions actions;
   if (phase_ != WatchPhase::kStopped) {
     std::visit([&](const auto& value) { handle(value, actions); }, input);
@@ -37,8 +47,15 @@ WatchActions WatchState::on(const WatchInput& input) {
   return actions;
 }
 
-std::chrono::milliseconds WatchState::silence_limit() const {
-  return phase_ == WatchPhase::kStreaming ? std::min(kInitialSilence, options_.idle_timeout) : options_.idle_timeout;
+std::optional<SteadyTime> WatchState::deadline() const {
+  if (phase_ == WatchPhase::kWatching) {
+    return heard_ + options_.idle_timeout;
+  }
+  if (phase_ != WatchPhase::kStreaming) {
+    return std::nullopt;
+  }
+  const auto silence = std::min<std::chrono::milliseconds>(kInitialSilence, options_.idle_timeout);
+  return opened_ ? std::min(initial_deadline_, heard_ + silence) : initial_deadline_;
 }
 
 void WatchState::handle(const watch_input::Started&, WatchActions& actions) {
@@ -63,13 +80,16 @@ void WatchState::handle(const watch_input::PageCame& page, WatchActions& actions
     send_page(actions);
     return;
   }
-  actions.emplace_back(Show{WatchEventType::kInitDone});
-  resource_version_ = page.resource_version;
+  listed(page.resource_version, actions);
   open_watch(actions);
 }
 
 void WatchState::handle(const watch_input::StreamOpened&, WatchActions& actions) {
-  if (phase_ == WatchPhase::kConnecting) {
+  opened_ = now_;
+  unreached_ = 0;
+  if (phase_ == WatchPhase::kStreaming) {
+    heard_ = now_;
+  } else if (phase_ == WatchPhase::kConnecting) {
     phase_ = WatchPhase::kWatching;
     actions.emplace_back(Report{.watching = true, .error = std::nullopt});
   }
@@ -83,7 +103,17 @@ void WatchState::handle(const watch_input::MessageCame& message, WatchActions& a
   if (phase_ != WatchPhase::kWatching) {
     return;
   }
-  if (!message.resource_version.empty()) {
+  if (goes_back(message)) {
+    distrust();
+    actions.emplace_back(CloseStream{});
+    pause(Error{.code = ErrorCode::kGone, .message = "watch: the server's resourceVersions go backwards"}, actions);
+    return;
+  }
+  heard_ = now_;
+  silence_told_ = false;
+  const bool shows_last_state =
+      message.type == WatchMessageType::kDeleted && newer_version(resource_version_, message.resource_version);
+  if (!message.resource_version.empty() && !shows_last_state) {
     resource_version_ = message.resource_version;
   }
   if (message.type != WatchMessageType::kBookmark) {
@@ -98,51 +128,61 @@ void WatchState::on_initial_message(const watch_input::MessageCame& message, Wat
     show_init(actions);
     actions.emplace_back(
         Show{message.type == WatchMessageType::kDeleted ? WatchEventType::kDelete : WatchEventType::kInitApply});
+    heard_ = message.type == WatchMessageType::kAdded ? now_ : heard_;
     return;
   }
   if (!message.initial_events_end || message.resource_version.empty()) {
-    list_in_pages_instead(actions);
+    initial_events_unusable("a bookmark that is not the initial events' end", actions);
     return;
   }
   show_init(actions);
-  actions.emplace_back(Show{WatchEventType::kInitDone});
-  resource_version_ = message.resource_version;
-  stream_list_cut_ = false;
+  listed(message.resource_version, actions);
+  streamed_list_.worked();
   phase_ = WatchPhase::kWatching;
   actions.emplace_back(Report{.watching = true, .error = std::nullopt});
 }
 
-void WatchState::handle(const watch_input::StreamSettled&, WatchActions&) {
-  settled_ = true;
-  if (phase_ == WatchPhase::kWatching) {
-    backoff_.reset();
-  }
+void WatchState::listed(std::string_view resource_version, WatchActions& actions) {
+  actions.emplace_back(Show{WatchEventType::kInitDone});
+  resource_version_ = resource_version;
+  stream_list_cut_ = false;
+  unreached_ = 0;
+  heard_ = now_;
 }
 
-void WatchState::handle(const watch_input::StreamSilent&, WatchActions& actions) {
-  if (phase_ == WatchPhase::kStreaming) {
-    list_in_pages_instead(actions);
-  } else if (phase_ == WatchPhase::kWatching) {
-    actions.emplace_back(CloseStream{});
-    pause(Error{.code = ErrorCode::kTimeout,
-                .message = "watch: no byte for " + std::to_string(options_.idle_timeout.count()) + " ms"},
-          actions);
+void WatchState::handle(const watch_input::Late&, WatchActions& actions) {
+  const auto due = deadline();
+  if (!due || now_ < *due) {
+    return;
   }
+  if (phase_ == WatchPhase::kStreaming) {
+    initial_events_unusable("the initial events did not end in time", actions);
+    return;
+  }
+  distrust();
+  actions.emplace_back(CloseStream{});
+  pause(
+      Error{.code = ErrorCode::kTimeout,
+            .message = "watch: no event and no bookmark for " +
+                       std::to_string(std::chrono::floor<std::chrono::seconds>(options_.idle_timeout).count()) + " s"},
+      actions, !std::exchange(silence_told_, true));
 }
 
 void WatchState::handle(const watch_input::StreamEnded&, WatchActions& actions) {
   if (phase_ == WatchPhase::kStreaming) {
     if (std::exchange(stream_list_cut_, true)) {
-      list_in_pages_instead(actions);
+      initial_events_unusable("the watch ended before its initial events did", actions);
     } else {
       // Once it may be a server that shuts down: it ends its watches in order.
       pause(Error{.code = ErrorCode::kUnavailable, .message = "watch: it ended before its initial events did"},
             actions);
     }
   } else if (phase_ == WatchPhase::kWatching || phase_ == WatchPhase::kConnecting) {
-    if (settled_) {
+    if (has_settled()) {
+      went_back_ = false;
+      backoff_.reset();
       actions.emplace_back(Report{.watching = false, .error = std::nullopt});
-      open_watch(actions);
+      go_on(actions);
     } else {
       pause(std::nullopt, actions);
     }
@@ -150,33 +190,50 @@ void WatchState::handle(const watch_input::StreamEnded&, WatchActions& actions) 
 }
 
 void WatchState::handle(const watch_input::Failed& failed, WatchActions& actions) {
-  const Error& error = failed.error;
   switch (phase_) {
     case WatchPhase::kListing:
-      list_failed(error, actions);
+      list_failed(failed.error, actions);
       break;
     case WatchPhase::kStreaming:
-      if (error.code == ErrorCode::kInvalid) {
-        list_in_pages_instead(actions);
-      } else {
-        pages_next_ = !init_shown_ && (error.code == ErrorCode::kTimeout || error.code == ErrorCode::kUnavailable);
-        actions.emplace_back(CloseStream{});
-        pause(error, actions);
-      }
+      initial_events_failed(failed.error, actions);
       break;
     case WatchPhase::kConnecting:
     case WatchPhase::kWatching:
-      if (error.code == ErrorCode::kGone || error.code == ErrorCode::kInvalid || is_too_large_version(error)) {
-        resource_version_.clear();
-      }
-      actions.emplace_back(CloseStream{});
-      pause(error, actions);
+      watch_failed(failed.error, actions);
       break;
     case WatchPhase::kEmpty:
     case WatchPhase::kBackingOff:
     case WatchPhase::kStopped:
       break;
   }
+}
+
+void WatchState::initial_events_failed(const Error& error, WatchActions& actions) {
+  if (error.code == ErrorCode::kInvalid) {
+    if (error.http_status == 0) {
+      initial_events_unusable(error.message, actions);
+    } else {
+      streamed_list_.refused();
+      list_in_pages_instead(actions);
+    }
+    return;
+  }
+  if (error.code == ErrorCode::kTimeout || error.code == ErrorCode::kUnavailable) {
+    pages_next_ = !init_shown_ || std::exchange(stream_list_cut_, true);
+  }
+  actions.emplace_back(CloseStream{});
+  pause(error, actions);
+}
+
+void WatchState::watch_failed(const Error& error, WatchActions& actions) {
+  unreached_ = phase_ == WatchPhase::kConnecting && reached_nobody(error) ? unreached_ + 1 : 0;
+  if (error.code == ErrorCode::kGone) {
+    resource_version_.clear();
+  } else if (error.code == ErrorCode::kInvalid || is_too_large_version(error) || unreached_ >= kAway) {
+    distrust();
+  }
+  actions.emplace_back(CloseStream{});
+  pause(error, actions);
 }
 
 void WatchState::list_failed(const Error& error, WatchActions& actions) {
@@ -203,9 +260,31 @@ void WatchState::handle(const watch_input::Stopped&, WatchActions& actions) {
   phase_ = WatchPhase::kStopped;
 }
 
+bool WatchState::has_settled() const {
+  return opened_ && now_ >= *opened_ + kSettled;
+}
+
+bool WatchState::goes_back(const watch_input::MessageCame& message) {
+  if (!compares_versions_ || message.type == WatchMessageType::kDeleted ||
+      !newer_version(resource_version_, message.resource_version)) {
+    return false;
+  }
+  compares_versions_ = !std::exchange(went_back_, true);
+  return compares_versions_;
+}
+
+// The server does not know, or knows otherwise, what was at resourceVersion.
+void WatchState::distrust() {
+  resource_version_.clear();
+  pages_next_ = true;
+}
+
 void WatchState::go_on(WatchActions& actions) {
-  const bool pages = std::exchange(pages_next_, false) || !stream_list_;
-  if (resource_version_.empty() && pages) {
+  if (!resource_version_.empty() && now_ >= heard_ + options_.idle_timeout) {
+    distrust();
+  }
+  const bool may_stream = options_.stream_list && streamed_list_.may_ask(now_);
+  if (resource_version_.empty() && (std::exchange(pages_next_, false) || !may_stream)) {
     list(actions);
   } else {
     open_watch(actions);
@@ -224,10 +303,11 @@ void WatchState::send_page(WatchActions& actions) {
 }
 
 void WatchState::open_watch(WatchActions& actions) {
-  settled_ = false;
+  opened_.reset();
   phase_ = WatchPhase::kConnecting;
   if (resource_version_.empty()) {
     init_shown_ = false;
+    initial_deadline_ = now_ + kInitialTime;
     phase_ = WatchPhase::kStreaming;
   }
   // Drawn, so that the watches of many clients that began together do not end together.
@@ -238,9 +318,15 @@ void WatchState::open_watch(WatchActions& actions) {
 }
 
 void WatchState::list_in_pages_instead(WatchActions& actions) {
-  stream_list_ = false;
   actions.emplace_back(CloseStream{});
   list(actions);
+}
+
+void WatchState::initial_events_unusable(std::string reason, WatchActions& actions) {
+  if (streamed_list_.failed(now_)) {
+    actions.emplace_back(TellPages{std::move(reason)});
+  }
+  list_in_pages_instead(actions);
 }
 
 void WatchState::show_init(WatchActions& actions) {
@@ -249,13 +335,16 @@ void WatchState::show_init(WatchActions& actions) {
   }
 }
 
-void WatchState::pause(std::optional<Error> error, WatchActions& actions) {
+void WatchState::pause(std::optional<Error> error, WatchActions& actions, bool is_news) {
+  if (phase_ == WatchPhase::kWatching && has_settled()) {
+    backoff_.reset();
+  }
   std::chrono::milliseconds delay = backoff_.next();
   if (error && error->retry_after) {
     delay += *error->retry_after;
   }
   phase_ = WatchPhase::kBackingOff;
-  actions.emplace_back(Report{.watching = false, .error = std::move(error)});
+  actions.emplace_back(Report{.watching = false, .error = std::move(error), .is_news = is_news});
   actions.emplace_back(Pause{delay});
 }
 

@@ -10,12 +10,14 @@
 #include <vector>
 
 #include "base/backoff.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "kube/list_watch.h"
+#include "kube/streamed_list.h"
 #include "kube/watch_decoder.h"
 
 // The protocol of a list and watch as a state machine: pure, without I/O, clock or thread. ListWatch feeds it what
-// happens and does what it says.
+// happens, and when, and does what it says.
 //
 //              ┌────────── page, there are more ──┐
 //   Started    ▼                                  │
@@ -26,6 +28,7 @@
 //    │         ▲                         ▲   │                      ▼
 //    │         └─────────────────────────┼───┘ ends in order
 //    └─► kStreaming ── initial events end┘
+//          └── not in time: kListing
 //
 // Rules, and where they come from (API conventions and concepts of Kubernetes; client-go where noted):
 // - Lists go in pages without resourceVersion: a consistent read. All pages show the state at the first one's
@@ -36,16 +39,24 @@
 // - sendInitialEvents needs resourceVersionMatch=NotOlderThan, and bookmarks for its end to be told. Without a
 //   resourceVersion it begins with the most recent state. Servers without it:
 //     refuse with 422 (1.19 and newer, the feature off or unknown: both parameters are validated) or 400;
-//     ignore it (aggregated servers with a foreign implementation): ADDED events, and then no end: a bookmark
-//     without the annotation, or silence. client-go only warns then; here the list goes in pages instead.
-//   Either way the server is not asked again.
+//     ignore it (aggregated servers with a foreign implementation), or a proxy drops their bookmarks: ADDED events,
+//     and then no end. client-go only warns then; here the list goes in pages instead.
+//   One that refuses is not asked again, one that ignores it after growing pauses (StreamedList).
+// - What counts as progress of initial events is ADDED events, whatever else comes, and they have kInitialTime in all.
 // - A server whose watch cache lags behind etcd (it was paused, or has just begun) has no initial events to show: it
 //   answers with 429 or 504, or not at all. A list in pages it reads from etcd then; so the next attempt is one.
 // - Until the initial events' end resourceVersions are not in order: nothing is remembered (as client-go).
 // - A watch that ends in order (the server's timeout) is taken up again at once from the newest resourceVersion. One
 //   that did not last kSettled pauses first: a server that closes every watch must not be called in a loop.
 // - 410, as a status or as an ERROR event, lists anew; so do answers that say that the resourceVersion can never work
-//   (400, 422, garbage; "Too large resource version": etcd was restored from a backup). All else goes on where it was.
+//   (400, 422, garbage; "Too large resource version": etcd was restored from a backup).
+// - A resourceVersion is trusted until neither an event nor a bookmark was heard for idle_timeout, over however many
+//   connections: a server whose data was restored from an older copy takes a watch from what is its future, and is
+//   silent until it gets there. A server that two connections in a row did not reach may come back as another one, and
+//   one whose versions go backwards is another one. In all these cases the watch lists anew, in pages: a consistent
+//   read (docs/decisions/0005-what-a-watch-is-trusted-for.md). All else goes on where it was.
+// - Where versions go backwards again behind a new list, they mean nothing: they are not compared any more. DELETED
+//   events never are: foreign servers show the last state's version in them.
 // - Every pause grows up to max_backoff until a watch has stood for kSettled; a Retry-After comes on top.
 namespace sharder::kube {
 
@@ -72,19 +83,17 @@ struct MessageCame {
   std::string_view resource_version;
   bool initial_events_end = false;
 };
-struct StreamSettled {};  // the stream has been open for kSettled
-struct StreamSilent {};   // no byte for silence_limit() since the stream was opened
-struct StreamEnded {};    // by the server, in order
-struct Failed {           // a list, or the stream: by its status, an ERROR event, garbage, or the connection
+struct Late {};         // deadline() may have passed
+struct StreamEnded {};  // by the server, in order
+struct Failed {         // a list, or the stream: by its status, an ERROR event, garbage, or the connection
   Error error;
 };
 struct PauseOver {};
 struct Stopped {};
 }  // namespace watch_input
-using WatchInput =
-    std::variant<watch_input::Started, watch_input::PageCame, watch_input::StreamOpened, watch_input::MessageCame,
-                 watch_input::StreamSettled, watch_input::StreamSilent, watch_input::StreamEnded, watch_input::Failed,
-                 watch_input::PauseOver, watch_input::Stopped>;
+using WatchInput = std::variant<watch_input::Started, watch_input::PageCame, watch_input::StreamOpened,
+                                watch_input::MessageCame, watch_input::Late, watch_input::StreamEnded,
+                                watch_input::Failed, watch_input::PauseOver, watch_input::Stopped>;
 
 // What is to be done, in this order.
 namespace watch_action {
@@ -104,6 +113,10 @@ struct ShowItems {};  // each item of the page as kInitApply
 struct Report {       // WatchSink::on_connection
   bool watching;
   std::optional<Error> error;
+  bool is_news = true;  // false: it is not worth another line in the log
+};
+struct TellPages {  // the log: why lists come in pages for some time
+  std::string reason;
 };
 struct Pause {
   std::chrono::milliseconds delay;
@@ -111,7 +124,7 @@ struct Pause {
 }  // namespace watch_action
 using WatchAction =
     std::variant<watch_action::SendList, watch_action::OpenWatch, watch_action::CloseStream, watch_action::Show,
-                 watch_action::ShowItems, watch_action::Report, watch_action::Pause>;
+                 watch_action::ShowItems, watch_action::Report, watch_action::TellPages, watch_action::Pause>;
 using WatchActions = std::vector<WatchAction>;
 
 struct WatchStateOptions {
@@ -127,51 +140,70 @@ class WatchState {
   // A watch that has stood so long counts as working.
   static constexpr std::chrono::seconds kSettled{5};
   // The initial events come without a break; kube-apiserver answers with the header only when it has them.
-  static constexpr std::chrono::milliseconds kInitialSilence{10'000};
+  static constexpr std::chrono::seconds kInitialSilence{10};
+  static constexpr std::chrono::seconds kInitialTime{30};
+  // Connections in a row that reach nobody: the server was away.
+  static constexpr int kAway = 2;
   static constexpr std::size_t kMaxPageSize = 8000;
 
-  explicit WatchState(WatchStateOptions options, std::uint64_t seed = std::random_device{}());
+  // `streamed_list`: of the resource; outlives it.
+  WatchState(const WatchStateOptions& options, StreamedList& streamed_list,
+             std::uint64_t seed = std::random_device{}());
 
-  WatchActions on(const WatchInput& input);
+  WatchActions on(const WatchInput& input, SteadyTime now);
 
   WatchPhase phase() const { return phase_; }
   const std::string& resource_version() const { return resource_version_; }
-  // How long an open stream may be silent.
-  std::chrono::milliseconds silence_limit() const;
+  // When it wants to hear Late, unless something comes before; nullopt for never.
+  std::optional<SteadyTime> deadline() const;
 
  private:
   void handle(const watch_input::Started& input, WatchActions& actions);
   void handle(const watch_input::PageCame& input, WatchActions& actions);
   void handle(const watch_input::StreamOpened& input, WatchActions& actions);
   void handle(const watch_input::MessageCame& input, WatchActions& actions);
-  void handle(const watch_input::StreamSettled& input, WatchActions& actions);
-  void handle(const watch_input::StreamSilent& input, WatchActions& actions);
+  void handle(const watch_input::Late& input, WatchActions& actions);
   void handle(const watch_input::StreamEnded& input, WatchActions& actions);
   void handle(const watch_input::Failed& input, WatchActions& actions);
   void handle(const watch_input::PauseOver& input, WatchActions& actions);
   void handle(const watch_input::Stopped& input, WatchActions& actions);
 
   void on_initial_message(const watch_input::MessageCame& message, WatchActions& actions);
+  void initial_events_failed(const Error& error, WatchActions& actions);
+  void watch_failed(const Error& error, WatchActions& actions);
   void list_failed(const Error& error, WatchActions& actions);
+  bool has_settled() const;
+  bool goes_back(const watch_input::MessageCame& message);
+  void distrust();
   void go_on(WatchActions& actions);
   void list(WatchActions& actions);
   void send_page(WatchActions& actions);
   void open_watch(WatchActions& actions);
   void list_in_pages_instead(WatchActions& actions);
+  void initial_events_unusable(std::string reason, WatchActions& actions);
+  void listed(std::string_view resource_version, WatchActions& actions);
   void show_init(WatchActions& actions);
-  void pause(std::optional<Error> error, WatchActions& actions);
+  void pause(std::optional<Error> error, WatchActions& actions, bool is_news = true);
 
   const WatchStateOptions options_;
   Backoff backoff_;
   std::minstd_rand random_;
   WatchPhase phase_ = WatchPhase::kEmpty;
-  bool stream_list_;
-  bool stream_list_cut_ = false;  // a stream ended in order before its initial events did
-  bool pages_next_ = false;       // the last stream failed before it showed anything
-  bool settled_ = false;          // the open stream has been open for kSettled
-  bool init_shown_ = false;       // of the list that is under way
+  SteadyTime now_ = {};                    // of the input that is being handled
+  SteadyTime initial_deadline_ = {};       // of the initial events that are under way
+  std::optional<SteadyTime> opened_ = {};  // since when the stream is open
+  SteadyTime heard_ = {};                  // when the last initial object came; behind the list, the last event or
+                                           // bookmark, or the list itself
+  bool silence_told_ = false;              // since something was heard
+  bool stream_list_cut_ = false;           // a stream broke off, or ended in order, before its initial events did
+  bool pages_next_ = false;                // the next list is one in pages
+  int unreached_ = 0;                      // connections in a row that reached nobody
+  bool compares_versions_ = true;
+  bool went_back_ = false;   // no watch has stood to its end since versions went backwards
+  bool init_shown_ = false;  // of the list that is under way
   bool page_halved_ = false;
   std::size_t page_size_;
+  StreamedList& streamed_list_;
   std::string continue_token_;    // of the page that was asked for
   std::string resource_version_;  // from which a watch goes on; "" while there is no complete list
 };

@@ -86,6 +86,12 @@ void LeaseKeeper::remove(const LeaseId& id) {
   }
 }
 
+void LeaseKeeper::list_begins() {
+  for (auto& [id, entry] : leases_) {
+    entry.ahead_until = SteadyTime::min();
+  }
+}
+
 const ShardLease* LeaseKeeper::find(const LeaseId& id) const {
   const auto found = leases_.find(id);
   return found == leases_.end() ? nullptr : &found->second.lease;

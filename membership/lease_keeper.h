@@ -83,6 +83,9 @@ class LeaseKeeper {
   // O(log n) for n Leases.
   bool upsert(ShardLease lease, Source source, Now now);
   void remove(const LeaseId& id);
+  // The watch begins anew with a list: what that shows holds, also where an answer to a request of ours was newer. The
+  // server's data may be an older copy.
+  void list_begins();
   // nullptr when there is none; holds until the next call that is not const.
   const ShardLease* find(const LeaseId& id) const;
   void for_each(const std::function<void(const ShardLease&)>& visit) const;

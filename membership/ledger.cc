@@ -31,6 +31,7 @@ void Ledger::rings_listed() {
 
 void Ledger::list_leases() {
   unseen_leases_.emplace();
+  keeper_.list_begins();
   keeper_.for_each([this](const ShardLease& lease) { unseen_leases_->insert(lease.id); });
 }
 

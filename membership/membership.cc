@@ -172,10 +172,10 @@ class Membership::Impl::Sink final : public kube::WatchSink {
 
 void Membership::Impl::start() {
   not_ready.with([](auto& reason) { reason = "waiting for ControllerRings"; });
-  ring_watch = kube::ListWatch::start(api, {.resource = kube::kControllerRings},
+  ring_watch = kube::ListWatch::start(api, clock, {.resource = kube::kControllerRings},
                                       std::make_shared<Sink>(weak_from_this(), Sink::Of::kRings), log);
   lease_watch =
-      kube::ListWatch::start(api, {.resource = kube::kLeases, .label_selector = std::string(ring::kRingLabel)},
+      kube::ListWatch::start(api, clock, {.resource = kube::kLeases, .label_selector = std::string(ring::kRingLabel)},
                              std::make_shared<Sink>(weak_from_this(), Sink::Of::kLeases), log);
   post([](Impl& self) { self.probe_after_pause(); });
 }

@@ -92,6 +92,10 @@ void Mover::pass_ended(std::uint32_t source) {
   }
 }
 
+void Mover::lists_anew() {
+  recent_.forget_versions(tools_->clock.steady());
+}
+
 void Mover::ring_changed() {
   ++*ring_version_;
   queue_.decide_anew(

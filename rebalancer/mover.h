@@ -57,6 +57,8 @@ class Mover : public std::enable_shared_from_this<Mover> {
   std::uint64_t carried_out(std::uint32_t source) const { return states_[source].carried_out; }
   // The namespace is not selected any more: what waits of it is dropped.
   void forget_namespace(const std::string& name);
+  // A watch begins anew with a list: an older copy of the API server's data perhaps.
+  void lists_anew();
   // The RingEntry is another one: what was decided by the old one and is not under way is decided anew.
   void ring_changed();
   // Nothing more is sent, and no callback comes.

@@ -92,9 +92,10 @@ class ObjectWatch::Sink final : public kube::WatchSink {
 ObjectWatch::ObjectWatch(const std::shared_ptr<Tools>& tools, const kube::Resource& resource,
                          const std::string& label_selector, bool bounded, Callbacks callbacks)
     : shared_(std::make_shared<Shared>(tools, std::move(callbacks))),
-      watch_(kube::ListWatch::start(tools->api,
-                                    {.resource = resource, .label_selector = label_selector, .metadata_only = true},
-                                    std::make_shared<Sink>(shared_, bounded), Logger::none())) {}
+      watch_(kube::ListWatch::start(
+          tools->api, tools->clock,
+          {.resource = resource, .label_selector = label_selector, .metadata_only = true, .sink_tells_failures = true},
+          std::make_shared<Sink>(shared_, bounded), tools->log)) {}
 
 ObjectWatch::~ObjectWatch() {
   shared_->stopped = true;

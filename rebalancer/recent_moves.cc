@@ -34,7 +34,7 @@ void RecentMoves::moved(std::uint64_t object, std::string_view past_version, std
 
 bool RecentMoves::is_past(std::uint64_t object, std::string_view resource_version, SteadyTime now) const {
   const Slot* slot = find(object);
-  return slot != nullptr && now < slot->last + kPast && !resource_version.empty() &&
+  return slot != nullptr && now < slot->last + kPast && slot->last > versions_since_ && !resource_version.empty() &&
          slot->version_hash == std::hash<std::string_view>()(resource_version);
 }
 

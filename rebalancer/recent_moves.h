@@ -29,6 +29,8 @@ class RecentMoves {
   void moved(std::uint64_t object, std::string_view past_version, std::uint64_t ring_version, SteadyTime now);
   // Whether the object was moved from this version lately, which it therefore has no more.
   bool is_past(std::uint64_t object, std::string_view resource_version, SteadyTime now) const;
+  // The API server's history may be another one now: what was moved until now may be shown in any version.
+  void forget_versions(SteadyTime now) { versions_since_ = now; }
   // Moves of this object in a row, 0 when it is not known.
   int repeats(std::uint64_t object, std::uint64_t ring_version, SteadyTime now) const;
   // When it may be moved next.
@@ -49,6 +51,7 @@ class RecentMoves {
   const Slot* find(std::uint64_t object, std::uint64_t ring_version, SteadyTime now) const;
 
   std::array<Set, kSets> sets_{};
+  SteadyTime versions_since_ = SteadyTime::min();
 };
 
 }  // namespace sharder::rebalancer

@@ -312,6 +312,7 @@ void RingWorker::watch_orphans(std::uint32_t source) {
   Nets& nets = nets_[source];
   nets.orphans.reset();
   nets.orphans_cut = false;
+  nets.orphans_listed = false;
   if (!ready(source) || nets.watch_forbidden || view_.entry()->ring().shards().empty()) {
     return;
   }
@@ -341,6 +342,7 @@ void RingWorker::orphans_seen(std::uint32_t source, const std::vector<SeenObject
       case kube::WatchEventType::kInitDone:
         nets_[source].refusal.granted();
         nets_[source].cut_backoff.reset();
+        nets_[source].orphans_listed = true;
         if (mover_->has_many_orphans(source)) {
           // Else each of our own moves would be shown once more, as an object that is an orphan no more. If there is no
           // room soon, it looks anew: others may have come meanwhile.
@@ -350,6 +352,9 @@ void RingWorker::orphans_seen(std::uint32_t source, const std::vector<SeenObject
         }
         break;
       case kube::WatchEventType::kInit:
+        if (nets_[source].orphans_listed) {
+          mover_->lists_anew();
+        }
         break;
     }
   }

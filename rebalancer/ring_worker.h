@@ -59,6 +59,7 @@ class RingWorker {
   struct Nets {
     std::unique_ptr<ObjectWatch> orphans;
     std::unique_ptr<DrainCounter> drains;  // of a main resource
+    bool orphans_listed = false;           // by this watch
     bool orphans_cut = false;              // the watch brought more than there was room for: again when there is room
     kube::LastingRefusal refusal;          // of the watch: meanwhile passes find what has to move
     bool watch_forbidden = false;          // it lasted: the watch is not tried before the sync

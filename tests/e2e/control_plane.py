@@ -187,6 +187,24 @@ class ControlPlane:
         """With the data it had. What it wrote last may be lost: it does not wait for the disk."""
         self.etcd.start()
 
+    def copy_etcd(self):
+        """A copy of etcd's data, for restore_etcd(). etcd is away meanwhile."""
+        copy = self.folder / "etcd-copy"
+        self.kill_etcd()
+        shutil.copytree(self.folder / "etcd", copy)
+        self.start_etcd()
+        self.wait_ready()
+        return copy
+
+    def restore_etcd(self, copy):
+        """As administrators do it: the API server is down while the data is replaced."""
+        self.kill_apiserver()
+        self.kill_etcd()
+        shutil.rmtree(self.folder / "etcd")
+        shutil.copytree(copy, self.folder / "etcd")
+        self.start_etcd()
+        self.start_apiserver()
+
     # -- contents
 
     def kubectl(self, *arguments, stdin=None, check=True):

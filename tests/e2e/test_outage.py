@@ -8,6 +8,7 @@ import time
 
 from environment import Environment
 from processes import wait_until
+from shards import lease
 from suite import Suite
 
 # An API server that has just started refuses everything until it has read its roles.
@@ -16,6 +17,7 @@ suite = Suite("outage", lambda short: Environment(short=short, may_be_forbidden=
 NAMES = ["shard-a", "shard-b", "shard-c"]
 MAX_BACKOFF = 2.0
 RECOVERED = MAX_BACKOFF + 4.0  # and what the API server itself needs after it says that it is ready
+SEEN = 120  # whatever happened to the server
 
 
 def survive(env, name, seconds, begin, end):
@@ -117,6 +119,29 @@ def both_killed(env):
 @suite.case("etcd paused", short=False)
 def etcd_paused(env):
     survive(env, "etcd-paused", 8, env.plane.etcd.pause, env.plane.etcd.resume)
+
+
+@suite.case("etcd's data is restored from an older copy: what it shows now is seen within two minutes", short=False)
+def etcd_restored(env):
+    ring = env.ring("etcd-restored")
+    with ring.shards(*NAMES, duration=90, renew_every=10) as shards:
+        ring.wait_ready(NAMES)
+        copy = env.plane.copy_etcd()
+        # A shard that the copy does not know, and versions that the restored server does not reach in minutes.
+        env.admin.create("leases", ring.namespace, lease(ring.name, "shard-forgotten", duration=3600))
+        for number in range(1000):
+            env.admin.create("configmaps", "default", {"metadata": {"name": f"version-{number}"}})
+        ring.wait_members(NAMES + ["shard-forgotten"])
+        env.plane.restore_etcd(copy)
+        back = time.monotonic()
+        shards.start("shard-new")
+        ring.wait_members(NAMES + ["shard-new"], timeout=SEEN)
+        seen = time.monotonic() - back
+        ring.wait_ready(NAMES + ["shard-new"], timeout=SEEN)
+        leading = time.monotonic() - back
+        assert not shards.lost, shards.lost
+    env.figure("etcd-restored", f"replicas see the restored data {seen:.1f} s after its return, a leader has acted after "
+               f"{leading:.1f} s")
 
 
 if __name__ == "__main__":

@@ -193,7 +193,7 @@ struct Harness {
       configuration_watch().on_data(json({{"type", type}, {"object", object}}).dump() + "\n");
     }
   }
-  // From now on each watch of webhook configurations, also one that is begun anew after silence, shows what there is.
+  // From now on each watch of webhook configurations, also one that is begun anew, shows what there is.
   void open_watch() {
     watched = true;
     settle();
@@ -201,10 +201,21 @@ struct Harness {
   void open_watches() {
     while (watched && opened < api.streams.size()) {
       api.streams[opened++]->sink->on_open();
-      show("ADDED", live);
+      if (!live.is_null()) {
+        show("ADDED", live);
+      }
       show("BOOKMARK",
            {{"metadata", {{"resourceVersion", "1"}, {"annotations", {{"k8s.io/initial-events-end", "true"}}}}}});
+      bookmark_later(api.streams[opened - 1]);
     }
+  }
+  void bookmark_later(const std::shared_ptr<testing::FakeApi::OpenStream>& stream) {
+    executor.post_after(1min, [this, stream] {
+      if (!stream->cancelled) {
+        stream->sink->on_data("{\"type\":\"BOOKMARK\",\"object\":{}}\n");
+        bookmark_later(stream);
+      }
+    });
   }
   void serve_ring(const kube::Request& request) {
     const std::string name = request.target.substr(request.target.find("/controllerrings/") + 17);
@@ -601,6 +612,21 @@ TEST_CASE("a webhook configuration that somebody changed or deleted is repaired 
   h.controller->on_leading(false);
   h.executor.run();
   CHECK(h.api.streams[0]->cancelled);
+}
+
+TEST_CASE("a webhook configuration that went while nobody watched is repaired behind the new list (design, 6.9)") {
+  Harness h;
+  h.publish({h.make_ring("r")});
+  h.lead();
+  h.open_watch();
+  h.advance(3s);
+  REQUIRE(h.applies.size() == 1);
+  h.live = nullptr;
+  h.configuration_watch().on_close(error(ErrorCode::kGone, "410 Gone"));
+  h.advance(3s);
+  CHECK(h.applies.size() == 2);
+  h.advance(1min);
+  CHECK(h.applies.size() == 2);
 }
 
 TEST_CASE("what others put beside our fields is no reason to apply (protocol, 9)") {

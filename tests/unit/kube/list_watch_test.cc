@@ -40,7 +40,7 @@ struct Fixture {
   std::shared_ptr<ListWatch> watch;
 
   void start(ListWatchOptions options = {.resource = kLeases, .stream_list = false}) {
-    watch = ListWatch::start(api, std::move(options), sink, Logger::to_string(lines));
+    watch = ListWatch::start(api, clock, std::move(options), sink, Logger::to_string(lines));
     loop.run();
   }
   testing::FakeApi::OpenStream& stream() { return *api.streams.back(); }
@@ -196,20 +196,58 @@ TEST_CASE_FIXTURE(Fixture, "what is no list is asked for again") {
   CHECK(seen[1] == "down: list and watch leases.coordination.k8s.io: GET /x: 403");
 }
 
-TEST_CASE_FIXTURE(Fixture, "a connection without a byte is given up") {
+TEST_CASE_FIXTURE(Fixture, "a watch without an event or a bookmark is given up, whatever bytes come, and told once") {
   watching();
-  for (int i = 0; i < 10; ++i) {  // a byte now and then, even of half an event, keeps it
+  for (int i = 0; i < 3; ++i) {
     loop.advance(60s);
-    data(" ");
+    data(R"({"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"6"}}})"
+         "\n");
   }
-  CHECK(api.streams.size() == 1);
-  loop.advance(89s);
-  CHECK_FALSE(api.streams[0]->cancelled);
   CHECK(sink->seen.empty());
-  loop.advance(24s);
-  CHECK(api.streams[0]->cancelled);
-  CHECK(sink->seen.size() == 1);
-  CHECK(api.streams.size() == 2);
+  loop.advance(60s);
+  data(R"({"type":)");
+  loop.advance(29s);
+  CHECK_FALSE(stream().cancelled);
+  loop.advance(2s);
+  CHECK(stream().cancelled);
+  CHECK(sink->take() == Lines{"down: watch: no event and no bookmark for 90 s"});
+  for (int i = 0; i < 3; ++i) {
+    REQUIRE(api.pending.size() == 1);
+    api.answer(R"({"metadata":{"resourceVersion":"6"},"items":[]})");
+    open();
+    loop.advance(92s);
+  }
+  CHECK(lines->find("no bookmark") == lines->rfind("no bookmark"));
+}
+
+TEST_CASE_FIXTURE(Fixture,
+                  "events, and bookmarks that go missing, do not hold the initial events up; it is told once") {
+  start({.resource = kLeases});
+  open();
+  for (int second = 0; second < 14; second += 2) {
+    data(R"({"type":"MODIFIED","object":{"n":1}})"
+         "\n");
+    loop.advance(2s);
+  }
+  CHECK(stream().cancelled);
+  REQUIRE(api.pending.size() == 1);
+  CHECK(lines->find("they come in pages for some time") != std::string::npos);
+  CHECK(lines->find("resource=leases.coordination.k8s.io") != std::string::npos);
+  // Nor do other watches of the resource ask.
+  lines->clear();
+  const auto other =
+      ListWatch::start(api, clock, {.resource = kLeases, .label_selector = "a"}, sink, Logger::to_string(lines));
+  loop.run();
+  CHECK(api.streams.size() == 1);
+  CHECK(api.pending.size() == 2);
+  CHECK(lines->empty());
+}
+
+TEST_CASE_FIXTURE(Fixture, "failures that the sink tells of are not logged") {
+  start({.resource = kLeases, .sink_tells_failures = true});
+  close(Error{.code = ErrorCode::kUnavailable, .message = "connection refused"});
+  CHECK(sink->take().size() == 1);
+  CHECK(lines->empty());
 }
 
 TEST_CASE_FIXTURE(Fixture, "what a stream says after it was given up is not heard") {
@@ -282,10 +320,17 @@ TEST_CASE_FIXTURE(Fixture, "an Api that ends takes the ListWatch with it") {
 
 TEST_CASE_FIXTURE(Fixture, "an outage is logged once, and its end") {
   watching();
-  for (int i = 0; i < 5; ++i) {
-    close(Error{.code = ErrorCode::kUnavailable, .message = "connection refused"});
+  const Error refused{.code = ErrorCode::kUnavailable, .message = "connection refused"};
+  for (int i = 0; i < 3; ++i) {  // the watch, and two tries to go on
+    close(refused);
     loop.advance(2s);
   }
+  for (int i = 0; i < 3; ++i) {  // it lists anew
+    REQUIRE(api.pending.size() == 1);
+    api.fail(refused);
+    loop.advance(2s);
+  }
+  api.answer(R"({"metadata":{"resourceVersion":"6"},"items":[]})");
   open();
   const std::string& log = *lines;
   CHECK(log.find("watch failed, is retried") == log.rfind("watch failed, is retried"));

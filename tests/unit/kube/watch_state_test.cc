@@ -2,6 +2,9 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <memory>
+
 using namespace sharder;
 using namespace sharder::kube;
 using namespace std::chrono_literals;
@@ -25,7 +28,12 @@ std::string text(const watch_action::ShowItems&) {
   return "items";
 }
 std::string text(const watch_action::Report& report) {
-  return report.watching ? "up" : report.error ? "down " + std::string(to_string(report.error->code)) : "down";
+  return report.watching ? "up"
+         : !report.error ? "down"
+                         : "down " + std::string(to_string(report.error->code)) + (report.is_news ? "" : " as before");
+}
+std::string text(const watch_action::TellPages&) {
+  return "tell";
 }
 std::string text(const watch_action::Pause&) {
   return "pause";
@@ -33,11 +41,11 @@ std::string text(const watch_action::Pause&) {
 
 // A state machine, its last pause, and shorthands for what can happen to it. Answers are the actions, ", " between.
 struct Machine {
-  explicit Machine(WatchStateOptions options = {.stream_list = false}) : state(options, 1) {}
+  explicit Machine(const WatchStateOptions& options = {.stream_list = false}) : state(options, *streamed_list, 1) {}
 
   std::string on(const WatchInput& input) {
     std::string out;
-    for (const WatchAction& action : state.on(input)) {
+    for (const WatchAction& action : state.on(input, now)) {
       out += (out.empty() ? "" : ", ") + std::visit([](const auto& value) { return text(value); }, action);
       if (const auto* pause = std::get_if<watch_action::Pause>(&action)) {
         paused = pause->delay;
@@ -54,8 +62,19 @@ struct Machine {
     return on(watch_input::PageCame{version, token});
   }
   std::string open() { return on(watch_input::StreamOpened{}); }
-  std::string settle() { return on(watch_input::StreamSettled{}); }
-  std::string silent() { return on(watch_input::StreamSilent{}); }
+  void settle() { now += WatchState::kSettled; }
+  // Time passes, and the deadline is kept as ListWatch keeps it.
+  std::string pass(SteadyTime::duration time) {
+    std::string out;
+    for (const SteadyTime end = now + time; now < end;) {
+      const auto due = state.deadline();
+      now = std::clamp(due.value_or(end), now, end);
+      if (due && *due <= now) {
+        out += on(watch_input::Late{});
+      }
+    }
+    return out;
+  }
   std::string end() { return on(watch_input::StreamEnded{}); }
   std::string resume() { return on(watch_input::PauseOver{}); }
   std::string fail(ErrorCode code, int status = 0, std::string message = "") {
@@ -83,7 +102,9 @@ struct Machine {
     return *this;
   }
 
+  std::unique_ptr<StreamedList> streamed_list = std::make_unique<StreamedList>();
   WatchState state;
+  SteadyTime now{1h};
   std::chrono::milliseconds paused{0};
   std::chrono::seconds timeout{0};
 };
@@ -141,32 +162,99 @@ TEST_CASE("a server that refuses initial events is asked for pages, and never fo
   CHECK(machine.resume() == "list 500");
 }
 
-TEST_CASE("a server that ignores sendInitialEvents is asked for pages") {
+TEST_CASE("a server that ignores sendInitialEvents is asked for pages, and it is told") {
   SUBCASE("it sends a bookmark of another kind") {
     Machine machine = streaming();
     CHECK(machine.added("9") == "init, init-apply");
-    CHECK(machine.bookmark("9") == "close, list 500");
+    CHECK(machine.bookmark("9") == "tell, close, list 500");
     CHECK(machine.page("9") == "init, items, init-done, watch 9");
   }
   SUBCASE("it is silent after the objects") {
     Machine machine = streaming();
-    CHECK(machine.silent() == "close, list 500");
+    machine.pass(9s);
+    CHECK(machine.added("9") == "init, init-apply");
+    CHECK(machine.pass(9s) == "");
+    CHECK(machine.pass(1s) == "tell, close, list 500");
   }
   SUBCASE("it ends the stream in order, twice") {
     Machine machine = streaming();
     CHECK(machine.end() == "down unavailable, pause");
     CHECK(machine.resume() == "watch initial");
     machine.open();
-    CHECK(machine.end() == "close, list 500");
+    CHECK(machine.end() == "tell, close, list 500");
   }
   SUBCASE("its end has no resourceVersion") {
     Machine machine = streaming();
-    CHECK(machine.bookmark("", true) == "close, list 500");
+    CHECK(machine.bookmark("", true) == "tell, close, list 500");
   }
   SUBCASE("it sends what is no event") {
     Machine machine = streaming();
-    CHECK(machine.fail(ErrorCode::kInvalid) == "close, list 500");
+    CHECK(machine.fail(ErrorCode::kInvalid) == "tell, close, list 500");
   }
+}
+
+TEST_CASE("only initial objects are progress of the initial events") {
+  Machine machine = streaming();
+  machine.added("3");
+  for (int second = 0; second < 9; ++second) {
+    CHECK(machine.pass(1s) == "");
+    CHECK(machine.modified("11") == "init-apply");
+    CHECK(machine.deleted("12") == "delete");
+  }
+  CHECK(machine.pass(1s) == "tell, close, list 500");
+}
+
+TEST_CASE("initial events have a deadline in all that no object prolongs") {
+  Machine machine = streaming();
+  for (int second = 0; second < 29; ++second) {
+    machine.added("9");
+    CHECK(machine.pass(1s) == "");
+  }
+  machine.added("9");
+  CHECK(machine.pass(1s) == "tell, close, list 500");
+}
+
+TEST_CASE("who does not bring initial events to their end is asked again after pauses that grow") {
+  Machine machine = streaming();
+  CHECK(machine.pass(10s) == "tell, close, list 500");
+  const auto list_anew = [&](SteadyTime::duration after) {
+    machine.page("5");
+    machine.open();
+    machine.now += after;
+    machine.fail(ErrorCode::kGone, 410);
+    return machine.resume();
+  };
+  CHECK(list_anew(9min) == "list 500");
+  CHECK(list_anew(1min) == "watch initial");
+  machine.open();
+  CHECK(machine.pass(10s) == "tell, close, list 500");
+  CHECK(list_anew(19min) == "list 500");
+  CHECK(list_anew(1min) == "watch initial");
+  machine.open();
+  machine.bookmark("7", true);
+  machine.fail(ErrorCode::kGone, 410);
+  CHECK(machine.resume() == "watch initial");
+}
+
+TEST_CASE("what one watch found out about initial events the others of the resource need not") {
+  StreamedList list;
+  const SteadyTime now{1h};
+  WatchState first({}, list, 1);
+  WatchState second({}, list, 2);
+  for (WatchState* watch : {&first, &second}) {
+    watch->on(watch_input::Started{}, now);
+    watch->on(watch_input::StreamOpened{}, now);
+  }
+  const auto tells = [](const WatchActions& actions) {
+    return std::ranges::any_of(actions,
+                               [](const auto& a) { return std::holds_alternative<watch_action::TellPages>(a); });
+  };
+  CHECK(tells(first.on(watch_input::Late{}, now + 10s)));
+  CHECK_FALSE(tells(second.on(watch_input::Late{}, now + 10s)));
+  CHECK(second.phase() == WatchPhase::kListing);
+  WatchState third({}, list, 3);
+  third.on(watch_input::Started{}, now + 11s);
+  CHECK(third.phase() == WatchPhase::kListing);
 }
 
 TEST_CASE("initial events that break off begin anew") {
@@ -175,6 +263,8 @@ TEST_CASE("initial events that break off begin anew") {
   CHECK(machine.fail(ErrorCode::kUnavailable) == "close, down unavailable, pause");
   CHECK(machine.resume() == "watch initial");
   CHECK(machine.added("9") == "init, init-apply");
+  CHECK(machine.fail(ErrorCode::kUnavailable) == "close, down unavailable, pause");
+  CHECK(machine.resume() == "list 500");  // something cuts what takes so long
 }
 
 TEST_CASE("a server that has no initial events to show is asked for pages once") {
@@ -335,18 +425,136 @@ TEST_CASE("a 410 to each watch does not become a loop of lists") {
   CHECK(total > 15s);
 }
 
-TEST_CASE("a silent watch is taken up anew") {
-  Machine machine;
-  machine.watching();
-  CHECK(machine.silent() == "close, down timeout, pause");
-  CHECK(machine.resume() == "watch 5");
+TEST_CASE("a watch that is silent is not trusted: it lists anew, in pages") {
+  Machine machine(WatchStateOptions{});
+  machine.start();
+  machine.open();
+  machine.bookmark("5", true);
+  CHECK(machine.pass(89s) == "");
+  CHECK(machine.added("6") == "apply");
+  CHECK(machine.pass(89s) == "");
+  CHECK(machine.bookmark("7") == "");
+  CHECK(machine.pass(89s) == "");
+  CHECK(machine.pass(1s) == "close, down timeout, pause");
+  CHECK(machine.resume() == "list 500");
+  CHECK(machine.page("8") == "init, items, init-done, watch 8");
+  machine.open();
+  // Told once, as long as nothing is heard.
+  CHECK(machine.pass(90s) == "close, down timeout as before, pause");
+  machine.resume();
+  machine.page("8");
+  machine.open();
+  machine.bookmark("9");
+  CHECK(machine.pass(90s) == "close, down timeout, pause");
 }
 
-TEST_CASE("how long silence may last depends on what is awaited") {
-  Machine machine = streaming();
-  CHECK(machine.state.silence_limit() == 10s);
-  machine.bookmark("5", true);
-  CHECK(machine.state.silence_limit() == 90s);
+TEST_CASE("silence counts over all connections") {
+  Machine machine;
+  machine.watching();
+  machine.now = SteadyTime(2h);
+  machine.bookmark("6");
+  for (int cut = 1; cut <= 4; ++cut) {
+    CHECK(machine.pass(20s) == "");
+    CHECK(machine.fail(ErrorCode::kUnavailable) == "close, down unavailable, pause");
+    CHECK(machine.resume() == "watch 6");
+    CHECK(machine.open() == "up");
+  }
+  CHECK(machine.pass(10s) == "close, down timeout, pause");
+  CHECK(machine.resume() == "list 500");
+}
+
+TEST_CASE("a watch that ends after too long a silence lists anew") {
+  Machine machine;
+  machine.watching();
+  machine.now += 90s;
+  CHECK(machine.end() == "down, list 500");
+}
+
+TEST_CASE("a server that was away may come back as another one: the resume lists anew, in pages") {
+  for (const auto& [code, status] : {std::pair(ErrorCode::kUnavailable, 0), std::pair(ErrorCode::kTimeout, 0),
+                                     std::pair(ErrorCode::kUnavailable, 503)}) {
+    CAPTURE(to_string(code));
+    Machine machine(WatchStateOptions{});
+    machine.start();
+    machine.open();
+    machine.bookmark("5", true);
+    machine.fail(ErrorCode::kUnavailable);
+    CHECK(machine.resume() == "watch 5");
+    machine.fail(code, status);
+    CHECK(machine.resume() == "watch 5");
+    machine.fail(code, status);
+    CHECK(machine.resume() == "list 500");
+  }
+}
+
+TEST_CASE("a server that answers, even if it refuses, is not away") {
+  for (const auto& [code, status] : {std::pair(ErrorCode::kUnavailable, 429), std::pair(ErrorCode::kUnavailable, 500),
+                                     std::pair(ErrorCode::kForbidden, 403)}) {
+    CAPTURE(status);
+    Machine machine;
+    machine.watching();
+    machine.fail(ErrorCode::kUnavailable);
+    for (int attempt = 0; attempt < 5; ++attempt) {
+      CHECK(machine.resume() == "watch 5");
+      machine.fail(code, status);
+    }
+    CHECK(machine.resume() == "watch 5");
+    machine.fail(ErrorCode::kUnavailable);
+    CHECK(machine.resume() == "watch 5");
+    machine.open();
+    machine.fail(ErrorCode::kUnavailable);
+    CHECK(machine.resume() == "watch 5");
+  }
+}
+
+TEST_CASE("versions that go backwards are another server's: it lists anew") {
+  for (const bool bookmark : {false, true}) {
+    Machine machine;
+    machine.watching().added("100");
+    CHECK((bookmark ? machine.bookmark("99") : machine.modified("99")) == "close, down gone, pause");
+    CHECK(machine.resume() == "list 500");
+    CHECK(machine.page("50") == "init, items, init-done, watch 50");
+  }
+}
+
+TEST_CASE("versions that go backwards again behind the new list are not compared any more") {
+  Machine machine;
+  machine.watching().modified("4");
+  machine.resume();
+  machine.page("50");
+  machine.open();
+  CHECK(machine.modified("7") == "apply");
+  CHECK(machine.modified("6") == "apply");
+  CHECK(machine.state.resource_version() == "6");
+}
+
+TEST_CASE("versions that have gone backwards once are compared again when a watch has stood to its end") {
+  Machine machine;
+  machine.watching().modified("4");
+  machine.resume();
+  machine.page("50");
+  machine.open();
+  machine.settle();
+  CHECK(machine.end() == "down, watch 50");
+  machine.open();
+  CHECK(machine.modified("7") == "close, down gone, pause");
+}
+
+TEST_CASE("the last state of a deleted object takes nothing back") {
+  Machine machine;
+  machine.watching().added("100");
+  CHECK(machine.deleted("7") == "delete");
+  CHECK(machine.state.resource_version() == "100");
+  CHECK(machine.deleted("101") == "delete");
+  CHECK(machine.state.resource_version() == "101");
+}
+
+TEST_CASE("versions that are no numbers are not compared") {
+  Machine machine;
+  machine.watching();
+  CHECK(machine.added("b") == "apply");
+  CHECK(machine.added("a") == "apply");
+  CHECK(machine.state.resource_version() == "a");
 }
 
 TEST_CASE("a Retry-After is waited for") {
@@ -390,7 +598,7 @@ TEST_CASE("what comes too late or too early is ignored") {
   Machine machine;
   CHECK(machine.open() == "");
   CHECK(machine.end() == "");
-  CHECK(machine.silent() == "");
+  CHECK(machine.on(watch_input::Late{}) == "");
   CHECK(machine.resume() == "");
   CHECK(machine.page("5") == "");
   CHECK(machine.fail(ErrorCode::kGone) == "");

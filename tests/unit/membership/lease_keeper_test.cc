@@ -208,6 +208,11 @@ TEST_CASE("answers to our requests are ahead of the watch, and what it shows lat
     CHECK(k.keeper.upsert(k.lease("3", "ready", k.now.wall), Source::kWatch, k.now));
     CHECK(k.keeper.find({"default", "a"})->held());
   }
+  SUBCASE("nor behind a new list: the server's data may be an older copy") {
+    k.keeper.list_begins();
+    CHECK(k.keeper.upsert(k.lease("3", "ready", k.now.wall), Source::kWatch, k.now));
+    CHECK(k.keeper.find({"default", "a"})->held());
+  }
   SUBCASE("nor for a new object of that name") {
     auto other = k.lease("6", "", k.now.wall);
     other.uid = "v";

@@ -83,7 +83,7 @@ struct Harness {
   void end_list(kube::StreamSink& sink) {
     send(sink, "BOOKMARK",
          {{"kind", "Bookmark"},
-          {"metadata", {{"resourceVersion", "100"}, {"annotations", {{"k8s.io/initial-events-end", "true"}}}}}});
+          {"metadata", {{"resourceVersion", "1"}, {"annotations", {{"k8s.io/initial-events-end", "true"}}}}}});
   }
   void sync() {
     rings().on_open();
@@ -411,7 +411,11 @@ TEST_CASE("an orphan is deleted with uid and resourceVersion (protocol, 9)") {
   h.sync();
   h.send(h.rings(), "ADDED", Harness::ring_json("r"));
   h.send(h.leases(), "ADDED", h.lease_json("a", "5", "", "orphaned"));
-  h.executor.advance(2min);
+  for (int minute = 0; minute < 2; ++minute) {
+    h.executor.advance(1min);
+    h.send(h.rings(), "BOOKMARK", json::object());
+    h.send(h.leases(), "BOOKMARK", json::object());
+  }
   h.membership->set_leading(true);
   h.executor.run();
   REQUIRE(h.api.pending.size() == 1);
@@ -479,12 +483,12 @@ TEST_CASE("many events make one RingSet") {
   const auto before = h.membership->ring_sets().version();
   for (int i = 0; i < 100; ++i) {
     h.leases().on_data(
-        json({{"type", "ADDED"}, {"object", h.lease_json("s" + std::to_string(i), std::to_string(i + 200), "x")}})
+        json({{"type", "ADDED"}, {"object", h.lease_json("s" + std::to_string(i), std::to_string(200 + 2 * i), "x")}})
             .dump() +
         "\n");
     h.leases().on_data(
         json({{"type", "MODIFIED"},
-              {"object", h.lease_json("s" + std::to_string(i), std::to_string(i + 400), "s" + std::to_string(i))}})
+              {"object", h.lease_json("s" + std::to_string(i), std::to_string(201 + 2 * i), "s" + std::to_string(i))}})
             .dump() +
         "\n");
   }

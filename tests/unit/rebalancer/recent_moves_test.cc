@@ -48,6 +48,16 @@ TEST_CASE("the version that an object was moved from is the past, whatever becam
   CHECK(!moves.is_past(5, "", kStart));
 }
 
+TEST_CASE("where the API server's history may be another one, no version is the past") {
+  RecentMoves moves;
+  moves.moved(5, "10", 1, kStart);
+  moves.forget_versions(kStart + 1s);
+  CHECK_FALSE(moves.is_past(5, "10", kStart + 1s));
+  CHECK(moves.repeats(5, 1, kStart + 1s) == 1);
+  moves.moved(5, "12", 1, kStart + 2s);
+  CHECK(moves.is_past(5, "12", kStart + 2s));
+}
+
 TEST_CASE("objects that share a place are remembered until those that moved later have filled it") {
   RecentMoves moves;
   SteadyTime now = kStart;
