@@ -24,6 +24,7 @@ using nlohmann::json;
 // Of what people write by hand, far beyond; each level costs stack.
 constexpr int kMaxDepth = 64;
 constexpr std::size_t kMaxNodes = 1'000'000;
+constexpr int kMaxDirectives = 100;  // libyaml compares each with all others
 
 // The functions below throw Error, which parse_yaml() turns into a Result: they call each other as deep as the text is
 // nested.
@@ -543,7 +544,18 @@ bool anything_follows(Events& events) {
   }
 }
 
+void check_directives(std::string_view text) {
+  int directives = 0;
+  for (auto at = text.find("%TAG"); at != std::string_view::npos; at = text.find("%TAG", at + 1)) {
+    directives += at == 0 || text[at - 1] == '\n' || text[at - 1] == '\r' ? 1 : 0;
+  }
+  if (directives > kMaxDirectives) {
+    reject({}, "too many directives");
+  }
+}
+
 YamlDocument parse(std::string_view text) {
+  check_directives(text);
   Events events(text);
   YamlDocument document;
   events.next();  // the stream's start

@@ -133,6 +133,14 @@ TEST_CASE("depth is bounded, however it comes about") {
   CHECK(error_of(chain).ends_with("nested too deeply"));
 }
 
+TEST_CASE("the number of directives is bounded") {
+  std::string text;
+  for (int i = 0; i < 200'000; ++i) {
+    text += "%TAG !" + std::to_string(i) + "! tag:x\n";
+  }
+  CHECK(error_of(text + "---\na").ends_with("too many directives"));
+}
+
 TEST_CASE("the number of values is bounded") {
   std::string text = "[";
   for (int i = 0; i < 1'000'000; ++i) {
