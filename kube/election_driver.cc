@@ -15,6 +15,12 @@ constexpr std::chrono::nanoseconds kDeadlineStep = 1s;
 constexpr std::chrono::nanoseconds kReleaseTimeout = 5s;
 constexpr std::chrono::nanoseconds kReleaseRetry = 200ms;
 
+// What happens in normal life, nothing to be told.
+bool is_answer(const Result<Response>& result) {
+  return result || result.error().code == ErrorCode::kConflict || result.error().code == ErrorCode::kExists ||
+         result.error().code == ErrorCode::kNotFound;
+}
+
 }  // namespace
 
 ElectionDriver::ElectionDriver(Api& api, const Clock& clock, LeaderElectionOptions options,
@@ -119,6 +125,9 @@ void ElectionDriver::attempt_answered(const Result<Response>& result) {
   if (next) {
     send(*std::move(next));
   } else {
+    if (is_answer(result)) {
+      last_error_.clear();  // not before what had to be written is: reads may work where writes do not
+    }
     arm(attempt_timer_, state_.next_attempt(read_time(clock_)), &ElectionDriver::begin_attempt);
   }
 }
@@ -182,10 +191,7 @@ void ElectionDriver::finish_release() {
 }
 
 void ElectionDriver::log_answer(const Result<Response>& result) {
-  const ErrorCode code = result ? ErrorCode::kNotFound : result.error().code;
-  if (code == ErrorCode::kConflict || code == ErrorCode::kExists || code == ErrorCode::kNotFound) {
-    last_error_.clear();  // it is an answer
-  } else if (result.error().message != last_error_) {
+  if (!is_answer(result) && result.error().message != last_error_) {
     last_error_ = result.error().message;
     log_.warn("leader election: a request failed, it is retried", {{"error", last_error_}});
   }

@@ -80,10 +80,11 @@ struct Elector {
                                             CHECK_FALSE(reference.uid.empty());
                                             events.push_back(message);
                                           }},
-            Logger::none(), world.shared, seed)) {}
+            Logger::to_string(lines), world.shared, seed)) {}
 
   bool leading() const { return driver->leading(); }
 
+  std::shared_ptr<std::string> lines = std::make_shared<std::string>();
   MachineClock clock;
   std::vector<std::string> told;
   std::vector<std::string> events;
@@ -261,6 +262,22 @@ TEST_CASE_FIXTURE(World, "a leader that cannot renew stops renew_deadline after 
   away = false;
   executor.advance(8s);
   CHECK(a.told == Words{"elected", "lost", "elected"});
+}
+
+TEST_CASE_FIXTURE(World, "an API server that takes no writes is told of once, though reads work") {
+  Elector a(*this, "a");
+  a.driver->post_start();
+  executor.advance(5s);
+  server.fate = [](const Request& request) {
+    return request.method == Method::kGet
+               ? Fate{}
+               : Fate{.refused = Error{.code = ErrorCode::kUnavailable, .message = "no space", .http_status = 500}};
+  };
+  executor.advance(10min);
+  CHECK(a.told == Words{"elected", "lost"});
+  const auto said = a.lines->find("no space");
+  REQUIRE(said != std::string::npos);
+  CHECK(a.lines->find("no space", said + 1) == std::string::npos);
 }
 
 TEST_CASE_FIXTURE(World, "a leader whose machine slept does not believe in its lease") {
