@@ -16,7 +16,7 @@
 #include "controllerring/repairs.h"
 #include "controllerring/status.h"
 #include "controllerring/webhook_configuration.h"
-#include "kube/lasting_refusal.h"
+#include "kube/lasting_failure.h"
 #include "kube/list_watch.h"
 #include "kube/object_meta.h"
 #include "kube/resource.h"
@@ -46,9 +46,12 @@ bool is_lasting(ErrorCode code) {
   }
 }
 
-// Whether the API server said nothing: then an Event would not reach it either.
-bool is_unanswered(ErrorCode code) {
-  return code == ErrorCode::kUnavailable || code == ErrorCode::kTimeout || code == ErrorCode::kCancelled;
+std::string joined(const std::map<std::string, Error>& troubles) {
+  std::string text;
+  for (const auto& [what, trouble] : troubles) {
+    text += (text.empty() ? "" : "; ") + trouble.message;
+  }
+  return text;
 }
 
 }  // namespace
@@ -73,9 +76,12 @@ struct Controller::Impl : std::enable_shared_from_this<Impl> {
     SteadyTime next = {};            // sync, or try again, if nothing happens before
     std::optional<Backoff> backoff;  // while it fails
     bool backoff_lasting = false;
-    std::string told;        // the error that was logged and made an Event of, "" after a success
-    bool succeeded = false;  // once
-    Repairs repairs;         // of the webhook configuration
+    kube::LastingFailure failure;
+    std::string told;                     // what went wrong, as it was logged, "" after a success
+    bool recorded = false;                // and made an Event of
+    bool succeeded = false;               // once
+    Repairs repairs;                      // of the webhook configuration
+    std::optional<std::int64_t> applied;  // the spec for which fields could be taken back, if it had to be
     // Of the spec for which fields were taken back from another manager, until nobody has contested any for long.
     std::optional<std::int64_t> taken_back;
     std::set<std::string> told_contests;  // likewise, what was said of it
@@ -98,15 +104,17 @@ struct Controller::Impl : std::enable_shared_from_this<Impl> {
   // Asks for a reconciliation; `changed`: of the ring itself, which ends a backoff.
   void want(const std::string& ring, bool changed);
   void forget(const std::string& ring);
-  void note_trouble(const std::string& ring, const std::optional<Error>& trouble);
+  void note_trouble(const std::string& ring, const std::string& what, const std::optional<Error>& trouble);
   void schedule(const std::string& ring, std::chrono::nanoseconds delay);
   // Waits for the time to sync or to try again, or to repair the webhook configuration if that comes first.
   void rest(const std::string& ring);
 
   void begin(const std::string& ring);
   void finish(const std::string& ring, const Reconciliation::Report& report);
+  // When to try again what failed; how it failed is noted.
+  std::chrono::nanoseconds pause_after(Work& work, const Error& error);
   // Logs how it went and makes an Event of a failure, once for each new one.
-  void tell(Work& work, const std::string& ring, const std::optional<Error>& error);
+  void tell(Work& work, const std::string& ring, const Reconciliation::Report& report);
   // Says with whom there was a contest about fields, once for as long as it lasts.
   void tell_contest(Work& work, const Reconciliation::Report& report);
 
@@ -125,10 +133,10 @@ struct Controller::Impl : std::enable_shared_from_this<Impl> {
   std::atomic<bool> stopped = false;
 
   // The control loop's:
-  std::map<std::string, Work> works;      // while leading, one for each ring
-  std::map<std::string, Error> troubles;  // by ring
+  std::map<std::string, Work> works;                             // while leading, one for each ring
+  std::map<std::string, std::map<std::string, Error>> troubles;  // by ring and what fails
   std::shared_ptr<kube::ListWatch> configuration_watch;
-  kube::LastingRefusal configuration_refusal;
+  kube::LastingFailure configuration_refusal;
   bool told_forbidden = false;
 };
 
@@ -154,7 +162,7 @@ class Controller::Impl::Sink final : public kube::WatchSink {
   void on_connection(bool watching, const std::optional<Error>& error) override {
     const auto impl = impl_.lock();
     if (impl && watching) {
-      impl->post([](Impl& self) { self.configuration_refusal.granted(); });
+      impl->post([](Impl& self) { self.configuration_refusal.succeeded(self.tools->clock.steady()); });
     } else if (impl && error && error->code == ErrorCode::kForbidden) {
       impl->post([error = *error](Impl& self) { self.configuration_watch_forbidden(error); });
     }
@@ -250,11 +258,16 @@ void Controller::Impl::forget(const std::string& ring) {
   }
 }
 
-void Controller::Impl::note_trouble(const std::string& ring, const std::optional<Error>& trouble) {
+void Controller::Impl::note_trouble(const std::string& ring, const std::string& what,
+                                    const std::optional<Error>& trouble) {
+  auto& known = troubles[ring];
   if (trouble) {
-    troubles.insert_or_assign(ring, *trouble);
-  } else if (troubles.erase(ring) == 0) {
-    return;
+    known.insert_or_assign(what, *trouble);
+  } else {
+    known.erase(what);
+  }
+  if (known.empty()) {
+    troubles.erase(ring);
   }
   if (works.contains(ring)) {
     want(ring, true);
@@ -285,11 +298,19 @@ void Controller::Impl::begin(const std::string& ring) {
   }
   Work& work = works.at(ring);
   work.wanted = work.changed = false;
-  work.repairs.applying(tools->clock.steady());
+  const SteadyTime now = tools->clock.steady();
+  const std::int64_t generation = found->second->spec.generation;
+  // Not at each try again of what fails for another reason; a new spec is told to the webhook all the same.
+  const bool take_back = work.repairs.may_take_back(now) || work.applied != generation;
+  if (take_back) {
+    work.repairs.applying(now);
+    work.applied = generation;
+  }
   const auto known = troubles.find(ring);
-  const auto trouble = known == troubles.end() ? std::nullopt : std::optional(known->second);
-  const auto narrowing = work.taken_back == found->second->spec.generation ? Narrowing::kLeave : Narrowing::kTakeBack;
-  work.run = std::make_shared<Reconciliation>(tools, found->second, trouble, narrowing,
+  const std::string trouble = known == troubles.end() ? "" : joined(known->second);
+  const auto narrowing = work.taken_back == generation ? Narrowing::kLeave : Narrowing::kTakeBack;
+  const auto conflicts = take_back ? Conflicts::kTakeBack : Conflicts::kLeave;
+  work.run = std::make_shared<Reconciliation>(tools, found->second, trouble, narrowing, conflicts,
                                               [weak = weak_from_this(), ring](const Reconciliation::Report& report) {
                                                 if (const auto self = weak.lock(); self && !self->stopped) {
                                                   self->finish(ring, report);
@@ -300,21 +321,18 @@ void Controller::Impl::begin(const std::string& ring) {
 
 void Controller::Impl::finish(const std::string& ring, const Reconciliation::Report& report) {
   Work& work = works.at(ring);
-  tell(work, ring, report.error);
-  tell_contest(work, report);
-  work.run.reset();
+  const SteadyTime now = tools->clock.steady();
   std::chrono::nanoseconds delay = tools->settings.sync_period;
   if (report.error) {
-    const bool lasting = is_lasting(report.error->code);
-    if (!work.backoff || work.backoff_lasting != lasting) {
-      work.backoff.emplace(lasting ? kLasting : kTransient);
-      work.backoff_lasting = lasting;
-    }
-    delay = work.backoff->next();
+    delay = pause_after(work, *report.error);
   } else {
+    work.failure.succeeded(now);
     work.backoff.reset();
   }
-  work.next = tools->clock.steady() + delay;
+  tell(work, ring, report);
+  tell_contest(work, report);
+  work.run.reset();
+  work.next = now + delay;
   // While it fails only a change of the spec is a reason not to wait.
   work.wanted = report.error ? work.changed : work.wanted;
   if (work.wanted) {
@@ -324,8 +342,18 @@ void Controller::Impl::finish(const std::string& ring, const Reconciliation::Rep
   }
 }
 
-void Controller::Impl::tell(Work& work, const std::string& ring, const std::optional<Error>& error) {
-  if (!error) {
+std::chrono::nanoseconds Controller::Impl::pause_after(Work& work, const Error& error) {
+  work.failure.failed(error, tools->clock.steady());
+  const bool lasting = is_lasting(error.code) || (work.failure.lasts() && !kube::is_outage(error));
+  if (!work.backoff || work.backoff_lasting != lasting) {
+    work.backoff.emplace(lasting ? kLasting : kTransient);
+    work.backoff_lasting = lasting;
+  }
+  return work.backoff->next();
+}
+
+void Controller::Impl::tell(Work& work, const std::string& ring, const Reconciliation::Report& report) {
+  if (report.told.empty()) {
     if (!work.succeeded || !work.told.empty()) {
       log.info("ring reconciled", {{"ring", ring}});
     }
@@ -333,14 +361,18 @@ void Controller::Impl::tell(Work& work, const std::string& ring, const std::opti
     work.told.clear();
     return;
   }
-  if (work.told == error->message) {
-    log.debug("cannot reconcile ring, trying again", {{"ring", ring}, {"error", error->message}});
-    return;
+  if (work.told == report.told) {
+    log.debug("cannot reconcile ring, trying again", {{"ring", ring}, {"error", report.told}});
+  } else {
+    log.warn("cannot reconcile ring, trying again", {{"ring", ring}, {"error", report.told}});
+    work.told = report.told;
+    work.recorded = false;
   }
-  work.told = error->message;
-  log.warn("cannot reconcile ring, trying again", {{"ring", ring}, {"error", error->message}});
-  if (!is_unanswered(error->code)) {
-    tools->events.record(work.run->reference(), kube::EventType::kWarning, kFailed, capitalised(error->message));
+  // What may pass in a moment gets none; while the API server is away it would not reach it.
+  const bool lasts =
+      !report.error || is_lasting(report.error->code) || (work.failure.lasts() && !kube::is_outage(*report.error));
+  if (lasts && !std::exchange(work.recorded, true)) {
+    tools->events.record(work.run->reference(), kube::EventType::kWarning, kFailed, capitalised(report.told));
   }
 }
 
@@ -354,9 +386,13 @@ void Controller::Impl::tell_contest(Work& work, const Reconciliation::Report& re
     }
     return;
   }
-  const bool left = report.contest == Contest::kLeft;
+  if (report.contest == Contest::kPostponed) {
+    return;
+  }
+  const bool left = report.contest == Contest::kNarrowed;
   if (!left) {
     work.taken_back = spec.generation;
+    work.repairs.taken_back(tools->clock.steady());
   }
   if (!work.told_contests.insert((left ? "left " : "taken back ") + report.managers).second) {
     return;
@@ -407,7 +443,8 @@ void Controller::Impl::configurations_listed(const std::set<std::string>& rings)
 }
 
 void Controller::Impl::configuration_watch_forbidden(const Error& error) {
-  if (!configuration_refusal.refused(tools->clock.steady())) {
+  configuration_refusal.failed(error, tools->clock.steady());
+  if (!configuration_refusal.lasts()) {
     return;  // the watch tries again by itself
   }
   if (auto watch = std::exchange(configuration_watch, nullptr)) {
@@ -448,8 +485,8 @@ void Controller::on_leading(bool leading) {
   impl_->lead(leading);
 }
 
-void Controller::on_trouble(const std::string& ring, const std::optional<Error>& trouble) {
-  impl_->note_trouble(ring, trouble);
+void Controller::on_trouble(const std::string& ring, const std::string& what, const std::optional<Error>& trouble) {
+  impl_->note_trouble(ring, what, trouble);
 }
 
 std::size_t Controller::requests_in_flight() const {

@@ -54,9 +54,8 @@ class Controller final : public ring::Listener {
   void on_shards_changed(const std::string& ring) override;
   void on_leading(bool leading) override;
 
-  // What keeps the ring from being rebalanced: its Ready condition says so; nullopt: nothing (any more). On the control
-  // loop.
-  void on_trouble(const std::string& ring, const std::optional<Error>& trouble);
+  // What others fail to do for the ring: its Ready condition says so, and an Event.
+  void on_trouble(const std::string& ring, const std::string& what, const std::optional<Error>& trouble) override;
 
   // Requests without an answer yet, and one more for as long as it leads: 0 means that nothing will be written any
   // more. Any thread.

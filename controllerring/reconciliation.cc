@@ -6,6 +6,7 @@
 #include "controllerring/apply_conflict.h"
 #include "controllerring/status.h"
 #include "kube/json.h"
+#include "kube/lasting_failure.h"
 #include "kube/resource.h"
 
 namespace sharder::controllerring {
@@ -33,6 +34,9 @@ std::string join(const std::vector<std::string>& names) {
 
 // The API server has just answered, so whatever keeps it from telling of this resource lasts: who serves it is away.
 Error missing_resource(const ring::GroupResource& resource, const Error& error) {
+  if (kube::is_outage(error)) {
+    return error;
+  }
   const bool absent = error.code == ErrorCode::kNotFound;
   return {.code = ErrorCode::kNotFound,
           .message = "resource \"" + to_string(resource) + "\" is not served by the API server" +
@@ -42,11 +46,12 @@ Error missing_resource(const ring::GroupResource& resource, const Error& error) 
 }  // namespace
 
 Reconciliation::Reconciliation(std::shared_ptr<Tools> tools, std::shared_ptr<const ring::RingStatus> ring,
-                               std::optional<Error> trouble, Narrowing narrowing, Done done)
+                               std::string trouble, Narrowing narrowing, Conflicts conflicts, Done done)
     : tools_(std::move(tools)),
       ring_(std::move(ring)),
       trouble_(std::move(trouble)),
       narrowing_(narrowing),
+      conflicts_(conflicts),
       done_(std::move(done)) {}
 
 template <class F>
@@ -74,6 +79,13 @@ void Reconciliation::note(Error error) {
   }
 }
 
+std::string Reconciliation::told() const {
+  if (!report_.error || trouble_.empty()) {
+    return report_.error ? report_.error->message : trouble_;
+  }
+  return report_.error->message + "; " + trouble_;
+}
+
 void Reconciliation::start() {
   if (ring_->spec_error.empty()) {
     apply();
@@ -87,7 +99,7 @@ void Reconciliation::apply() {
   std::string body = webhook_configuration(spec(), tools_->settings.webhook, ca_bundle_);
   if (auto narrowed = live_ ? with_narrowed_selector(body, *live_) : std::nullopt) {
     body = std::move(*narrowed);
-    report_.contest = Contest::kLeft;
+    report_.contest = Contest::kNarrowed;
   }
   send(kube::apply_request(kube::kMutatingWebhookConfigurations, "", webhook_configuration_name(spec().name),
                            std::move(body), kFieldManager, force_),
@@ -131,12 +143,17 @@ void Reconciliation::apply_failed(Error error) {
   }
   // With an incomplete message the caBundle may be one of the fields.
   if (conflict && !force_ && (!with_ca_bundle || conflict->complete)) {
+    if (conflicts_ == Conflicts::kLeave) {
+      report_.contest = Contest::kPostponed;
+      resolve_resources();
+      return;
+    }
     force_ = true;
     apply();
     return;
   }
   report_.contest = Contest::kNone;
-  const bool is_away = error.code == ErrorCode::kUnavailable || error.code == ErrorCode::kTimeout;
+  const bool is_away = kube::is_outage(error) || error.code == ErrorCode::kTimeout;
   error.message.insert(0, "apply webhook configuration: ");
   note(std::move(error));
   if (is_away) {
@@ -188,9 +205,6 @@ void Reconciliation::resolved(std::size_t place, std::optional<Error> error) {
 }
 
 void Reconciliation::read_ring() {
-  if (!report_.error) {
-    report_.error = trouble_;
-  }
   send(kube::get_request(kube::kControllerRings, "", spec().name), &Reconciliation::write_status);
 }
 
@@ -207,8 +221,8 @@ void Reconciliation::write_status(Result<kube::Response> ring) {
   Outcome outcome{.generation = spec().generation,
                   .shards = static_cast<std::int64_t>(ring_->shards.size()),
                   .available_shards = ring_->available_shards};
-  if (report_.error) {
-    outcome.error = report_.error->message;
+  if (std::string text = told(); !text.empty()) {
+    outcome.error = std::move(text);
   }
   auto body = status_body(ring->body, outcome, tools_->clock.wall());
   if (!body) {
@@ -227,14 +241,14 @@ void Reconciliation::status_written(Result<kube::Response> answer) {
     return;
   }
   // A ring that is gone needs no status; the watch is about to show it.
-  if (!answer && answer.error().code != ErrorCode::kNotFound && !report_.error) {
-    report_.error = std::move(answer.error());
-    report_.error->message.insert(0, "update status: ");
+  if (!answer && answer.error().code != ErrorCode::kNotFound) {
+    note(fail("update status", std::move(answer.error())).error());
   }
   finish();
 }
 
 void Reconciliation::finish() {
+  report_.told = told();
   done_(report_);
 }
 

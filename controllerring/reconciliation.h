@@ -37,23 +37,27 @@ struct Tools {
 // What is done about somebody who has narrowed the namespaceSelector of a webhook configuration (decision 6).
 enum class Narrowing { kTakeBack, kLeave };
 
+// What is done about fields that somebody else has set otherwise: when he insists, they are taken back now and then.
+enum class Conflicts { kTakeBack, kLeave };
+
 // One reconciliation of one ring: applies its webhook configuration, looks its resources up, writes its status (see
 // Controller). None of them keeps the next from being done. Lives on the control loop, where each answer is posted to;
 // keeps itself alive until the last one.
 class Reconciliation : public std::enable_shared_from_this<Reconciliation> {
  public:
   // What came of fields that somebody else had set.
-  enum class Contest { kNone, kTakenBack, kLeft };
+  enum class Contest { kNone, kTakenBack, kNarrowed, kPostponed };
   struct Report {
-    std::optional<Error> error;  // nullopt: the ring is as it should be; else the first, with the messages of all
+    std::optional<Error> error;  // nullopt: all was done; else the first, with the messages of all
+    std::string told;            // in the ring's status: the error, and what others report; "": all is well
     Contest contest = Contest::kNone;
     std::string managers;  // with whom, for a message
   };
   using Done = std::move_only_function<void(const Report&)>;
 
-  // `trouble`: what somebody else reports of the ring; it is told where nothing fails here.
-  Reconciliation(std::shared_ptr<Tools> tools, std::shared_ptr<const ring::RingStatus> ring,
-                 std::optional<Error> trouble, Narrowing narrowing, Done done);
+  // `trouble`: what others report of the ring, "" when they report nothing.
+  Reconciliation(std::shared_ptr<Tools> tools, std::shared_ptr<const ring::RingStatus> ring, std::string trouble,
+                 Narrowing narrowing, Conflicts conflicts, Done done);
 
   // `done` runs once, later, unless this is dropped before.
   void start();
@@ -82,6 +86,7 @@ class Reconciliation : public std::enable_shared_from_this<Reconciliation> {
   void finish();
 
   void note(Error error);
+  std::string told() const;
   void send(kube::Request request, Step then);
   // Runs f(*this) on the control loop unless this was dropped meanwhile. Any thread.
   template <class F>
@@ -89,8 +94,9 @@ class Reconciliation : public std::enable_shared_from_this<Reconciliation> {
 
   const std::shared_ptr<Tools> tools_;
   const std::shared_ptr<const ring::RingStatus> ring_;
-  const std::optional<Error> trouble_;
+  const std::string trouble_;
   Narrowing narrowing_;
+  const Conflicts conflicts_;
   Done done_;
   bool dropped_ = false;
 

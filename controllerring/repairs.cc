@@ -31,9 +31,26 @@ void Repairs::seen(bool right, SteadyTime now) {
 void Repairs::applying(SteadyTime now) {
   if (due_) {
     due_.reset();
-    repaired_ = now;
-    not_before_ = now + pauses_.next();
+    pause(now);
   }
+}
+
+void Repairs::taken_back(SteadyTime now) {
+  if (!may_take_back(now)) {
+    return;  // it was known that something is to be put right
+  }
+  if (lasted(now)) {
+    pauses_.reset();
+  }
+  pause(now);
+  if (due_) {  // it was undone before this was known
+    due_ = std::max(*due_, not_before_);
+  }
+}
+
+void Repairs::pause(SteadyTime now) {
+  repaired_ = now;
+  not_before_ = now + pauses_.next();
 }
 
 bool Repairs::lasted(SteadyTime now) const {

@@ -19,12 +19,18 @@ class Repairs {
   void seen(bool right, SteadyTime now);
   // When it is to be put right; nullopt: it is right, for all that is known.
   std::optional<SteadyTime> due() const { return due_; }
-  // It is being applied, whatever the reason was.
+  // Whether fields may be taken back that somebody else has set, when it is applied for another reason.
+  bool may_take_back(SteadyTime now) const { return now >= not_before_; }
+  // It is being applied, whatever the reason was, and what is not right is put right.
   void applying(SteadyTime now);
+  // Fields were taken back: not every change is seen, where it may not be watched.
+  void taken_back(SteadyTime now);
   // Nobody has undone it for a sync period.
   bool lasted(SteadyTime now) const;
 
  private:
+  void pause(SteadyTime now);
+
   const std::chrono::nanoseconds sync_period_;
   Backoff pauses_;
   std::optional<SteadyTime> due_;

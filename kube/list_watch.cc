@@ -29,7 +29,8 @@ class Runner final : public std::enable_shared_from_this<Runner> {
                 .stream_list = options_.stream_list,
                 .watch_timeout = options_.watch_timeout,
                 .idle_timeout = options_.idle_timeout,
-                .max_backoff = options_.max_backoff},
+                .max_backoff = options_.max_backoff,
+                .max_refusal_backoff = options_.max_refusal_backoff},
                api.streamed_list(name_of(options_.resource))) {}
 
   void start() {

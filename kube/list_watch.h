@@ -56,6 +56,7 @@ struct ListWatchOptions {
   // No event and no bookmark for so long (a bookmark comes every minute): list anew.
   std::chrono::seconds idle_timeout{90};
   std::chrono::milliseconds max_backoff{2000};
+  std::chrono::milliseconds max_refusal_backoff{2000};  // after 4xx and 5xx, again and again
   // The sink tells of failures itself: the log gets only what it does not hear of.
   bool sink_tells_failures = false;
 };

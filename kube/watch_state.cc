@@ -34,6 +34,7 @@ bool reached_nobody(const Error& error) {
 WatchState::WatchState(const WatchStateOptions& options, StreamedList& streamed_list, std::uint64_t seed)
     : options_(options),
       backoff_({.max = options.max_backoff}, seed),
+      refusal_backoff_({.initial = options.max_backoff, .max = options.max_refusal_backoff}, seed),
       random_(static_cast<std::minstd_rand::result_type>(seed)),
       page_size_(std::max<std::size_t>(options.page_size, 1)),
       streamed_list_(streamed_list) {}
@@ -338,8 +339,11 @@ void WatchState::show_init(WatchActions& actions) {
 void WatchState::pause(std::optional<Error> error, WatchActions& actions, bool is_news) {
   if (phase_ == WatchPhase::kWatching && has_settled()) {
     backoff_.reset();
+    refusal_backoff_.reset();
+    refusals_ = 0;
   }
-  std::chrono::milliseconds delay = backoff_.next();
+  const bool is_refused = error && error->http_status != 0 && ++refusals_ > kPassingRefusals;
+  std::chrono::milliseconds delay = (is_refused ? refusal_backoff_ : backoff_).next();
   if (error && error->retry_after) {
     delay += *error->retry_after;
   }

@@ -57,7 +57,8 @@
 //   read (docs/decisions/0005-what-a-watch-is-trusted-for.md). All else goes on where it was.
 // - Where versions go backwards again behind a new list, they mean nothing: they are not compared any more. DELETED
 //   events never are: foreign servers show the last state's version in them.
-// - Every pause grows up to max_backoff until a watch has stood for kSettled; a Retry-After comes on top.
+// - Every pause grows up to max_backoff until a watch has stood for kSettled; where the server refuses again and again,
+//   up to max_refusal_backoff. A Retry-After comes on top.
 namespace sharder::kube {
 
 enum class WatchPhase {
@@ -133,6 +134,7 @@ struct WatchStateOptions {
   std::chrono::seconds watch_timeout{300};
   std::chrono::milliseconds idle_timeout{90'000};
   std::chrono::milliseconds max_backoff{2000};
+  std::chrono::milliseconds max_refusal_backoff{2000};  // after what the server answers again and again
 };
 
 class WatchState {
@@ -145,6 +147,8 @@ class WatchState {
   // Connections in a row that reach nobody: the server was away.
   static constexpr int kAway = 2;
   static constexpr std::size_t kMaxPageSize = 8000;
+  // So many refusals, some 10 s, may be those of a server that has just started.
+  static constexpr int kPassingRefusals = 10;
 
   // `streamed_list`: of the resource; outlives it.
   WatchState(const WatchStateOptions& options, StreamedList& streamed_list,
@@ -187,6 +191,8 @@ class WatchState {
 
   const WatchStateOptions options_;
   Backoff backoff_;
+  Backoff refusal_backoff_;
+  int refusals_ = 0;  // since a watch has stood for kSettled
   std::minstd_rand random_;
   WatchPhase phase_ = WatchPhase::kEmpty;
   SteadyTime now_ = {};                    // of the input that is being handled

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "kube/resource_version.h"
+#include "membership/lease_requests.h"
 #include "ring/names.h"
 
 namespace sharder::membership {
@@ -23,6 +24,8 @@ constexpr BackoffPolicy kLasting{.initial = std::chrono::seconds(1), .max = std:
 // Something strips or overwrites the label, a shard that writes its Lease as it was perhaps.
 constexpr BackoffPolicy kRelabel{.initial = std::chrono::seconds(1), .max = std::chrono::minutes(5)};
 constexpr std::chrono::minutes kLasted{10};  // what stayed so long was not stripped
+// So long without a renewal of any Lease: nobody could write.
+constexpr std::chrono::seconds kNoRenewals{10};
 
 bool is_lasting(ErrorCode code) {
   return code == ErrorCode::kForbidden || code == ErrorCode::kInvalid || code == ErrorCode::kUnauthorized ||
@@ -62,6 +65,11 @@ bool LeaseKeeper::upsert(ShardLease lease, Source source, Now now) {
   Entry& entry = found->second;
   if (is_new || !entry.lease.same_tenure(lease)) {
     entry.renewed = healthy_.mark(now.steady);
+    renewal_seen(now);
+  }
+  if (entry.lease.ring != lease.ring) {
+    end_trouble(entry.lease);
+    entry.failure = {};
   }
   entry.name_rejected = entry.name_rejected && entry.lease.uid == lease.uid;
   const bool is_newer = is_new || entry.lease.resource_version != lease.resource_version;
@@ -81,6 +89,7 @@ bool LeaseKeeper::upsert(ShardLease lease, Source source, Now now) {
 void LeaseKeeper::remove(const LeaseId& id) {
   if (const auto found = leases_.find(id); found != leases_.end()) {
     schedule(found->second, SteadyTime::max());
+    end_trouble(found->second.lease);
     suspects_.erase(id);
     leases_.erase(found);
   }
@@ -116,11 +125,19 @@ void LeaseKeeper::ring_added(const std::string& ring) {
 
 void LeaseKeeper::ring_removed(const std::string& ring) {
   rings_.erase(ring);
+  for (auto& [id, entry] : leases_) {
+    if (entry.lease.ring == ring) {
+      end_trouble(entry.lease);
+      entry.failure = {};
+    }
+  }
 }
 
 void LeaseKeeper::set_leading(bool leading) {
   leading_ = leading;
   for (auto& [id, entry] : leases_) {
+    end_trouble(entry.lease);
+    entry.failure = {};
     entry.next.reset();
     schedule(entry, leading ? SteadyTime::min() : SteadyTime::max());
   }
@@ -164,6 +181,7 @@ void LeaseKeeper::finished(const Action& action, Result<ActionAnswer> answer, No
     return;  // with the pauses of a failed take-over still in force: it is what is tried again
   }
   entry.backoff.reset();
+  works(entry, now);
   if (action.kind == ActionKind::kSetLabel) {
     label_set(entry.label, action.state, now);
   }
@@ -176,8 +194,7 @@ void LeaseKeeper::finished(const Action& action, Result<ActionAnswer> answer, No
 void LeaseKeeper::verified(Entry& entry, const Action& action, const ActionAnswer& answer, Now now) {
   entry.outdated = false;
   if (!leading_ || !is_decided_on(action, entry.lease) ||
-      judge(entry.lease, now.wall).state != LeaseState::kUncertain ||
-      entry.lease.state_label != to_string(LeaseState::kUncertain) || !unrenewed(entry)) {
+      judge(entry.lease, now.wall).state != LeaseState::kUncertain || !unrenewed(entry)) {
     return;  // decide anew
   }
   auto body = take_over_body(answer.document, effective_duration(entry.lease), now.wall);
@@ -205,7 +222,11 @@ void LeaseKeeper::label_set(Label& label, LeaseState state, Now now) {
 }
 
 void LeaseKeeper::failed(Entry& entry, const Action& action, const Error& error, Now now) {
-  const bool lasting = is_lasting(error.code);
+  // Somebody has deleted it: the watch is about to show that.
+  if (error.code != ErrorCode::kNotFound && entry.failure.failed(error, now.steady)) {
+    note_trouble(entry, action.kind, error);
+  }
+  const bool lasting = is_lasting(error.code) || (entry.failure.lasts() && error.http_status >= 500);
   if (!entry.backoff || entry.backoff_lasting != lasting) {
     entry.backoff.emplace(lasting ? kLasting : kTransient, seeds_());
     entry.backoff_lasting = lasting;
@@ -219,6 +240,50 @@ void LeaseKeeper::failed(Entry& entry, const Action& action, const Error& error,
   }
   if (is_unanswered(error.code)) {
     entry.renewed = healthy_.mark(now.steady);
+  }
+}
+
+// Once for all Leases of a ring: as a rule what keeps one from being written keeps all.
+void LeaseKeeper::note_trouble(const Entry& entry, ActionKind kind, const Error& error) {
+  Trouble& trouble = troubles_[entry.lease.ring];
+  const bool is_first = trouble.leases.empty();
+  const bool is_known = !trouble.leases.insert(entry.lease.id).second;
+  const bool is_other = error.code != trouble.told.code || error.http_status != trouble.told.http_status;
+  if (is_first || (is_known && is_other)) {
+    trouble.told = fail("cannot " + std::string(describe(kind)), error).error();
+    told_troubles_.push_back({.ring = entry.lease.ring, .error = trouble.told});
+  }
+}
+
+void LeaseKeeper::end_trouble(const ShardLease& lease) {
+  const auto trouble = troubles_.find(lease.ring);
+  if (trouble != troubles_.end() && trouble->second.leases.erase(lease.id) > 0 && trouble->second.leases.empty()) {
+    troubles_.erase(trouble);
+    told_troubles_.push_back({.ring = lease.ring, .error = std::nullopt});
+  }
+}
+
+void LeaseKeeper::works(Entry& entry, Now now) {
+  if (entry.failure.succeeded(now.steady)) {
+    end_trouble(entry.lease);
+    hasten();
+  }
+}
+
+void LeaseKeeper::renewal_seen(Now now) {
+  const auto last = std::exchange(last_renewal_, now.steady);
+  if (last && now.steady - *last >= kNoRenewals) {
+    hasten();
+  }
+}
+
+void LeaseKeeper::hasten() {
+  for (const auto& [ring, trouble] : troubles_) {
+    for (const LeaseId& id : trouble.leases) {
+      Entry& entry = leases_.at(id);
+      entry.not_before = SteadyTime::min();
+      schedule(entry, SteadyTime::min());
+    }
   }
 }
 
@@ -267,13 +332,15 @@ void LeaseKeeper::consider(Entry& entry, Now now, std::vector<Action>& actions) 
     start(entry, ActionKind::kRead, verdict.state, actions);
   } else if (!labelled && relabel_at <= now.steady) {
     start(entry, ActionKind::kSetLabel, verdict.state, actions);
-  } else if (labelled && verdict.state == LeaseState::kUncertain && unrenewed(entry)) {
+  } else if (verdict.state == LeaseState::kUncertain && unrenewed(entry)) {
     start(entry, ActionKind::kRead, verdict.state, actions);
-  } else if (labelled && verdict.state == LeaseState::kOrphaned) {
+  } else if (verdict.state == LeaseState::kOrphaned) {
     start(entry, ActionKind::kDelete, verdict.state, actions);
   } else {
     if (verdict.state == LeaseState::kUncertain) {
       suspects_.insert(entry.lease.id);
+    } else if (labelled) {
+      works(entry, now);  // there is nothing left to do
     }
     // The shorter one first: what a Lease of the year 9999 says does not fit into nanoseconds.
     const std::chrono::microseconds longest = kLongestLook;

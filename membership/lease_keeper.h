@@ -15,6 +15,7 @@
 #include "base/backoff.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "kube/lasting_failure.h"
 #include "kube/precondition.h"
 #include "membership/healthy_time.h"
 #include "membership/lease_state.h"
@@ -54,6 +55,12 @@ struct ActionAnswer {
   std::string document;
 };
 
+// That actions on Leases of a ring fail and fail; nullopt: not any more.
+struct LeaseTrouble {
+  std::string ring;
+  std::optional<Error> error;
+};
+
 // What the leader does about shard Leases (protocol, 3 and 9): sets state labels, takes over the Leases of shards that
 // are gone, deletes orphaned ones. A pure state machine: no I/O, no clock, no thread. It runs in every replica, because
 // a standby observes renewals too and so need not begin at zero when it becomes the leader; only the leader gets
@@ -68,6 +75,10 @@ struct ActionAnswer {
 //    │        leaseDuration of HealthyTime: kRead ──► same version: kTakeOver
 //    │      orphaned: kDelete                          │
 //    └──── a new version, time, a probe's success ◄────┘
+//
+// What fails and fails (kube::LastingFailure) is trouble of the Lease's ring, told once for all its Leases, and tried
+// with pauses of up to a minute. They end when writes evidently work again: one that failed so succeeds, or shards
+// renew again after a time in which none did.
 //
 // A request about a Lease that the API server did not answer restarts the observation of that Lease: a server that
 // takes reads but no writes does not take the shards' renewals either, and the retried state label notices first when
@@ -109,6 +120,8 @@ class LeaseKeeper {
 
   // What is to be done now.
   std::vector<Action> due(Now now);
+  // What has become trouble, or is none any more, since the last call.
+  std::vector<LeaseTrouble> take_troubles() { return std::exchange(told_troubles_, {}); }
   // When due() has something to look at again; nullopt for never.
   std::optional<SteadyTime> next_due() const;
 
@@ -132,6 +145,7 @@ class LeaseKeeper {
     SteadyTime not_before = SteadyTime::min();
     std::optional<Backoff> backoff;
     bool backoff_lasting = false;
+    kube::LastingFailure failure = {};
     bool name_rejected = false;  // kRejectName was given out
     std::optional<Action> next;  // kTakeOver, when kRead found nothing new
   };
@@ -142,6 +156,12 @@ class LeaseKeeper {
   void failed(Entry& entry, const Action& action, const Error& error, Now now);
   static void wait_for_watch(Entry& entry, Now now);
   void label_set(Label& label, LeaseState state, Now now);
+  void note_trouble(const Entry& entry, ActionKind kind, const Error& error);
+  void end_trouble(const ShardLease& lease);
+  void works(Entry& entry, Now now);
+  void renewal_seen(Now now);
+  // Those that wait because they fail and fail do not wait any longer.
+  void hasten();
   void schedule(Entry& entry, SteadyTime at);
   bool unrenewed(const Entry& entry) const;
   static bool is_decided_on(const Action& action, const ShardLease& lease);
@@ -154,6 +174,14 @@ class LeaseKeeper {
   std::map<LeaseId, Entry> leases_;
   std::set<std::pair<SteadyTime, LeaseId>> agenda_;  // each Entry with a `due` that is not max()
   std::set<LeaseId> suspects_;                       // uncertain, but not yet unobserved for long enough
+  // By ring: the Leases that fail and fail, and what was told.
+  struct Trouble {
+    std::set<LeaseId> leases;
+    Error told;
+  };
+  std::map<std::string, Trouble> troubles_;
+  std::vector<LeaseTrouble> told_troubles_;
+  std::optional<SteadyTime> last_renewal_;  // of any Lease
 };
 
 }  // namespace sharder::membership

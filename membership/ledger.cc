@@ -83,6 +83,7 @@ LedgerOutput Ledger::take(Now now) {
   output.changes = std::move(news.changes);
   output.calculated = std::move(news.calculated);
   output.actions = keeper_.due(now);
+  output.troubles = keeper_.take_troubles();
   return output;
 }
 

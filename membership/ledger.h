@@ -22,7 +22,8 @@ struct LedgerOutput {
   std::shared_ptr<const ring::Snapshot> snapshot;  // null: as before
   std::vector<Change> changes;
   std::vector<std::string> calculated;  // rings whose tokens were computed
-  std::vector<Action> actions;          // of the leader; report each to action_finished()
+  std::vector<LeaseTrouble> troubles;
+  std::vector<Action> actions;  // of the leader; report each to action_finished()
 };
 
 // All that membership decides, without I/O, clock and threads: what the watches show goes in, with the time; what is to

@@ -81,6 +81,7 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
   void arm_timer();
   void log_members(const LedgerOutput& output, const ring::RingSet* before) const;
   void tell(const Change& change) const;
+  void tell(const LeaseTrouble& trouble) const;
   void update_readiness();
 
   void perform(Action action);
@@ -294,6 +295,9 @@ void Membership::Impl::flush() {
   for (const Change& change : output.changes) {
     tell(change);
   }
+  for (const LeaseTrouble& trouble : output.troubles) {
+    tell(trouble);
+  }
   for (Action& action : output.actions) {
     perform(std::move(action));
   }
@@ -364,6 +368,18 @@ void Membership::Impl::tell(const Change& change) const {
   }
 }
 
+void Membership::Impl::tell(const LeaseTrouble& trouble) const {
+  if (trouble.error) {
+    log.warn("shard leases cannot be cared for, trying again",
+             {{"ring", trouble.ring}, {"error", trouble.error->message}});
+  } else {
+    log.info("shard leases can be cared for again", {{"ring", trouble.ring}});
+  }
+  for (ring::Listener* listener : listeners) {
+    listener->on_trouble(trouble.ring, "care for shard leases", trouble.error);
+  }
+}
+
 void Membership::Impl::update_readiness() {
   if (ring_sets.version() > 0) {
     not_ready.with([](auto& reason) { reason.reset(); });
@@ -405,14 +421,9 @@ void Membership::Impl::finished(const Action& action, Result<ActionAnswer> answe
           {{"ring", action.ring}, {"object", name}});
     }
   } else {
-    const ErrorCode code = answer.error().code;
-    const std::string message = "cannot " + std::string(describe(action.kind)) + ", trying again";
-    // An API server that is away is reported by its watches, once; a conflict or a deleted Lease is everyday life.
-    if (code == ErrorCode::kForbidden || code == ErrorCode::kInvalid || code == ErrorCode::kUnauthorized) {
-      log.warn(message, {{"ring", action.ring}, {"object", name}, {"error", answer.error().message}});
-    } else {
-      log.debug(message, {{"ring", action.ring}, {"object", name}, {"error", answer.error().message}});
-    }
+    // What lasts is told as the ring's trouble.
+    log.debug("cannot " + std::string(describe(action.kind)) + ", trying again",
+              {{"ring", action.ring}, {"object", name}, {"error", answer.error().message}});
   }
   ledger.action_finished(action, std::move(answer), now());
   request_flush();

@@ -16,6 +16,7 @@ void DrainCounter::begin(const kube::Resource& resource) {
     resource_ = resource;
     list_.reset();
   }
+  refused_ = false;
   count();
 }
 
@@ -33,20 +34,20 @@ void DrainCounter::look(std::uint64_t carried_out) {
     return;
   }
   const bool wanted = wanted_ || census_.draining() > 0 || carried_out_ != carried_out;
-  if (wanted && !forbidden_ && now >= next_) {
+  if (wanted && !refused_ && now >= next_) {
     carried_out_ = carried_out;
     count();
   }
 }
 
 void DrainCounter::sync() {
-  forbidden_ = false;
+  refused_ = false;
   count();
 }
 
 void DrainCounter::pass_ended() {
   const std::size_t seen = std::exchange(seen_in_pass_, 0);
-  if (forbidden_) {
+  if (refused_) {
     metrics_->set_draining(seen, std::chrono::nanoseconds(0));
   } else if (seen > 0) {
     wanted_ = true;  // perhaps somebody else has put drain labels on
@@ -94,7 +95,7 @@ void DrainCounter::came(const std::vector<SeenObject>& objects) {
 
 void DrainCounter::counted() {
   list_.reset();
-  refusal_.granted();
+  failure_.succeeded(tools_->clock.steady());
   census_.list_ends();
   const SteadyTime now = tools_->clock.steady();
   next_ = now + std::min<SteadyTime::duration>(kPause * (now - answer_began_), kLongestPause);
@@ -103,13 +104,14 @@ void DrainCounter::counted() {
   metrics_->set_draining(counted_, now - oldest_.value_or(now));
 }
 
-// What is not a matter of permissions the list tries again by itself.
+// The list tries again by itself, until that is of no use.
 void DrainCounter::failed(const Error& error) {
-  if (error.code == ErrorCode::kForbidden && refusal_.refused(tools_->clock.steady())) {
+  failure_.failed(error, tools_->clock.steady());
+  if (failure_.lasts()) {
     list_.reset();
     census_ = {};
     oldest_.reset();
-    forbidden_ = true;
+    refused_ = true;
   }
 }
 

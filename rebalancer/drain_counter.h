@@ -10,7 +10,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "kube/lasting_refusal.h"
+#include "kube/lasting_failure.h"
 #include "kube/resource.h"
 #include "rebalancer/drain_census.h"
 #include "rebalancer/metrics.h"
@@ -20,8 +20,8 @@
 namespace sharder::rebalancer {
 
 // Keeps the metrics of what drains of one main resource: counts it by a list now and then, as long as something drains
-// or may do. A watch that stays would bring two events for each object that is drained. Where lists of this kind are
-// not permitted, the passes count.
+// or may do. A watch that stays would bring two events for each object that is drained. Where lists of this kind
+// fail and fail, the passes count.
 //
 // Owned by the ring's worker, on the control loop.
 class DrainCounter {
@@ -40,7 +40,7 @@ class DrainCounter {
   // Every kPeriod, with how many moves of the resource were carried out so far. What drained at the last count grows
   // older.
   void look(std::uint64_t carried_out);
-  // Everything is looked at anew: counts at once, permitted or not.
+  // Everything is looked at anew: counts at once, refused or not.
   void sync();
 
   // A pass over all objects of the resource begins, shows one that has the drain label, and has ended.
@@ -68,8 +68,8 @@ class DrainCounter {
   bool wanted_ = false;                  // something may drain that the last count did not show
   std::uint64_t carried_out_ = 0;        // when the last count began
   std::size_t seen_in_pass_ = 0;
-  kube::LastingRefusal refusal_;
-  bool forbidden_ = false;  // it lasted
+  kube::LastingFailure failure_;
+  bool refused_ = false;  // it lasts: not tried before the sync
 };
 
 }  // namespace sharder::rebalancer

@@ -134,6 +134,16 @@ void MoveQueue::decide_anew(const std::function<Decision(std::uint32_t source, c
   }
 }
 
+void MoveQueue::hasten(std::uint32_t source, SteadyTime now) {
+  for (auto& entry : entries_) {
+    if (entry.first.source == source && !entry.second.in_flight && !entry.second.move.delayed &&
+        entry.second.place.first > now) {
+      stop_waiting(entry);
+      wait(entry, {now, entry.second.place.second});
+    }
+  }
+}
+
 void MoveQueue::clear_source(std::uint32_t source) {
   clear_if([source](const ObjectId& id) { return id.source == source; });
 }

@@ -64,6 +64,8 @@ class MoveQueue {
   // made for the older ring; what needs no move any more is forgotten, and what is in flight has to be looked at again
   // when it is done.
   void decide_anew(const std::function<Decision(std::uint32_t source, const Placement&)>& decide, SteadyTime now);
+  // What waits of a source for a pause to end may be sent at once, but for what is delayed.
+  void hasten(std::uint32_t source, SteadyTime now);
   // Forgets what waits of a source, or of a namespace.
   void clear_source(std::uint32_t source);
   void clear_namespace(const std::string& name);

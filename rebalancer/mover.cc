@@ -11,6 +11,8 @@ namespace {
 
 constexpr std::string_view kFieldManager = "sharder";
 constexpr BackoffPolicy kTransient{};
+// Of what fails and fails, behind kTransient.
+constexpr BackoffPolicy kBroken{.initial = std::chrono::seconds(2), .max = std::chrono::minutes(2)};
 constexpr BackoffPolicy kRefusal{.initial = std::chrono::seconds(2), .max = std::chrono::minutes(5)};
 // Conflicts in a row after which an object that others write all the time has to wait.
 constexpr int kPatientConflicts = 3;
@@ -36,6 +38,7 @@ struct Mover::Flight {
   std::shared_ptr<const ring::RingEntry> entry;
   SteadyTime sent = {};
   int conflicts = 0;
+  bool fails = false;  // and fails, by no fault of its own
 };
 
 Mover::Mover(std::shared_ptr<Tools> tools, RingView& view, std::vector<std::shared_ptr<ResourceMetrics>> metrics,
@@ -219,7 +222,6 @@ void Mover::succeeded(const FlightPointer& flight, const std::string& body) {
   const Move& move = flight->move;
   ResourceMetrics& metrics = *metrics_[flight->id.source];
   ++states_[flight->id.source].carried_out;
-  states_[flight->id.source].is_slow = false;
   // Counted also when nobody waits for it any more: it was done.
   if (move.decision.kind == MoveKind::kDrain) {
     metrics.drained(now - move.found);
@@ -235,7 +237,7 @@ void Mover::succeeded(const FlightPointer& flight, const std::string& body) {
     log_.debug("object patched", {{"object", describe(flight->id)}, {"drain", move.decision.kind == MoveKind::kDrain}});
   }
   granted(flight->id.source);
-  states_[flight->id.source].failure_told = false;
+  works_again(flight->id.source, now);
   const auto object = decoder_.decode(body);
   const bool has_changed = object && object->resource_version != move.resource_version;
   recent_.moved(move.object, has_changed ? move.resource_version : std::string(), *ring_version_, now);
@@ -292,7 +294,8 @@ void Mover::failed(const FlightPointer& flight, const Error& error) {
   if (result == Outcome::kRefused || error.code == ErrorCode::kNotFound || error.code == ErrorCode::kConflict) {
     granted(source);  // it came past the API server's authorisation
   }
-  if (flight->move.failures >= kLastingFailures && (is_late || error.http_status == 500)) {
+  flight->fails = flight->move.failures >= kLastingFailures && (is_late || error.http_status == 500);
+  if (flight->fails) {
     tell_failure(flight, error);
   }
   switch (result) {
@@ -305,7 +308,7 @@ void Mover::failed(const FlightPointer& flight, const Error& error) {
       read_again(flight);
       return;
     case Outcome::kAgain:
-      retry(flight, kTransient);
+      try_again(flight);
       return;
     case Outcome::kForbidden:
       forbidden(flight, error);
@@ -317,8 +320,28 @@ void Mover::failed(const FlightPointer& flight, const Error& error) {
 }
 
 void Mover::granted(std::uint32_t source) {
-  if (std::exchange(states_[source].refusal, {}).pending()) {
-    callbacks_.on_permission(source, std::nullopt);
+  if (states_[source].refusal.pending()) {
+    states_[source].refusal.succeeded(tools_->clock.steady());
+    callbacks_.on_trouble(source, std::nullopt);
+  }
+}
+
+// As a rule what kept one from being moved kept all. Where it did not, those that fail are not tried with each success.
+void Mover::works_again(std::uint32_t source, SteadyTime now) {
+  State& state = states_[source];
+  state.is_slow = false;
+  if (state.failing && now >= state.hastened + kQuiet) {
+    state.hastened = now;
+    queue_.hasten(source, now);
+  }
+}
+
+void Mover::look_whether_over(std::uint32_t source) {
+  auto& failing = states_[source].failing;
+  if (failing && (queue_.size(source) == 0 || tools_->clock.steady() >= *failing + kQuiet)) {
+    failing.reset();
+    log_.info("objects of a resource can be moved again", {{"resource", to_string(view_.sources()[source].name)}});
+    callbacks_.on_trouble(source, std::nullopt);
   }
 }
 
@@ -328,13 +351,14 @@ void Mover::forbidden(const FlightPointer& flight, const Error& error) {
   State& state = states_[source];
   state.refused_in_pass = true;
   state.paused_until = now + kForbiddenPause;
-  if (!state.refusal.refused(now)) {
+  state.refusal.failed(error, now);
+  if (!state.refusal.lasts()) {
     retry(flight, kTransient);
     return;
   }
   finish(flight);
   queue_.clear_source(source);
-  callbacks_.on_permission(source, error);
+  callbacks_.on_trouble(source, error);
 }
 
 void Mover::refused(const FlightPointer& flight, const Error& error) {
@@ -350,7 +374,9 @@ void Mover::refused(const FlightPointer& flight, const Error& error) {
 
 // Once for all objects of a resource: as a rule what keeps one from being moved keeps all.
 void Mover::tell_failure(const FlightPointer& flight, const Error& error) {
-  if (!std::exchange(states_[flight->id.source].failure_told, true)) {
+  const bool is_told = std::exchange(states_[flight->id.source].failing, tools_->clock.steady()).has_value();
+  if (!is_told) {
+    callbacks_.on_trouble(flight->id.source, error);
     log_.warn("objects of a resource cannot be moved, they are tried again",
               {{"object", describe(flight->id)}, {"error", error.message}});
     tools_->events.record(ring_, kube::EventType::kWarning, "MoveFailed",
@@ -358,11 +384,20 @@ void Mover::tell_failure(const FlightPointer& flight, const Error& error) {
   }
 }
 
-void Mover::retry(const FlightPointer& flight, const BackoffPolicy& policy) {
+void Mover::try_again(const FlightPointer& flight) {
+  if (flight->fails) {
+    retry(flight, kBroken, kLastingFailures);
+  } else {
+    retry(flight, kTransient);
+  }
+}
+
+// `before`: so many failures do not count for the pause.
+void Mover::retry(const FlightPointer& flight, const BackoffPolicy& policy, int before) {
   if (flight->entry != view_.entry()) {
     flight->move.decision = {.is_orphan = flight->move.decision.is_orphan};  // by a ring that is past
   }
-  const SteadyTime when = tools_->clock.steady() + backoff_pause(policy, flight->move.failures++, random_);
+  const SteadyTime when = tools_->clock.steady() + backoff_pause(policy, flight->move.failures++ - before, random_);
   queue_.retry(flight->id, std::move(flight->move), when);
 }
 
@@ -372,6 +407,7 @@ void Mover::finish(const FlightPointer& flight) {
   } else if (queue_.active() == 0) {
     summarise();
   }
+  look_whether_over(flight->id.source);
 }
 
 void Mover::read_again(const FlightPointer& flight) {
@@ -458,7 +494,7 @@ void Mover::decide_anew(const FlightPointer& flight, const std::optional<kube::O
   flight->move.resource_version = object->resource_version;
   flight->move.object = object_hash(*object);
   if (flight->conflicts > kPatientConflicts) {
-    retry(flight, kTransient);
+    try_again(flight);
   } else {
     send(flight);
   }
@@ -474,8 +510,9 @@ void Mover::summarise() {
   sum_ = {.since = tools_->clock.steady()};
 }
 
-void Mover::update_metrics() const {
+void Mover::update_metrics() {
   for (std::uint32_t source = 0; source < metrics_.size(); ++source) {
+    look_whether_over(source);
     metrics_[source]->set_pending(queue_.size(source));
   }
 }

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "base/backoff.h"
-#include "kube/lasting_refusal.h"
+#include "kube/lasting_failure.h"
 #include "rebalancer/move_limit.h"
 #include "rebalancer/move_queue.h"
 #include "rebalancer/recent_moves.h"
@@ -26,8 +26,8 @@ namespace sharder::rebalancer {
 //   consider ──► MoveQueue ──► patch ──► done
 //                   ▲            │ conflict, timeout: read the object, decide anew ──► patch, or nothing to do
 //                   │            │ (first of all where it was shown without a resourceVersion)
-//                   │            │ not reached, overloaded, a webhook that fails: a pause of up to 2 s, told when it
-//                   │            │ lasts
+//                   │            │ not reached, overloaded, a webhook that fails: a pause of up to 2 s; when the server
+//                   │            │ fails and fails it is told, and pauses grow until one of the resource succeeds
 //                   └── pause ◄──┤ refused (too large, a validating webhook): growing pauses, named once
 //                                │ not there (any more): done
 //                                └ not allowed to patch the resource: tried again each second, and when that lasts, its
@@ -38,8 +38,9 @@ class Mover : public std::enable_shared_from_this<Mover> {
  public:
   struct Callbacks {
     std::function<void(std::uint32_t source)> on_room;  // has_room() is true again
-    // Nothing of this source can be patched; nullopt: now something was.
-    std::function<void(std::uint32_t source, const std::optional<Error>&)> on_permission;
+    // Objects of this source cannot be patched: none, where that is forbidden, which is told again while it lasts, or
+    // some; nullopt: now they can.
+    std::function<void(std::uint32_t source, const std::optional<Error>&)> on_trouble;
   };
 
   // `view` outlives it or is detached by stop(); `metrics` by source; `ring`: of which ring Events tell.
@@ -68,7 +69,8 @@ class Mover : public std::enable_shared_from_this<Mover> {
   bool has_room(std::uint32_t source) const { return queue_.active(source) <= kRoom; }
   // So many orphans wait that a watch of them would show little else than how we move them.
   bool has_many_orphans(std::uint32_t source) const { return queue_.waiting_orphans(source) > kRoom; }
-  void update_metrics() const;
+  // From time to time.
+  void update_metrics();
 
  private:
   static constexpr std::size_t kRoom = 1000;
@@ -78,6 +80,8 @@ class Mover : public std::enable_shared_from_this<Mover> {
   static constexpr std::size_t kSlowShare = 8;
   // Failures in a row, about 15 s, after which it is told that an object cannot be moved.
   static constexpr int kLastingFailures = 10;
+  // Where no object has failed so often for so long, all is well again; so long pauses are not ended a second time.
+  static constexpr std::chrono::minutes kQuiet{3};
 
   struct Flight;
   enum class Outcome { kDone, kChanged, kAgain, kForbidden, kRefused };
@@ -97,6 +101,8 @@ class Mover : public std::enable_shared_from_this<Mover> {
   void granted(std::uint32_t source);
   void forbidden(const FlightPointer& flight, const Error& error);
   void tell_failure(const FlightPointer& flight, const Error& error);
+  void works_again(std::uint32_t source, SteadyTime now);
+  void look_whether_over(std::uint32_t source);
   void refused(const FlightPointer& flight, const Error& error);
   void read_again(const FlightPointer& flight);
   void get(const FlightPointer& flight);
@@ -105,7 +111,8 @@ class Mover : public std::enable_shared_from_this<Mover> {
   void listed(const FlightPointer& flight, Result<kube::Response> answer);
   void got(const FlightPointer& flight, Result<kube::Response> answer);
   void decide_anew(const FlightPointer& flight, const std::optional<kube::ObjectMeta>& object);
-  void retry(const FlightPointer& flight, const BackoffPolicy& policy);
+  void try_again(const FlightPointer& flight);
+  void retry(const FlightPointer& flight, const BackoffPolicy& policy, int before = 0);
   void finish(const FlightPointer& flight);
   void summarise();
 
@@ -124,11 +131,12 @@ class Mover : public std::enable_shared_from_this<Mover> {
   const std::shared_ptr<std::atomic<std::uint64_t>> ring_version_ = std::make_shared<std::atomic<std::uint64_t>>(0);
   // By source:
   struct State {
-    kube::LastingRefusal refusal;  // patches that are not permitted
+    kube::LastingFailure refusal;  // patches that are not permitted
     bool refused_in_pass = false;  // since its beginning
     SteadyTime paused_until = SteadyTime::min();
-    bool is_slow = false;       // the last answer was a failure of the object's own, or did not come in time
-    bool failure_told = false;  // since the last success
+    bool is_slow = false;               // the last answer was a failure of the object's own, or did not come in time
+    std::optional<SteadyTime> failing;  // it was told that objects fail and fail: the last time that one did
+    SteadyTime hastened = SteadyTime::min();
     bool room_told = true;
     std::uint64_t carried_out = 0;
   };

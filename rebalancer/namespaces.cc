@@ -1,9 +1,19 @@
 #include "rebalancer/namespaces.h"
 
+#include <chrono>
 #include <utility>
 #include <vector>
 
 namespace sharder::rebalancer {
+
+namespace {
+
+// It tells when the API server is back, so it looks more often than others that are refused.
+constexpr std::chrono::seconds kLongestPause{5};
+// What was away for less has made no pauses of others long.
+constexpr std::chrono::seconds kLongAway{10};
+
+}  // namespace
 
 LabelMap label_map(const kube::ObjectMeta& object) {
   return {object.labels.begin(), object.labels.end()};
@@ -21,7 +31,8 @@ Namespaces::Namespaces(const std::shared_ptr<Tools>& tools, Callbacks callbacks)
                 }
               },
           .on_connection = [this](bool watching, const std::optional<Error>& error) { connection(watching, error); },
-          .on_overflow = [] {}});
+          .on_overflow = [] {}},
+      kLongestPause);
 }
 
 const LabelMap* Namespaces::find(std::string_view name) const {
@@ -30,11 +41,19 @@ const LabelMap* Namespaces::find(std::string_view name) const {
 }
 
 void Namespaces::connection(bool watching, const std::optional<Error>& error) {
+  const SteadyTime now = tools_->clock.steady();
   if (watching) {
-    refusal_.granted();
+    failure_.succeeded(now);
     callbacks_.on_trouble(std::nullopt);
-  } else if (error && error->code == ErrorCode::kForbidden && refusal_.refused(tools_->clock.steady())) {
-    callbacks_.on_trouble(error);
+    const auto since = std::exchange(failing_since_, std::nullopt);
+    if (since && now - *since >= kLongAway) {
+      callbacks_.on_return();
+    }
+  } else if (error) {
+    failing_since_ = failing_since_.value_or(now);
+    if (failure_.failed(*error, now)) {
+      callbacks_.on_trouble(error);
+    }
   }
 }
 

@@ -8,7 +8,7 @@
 #include <string>
 #include <string_view>
 
-#include "kube/lasting_refusal.h"
+#include "kube/lasting_failure.h"
 #include "kube/object_meta.h"
 #include "rebalancer/object_watch.h"
 #include "rebalancer/tools.h"
@@ -26,8 +26,10 @@ class Namespaces {
     std::function<void()> on_synced;  // once
     // After synced: a namespace came (`before` is null) or has other labels. A namespace that goes tells nothing.
     std::function<void(const std::string& name, const LabelMap* before, const LabelMap& labels)> on_change;
-    // The watch is not permitted (an error), or works.
+    // The watch fails and fails (an error), or works.
     std::function<void(const std::optional<Error>&)> on_trouble;
+    // It works again after it has failed for a while.
+    std::function<void()> on_return;
   };
 
   // Begins to watch.
@@ -47,7 +49,8 @@ class Namespaces {
   std::map<std::string, LabelMap, std::less<>> labels_;
   std::optional<std::set<std::string>> unseen_;  // during a list: what it has not shown yet
   bool synced_ = false;
-  kube::LastingRefusal refusal_;
+  std::optional<SteadyTime> failing_since_;
+  kube::LastingFailure failure_;
   const std::shared_ptr<Tools> tools_;
   std::optional<ObjectWatch> watch_;
 };

@@ -90,12 +90,16 @@ class ObjectWatch::Sink final : public kube::WatchSink {
 };
 
 ObjectWatch::ObjectWatch(const std::shared_ptr<Tools>& tools, const kube::Resource& resource,
-                         const std::string& label_selector, bool bounded, Callbacks callbacks)
+                         const std::string& label_selector, bool bounded, Callbacks callbacks,
+                         std::chrono::milliseconds longest_pause)
     : shared_(std::make_shared<Shared>(tools, std::move(callbacks))),
-      watch_(kube::ListWatch::start(
-          tools->api, tools->clock,
-          {.resource = resource, .label_selector = label_selector, .metadata_only = true, .sink_tells_failures = true},
-          std::make_shared<Sink>(shared_, bounded), tools->log)) {}
+      watch_(kube::ListWatch::start(tools->api, tools->clock,
+                                    {.resource = resource,
+                                     .label_selector = label_selector,
+                                     .metadata_only = true,
+                                     .max_refusal_backoff = longest_pause,
+                                     .sink_tells_failures = true},
+                                    std::make_shared<Sink>(shared_, bounded), tools->log)) {}
 
 ObjectWatch::~ObjectWatch() {
   shared_->stopped = true;

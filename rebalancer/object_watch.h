@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -9,6 +10,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "kube/api.h"
+#include "kube/lasting_failure.h"
 #include "kube/list_watch.h"
 #include "kube/object_meta.h"
 #include "rebalancer/tools.h"
@@ -35,9 +37,10 @@ class ObjectWatch {
   // Objects on their way to the control loop.
   static constexpr std::size_t kMaxBacklog = 1500;
 
-  // `bounded`: whether it can overflow; else all is handed over.
+  // `bounded`: whether it can overflow; else all is handed over. `longest_pause`: between tries that the API server
+  // refuses.
   ObjectWatch(const std::shared_ptr<Tools>& tools, const kube::Resource& resource, const std::string& label_selector,
-              bool bounded, Callbacks callbacks);
+              bool bounded, Callbacks callbacks, std::chrono::milliseconds longest_pause = kube::kLastingPauses.max);
   ~ObjectWatch();
   ObjectWatch(const ObjectWatch&) = delete;
   ObjectWatch& operator=(const ObjectWatch&) = delete;

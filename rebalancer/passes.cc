@@ -10,13 +10,17 @@ namespace sharder::rebalancer {
 namespace {
 
 constexpr BackoffPolicy kTransient{};
-// Between passes over a resource that cannot be listed: at the moment, and by what an operator has to mend.
+// Between passes over a resource that cannot be listed, until that lasts.
 constexpr BackoffPolicy kBroken{.initial = std::chrono::milliseconds(500), .max = std::chrono::seconds(2)};
-constexpr BackoffPolicy kLasting{.initial = std::chrono::seconds(1), .max = std::chrono::minutes(1)};
 // Tries of one page, and time to wait for room, before the other resources have their turn.
 constexpr int kTries = 4;
 constexpr std::chrono::seconds kRoomPatience{5};
 constexpr std::chrono::seconds kPageTimeout{30};
+
+// Whether to try again soon is of no use: somebody has to change something first.
+bool is_refusal(const Error& error) {
+  return error.code == ErrorCode::kForbidden || error.code == ErrorCode::kNotFound || error.code == ErrorCode::kInvalid;
+}
 
 }  // namespace
 
@@ -169,8 +173,10 @@ void Passes::end_scope() {
   const Scope scope = *plan_.running();
   plan_.end();
   ended_ = true;
-  if (std::exchange(troubles_[scope.source], {}).refusals > 0) {
-    callbacks_.on_permission(scope.source, std::nullopt);
+  Trouble& trouble = troubles_[scope.source];
+  trouble.failures = trouble.refusals = 0;
+  if (trouble.failure.succeeded(tools_->clock.steady())) {
+    callbacks_.on_trouble(scope.source, std::nullopt);
   }
   if (scope.object_namespace.empty()) {
     callbacks_.on_end(scope.source);
@@ -189,8 +195,8 @@ void Passes::page_failed(const Error& error) {
     page_size_ /= 2;
     request_page();
     return;
-  } else if (error.code == ErrorCode::kForbidden || error.code == ErrorCode::kNotFound ||
-             error.code == ErrorCode::kTimeout || failures_ + 1 >= kTries) {
+  } else if (is_refusal(error) || error.code == ErrorCode::kTimeout || failures_ + 1 >= kTries ||
+             troubles_[plan_.running()->source].failure.lasts()) {
     give_way(error);
     return;
   }
@@ -203,13 +209,12 @@ void Passes::give_way(const Error& error) {
   const std::uint32_t source = plan_.running()->source;
   Trouble& trouble = troubles_[source];
   const SteadyTime now = tools_->clock.steady();
-  if (error.code == ErrorCode::kForbidden || error.code == ErrorCode::kNotFound) {
-    plan_.give_way(now + backoff_pause(kLasting, trouble.refusals++, random_));
-    if (trouble.lasting.refused(now)) {
-      callbacks_.on_permission(source, error);
-    }
-  } else {
-    plan_.give_way(now + backoff_pause(kBroken, trouble.failures++, random_));
+  const bool tell = trouble.failure.failed(error, now);
+  const bool lasts = is_refusal(error) || (trouble.failure.lasts() && !kube::is_outage(error));
+  plan_.give_way(now + (lasts ? backoff_pause(kube::kLastingPauses, trouble.refusals++, random_)
+                              : backoff_pause(kBroken, trouble.failures++, random_)));
+  if (tell) {
+    callbacks_.on_trouble(source, error);
   }
   advance();
 }

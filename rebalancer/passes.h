@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "kube/lasting_refusal.h"
+#include "kube/lasting_failure.h"
 #include "kube/object_meta.h"
 #include "rebalancer/pass_plan.h"
 #include "rebalancer/ring_view.h"
@@ -36,8 +36,8 @@ class Passes : public std::enable_shared_from_this<Passes> {
     std::function<bool(std::uint32_t source)> has_room;
     // How many moves of the source were carried out so far.
     std::function<std::uint64_t(std::uint32_t source)> carried_out;
-    // Passes over a source are not permitted; nullopt: one has been made.
-    std::function<void(std::uint32_t source, const std::optional<Error>&)> on_permission;
+    // Passes over a source fail and fail; nullopt: one has been made.
+    std::function<void(std::uint32_t source, const std::optional<Error>&)> on_trouble;
     // A pass over a whole source begins, and has ended.
     std::function<void(std::uint32_t source)> on_begin;
     std::function<void(std::uint32_t source)> on_end;
@@ -76,9 +76,9 @@ class Passes : public std::enable_shared_from_this<Passes> {
 
   PassPlan plan_;
   struct Trouble {
-    int failures = 0;  // in a row, of passes
-    int refusals = 0;  // likewise
-    kube::LastingRefusal lasting;
+    int failures = 0;  // in a row, of passes: that may pass soon
+    int refusals = 0;  // likewise: that do not
+    kube::LastingFailure failure;
   };
   std::vector<Trouble> troubles_;  // by source
   std::size_t objects_ = 0;        // since it was idle

@@ -69,6 +69,12 @@ Namespaces::Callbacks Rebalancer::Impl::namespace_callbacks() {
                 for (auto& [ring, worker] : workers) {
                   worker->namespaces_trouble(error);
                 }
+              },
+          .on_return =
+              [this] {
+                for (auto& [ring, worker] : workers) {
+                  worker->server_is_back();
+                }
               }};
 }
 

@@ -12,12 +12,24 @@ namespace {
 
 // Shards often come in numbers: after one change the next ones are gathered.
 constexpr std::chrono::milliseconds kGather{200};
+// A watch that stays open for so long works.
+constexpr std::chrono::seconds kSettled{5};
 // Between orphan watches while many orphans wait.
 constexpr std::chrono::seconds kCrowded{5};
 
 // The request line is too long for the server, or for a proxy before it.
 bool is_request_too_large(const Error& error) {
   return error.http_status == 414 || error.http_status == 431;
+}
+
+// Not permitted, or the resource has no watch (or no list either, which the passes will meet).
+bool is_watch_refused(const Error& error) {
+  return error.code == ErrorCode::kForbidden || error.http_status == 405;
+}
+
+// But for the message, which may name another object each time.
+bool is_alike(const Error& one, const Error& other) {
+  return one.code == other.code && one.http_status == other.http_status;
 }
 
 }  // namespace
@@ -48,23 +60,17 @@ RingWorker::RingWorker(std::shared_ptr<Tools> tools, const Namespaces& namespace
   }
   mover_ = std::make_shared<Mover>(
       tools_, view_, std::move(metrics), kube::reference_to(kube::kControllerRings, spec.name, spec.uid),
-      Mover::Callbacks{
-          .on_room = [this](std::uint32_t source) { room_again(source); },
-          .on_permission = [this](std::uint32_t source,
-                                  const std::optional<Error>& error) { patches_permitted(source, error); }});
+      Mover::Callbacks{.on_room = [this](std::uint32_t source) { room_again(source); },
+                       .on_trouble = [this](std::uint32_t source,
+                                            const std::optional<Error>& error) { patches_trouble(source, error); }});
   passes_ = std::make_shared<Passes>(
       tools_, view_,
       Passes::Callbacks{
           .consider = [this](std::uint32_t source, const kube::ObjectMeta& object) { return consider(source, object); },
           .has_room = [this](std::uint32_t source) { return mover_->has_room(source); },
           .carried_out = [this](std::uint32_t source) { return mover_->carried_out(source); },
-          .on_permission =
-              [this](std::uint32_t source, const std::optional<Error>& error) {
-                set_trouble("list " + to_string(view_.sources()[source].name), error);
-                if (error && error->code == ErrorCode::kNotFound) {
-                  resolve(source, kube::Discovery::kMinAge);  // perhaps in another version
-                }
-              },
+          .on_trouble = [this](std::uint32_t source,
+                               const std::optional<Error>& error) { lists_trouble(source, error); },
           .on_begin = [this](std::uint32_t source) { pass_begins(source); },
           .on_end = [this](std::uint32_t source) { pass_ended(source); },
           .on_idle = [this](std::size_t objects) { passes_idle(objects); }});
@@ -83,8 +89,8 @@ RingWorker::~RingWorker() {
   for (const Nets& nets : nets_) {
     nets.metrics->remove_gauges();
   }
-  if (!troubles_.empty()) {
-    tools_->report_trouble(view_.entry()->spec().name, std::nullopt);
+  for (const auto& [what, trouble] : troubles_) {
+    tools_->report_trouble(view_.entry()->spec().name, what, std::nullopt);
   }
 }
 
@@ -117,6 +123,7 @@ void RingWorker::resolved(std::uint32_t source, Result<kube::Resource> resource)
   Nets& nets = nets_[source];
   if (!resource) {
     // The controller of the rings says so in the ring's status.
+    nets.unserved = nets.unserved || resource.error().code == ErrorCode::kNotFound;
     tools_->control.post_after(nets.discovery_backoff.next(), guarded([this, source] {
                                  nets_[source].resolving = false;
                                  resolve(source, kube::Discovery::kMinAge);
@@ -126,7 +133,7 @@ void RingWorker::resolved(std::uint32_t source, Result<kube::Resource> resource)
   nets.resolving = false;
   nets.discovery_backoff.reset();
   auto& known = view_.sources()[source].resource;
-  if (known != *resource) {
+  if (std::exchange(nets.unserved, false) || known != *resource) {
     known = std::move(*resource);
     begin(source);
   }
@@ -245,6 +252,15 @@ void RingWorker::namespaces_trouble(const std::optional<Error>& error) {
   }
 }
 
+void RingWorker::server_is_back() {
+  for (std::uint32_t source = 0; source < nets_.size(); ++source) {
+    if (ready(source) && nets_[source].failure.pending()) {
+      watch_orphans(source);  // unless it was given up
+      passes_->want({.source = source, .object_namespace = ""});
+    }
+  }
+}
+
 void RingWorker::passes_idle(std::size_t objects) {
   if (objects > 0) {
     log_.info("pass ended", {{"objects", objects}});
@@ -263,7 +279,7 @@ void RingWorker::sync() {
     if (const auto& drains = nets_[source].drains) {
       drains->sync();
     }
-    if (std::exchange(nets_[source].watch_forbidden, false)) {
+    if (std::exchange(nets_[source].watch_refused, false)) {
       watch_orphans(source);
     }
   }
@@ -310,10 +326,12 @@ std::string RingWorker::orphan_selector(const Nets& nets) const {
 
 void RingWorker::watch_orphans(std::uint32_t source) {
   Nets& nets = nets_[source];
+  look_at_watch(source);
   nets.orphans.reset();
+  nets.watching.reset();
   nets.orphans_cut = false;
   nets.orphans_listed = false;
-  if (!ready(source) || nets.watch_forbidden || view_.entry()->ring().shards().empty()) {
+  if (!ready(source) || nets.watch_refused || view_.entry()->ring().shards().empty()) {
     return;
   }
   nets.orphans = std::make_unique<ObjectWatch>(
@@ -340,10 +358,10 @@ void RingWorker::orphans_seen(std::uint32_t source, const std::vector<SeenObject
         mover_->retract(source, seen.object);
         break;
       case kube::WatchEventType::kInitDone:
-        nets_[source].refusal.granted();
         nets_[source].cut_backoff.reset();
         nets_[source].orphans_listed = true;
         if (mover_->has_many_orphans(source)) {
+          watch_works(source);
           // Else each of our own moves would be shown once more, as an object that is an orphan no more. If there is no
           // room soon, it looks anew: others may have come meanwhile.
           cut_orphans(source);
@@ -362,31 +380,54 @@ void RingWorker::orphans_seen(std::uint32_t source, const std::vector<SeenObject
 
 void RingWorker::orphan_connection(std::uint32_t source, bool watching, const std::optional<Error>& error) {
   Nets& nets = nets_[source];
-  if (watching) {
-    nets.refusal.granted();
-  } else if (error && error->code == ErrorCode::kForbidden) {
-    orphans_forbidden(source, *error);
-  } else if (error && error->code == ErrorCode::kNotFound) {
-    resolve(source, kube::Discovery::kMinAge);  // perhaps in another version; the watch tries again by itself
-  } else if (error && is_request_too_large(*error) && nets.selector == OrphanSelector::kNotIn) {
+  look_at_watch(source);
+  nets.watching = watching ? std::optional(tools_->clock.steady()) : std::nullopt;
+  if (error && is_request_too_large(*error) && nets.selector == OrphanSelector::kNotIn) {
     log_.info("too many shards for a selector, objects of dead shards are found by passes only",
               {{"resource", to_string(view_.sources()[source].name)}});
     nets.selector = OrphanSelector::kAbsent;
     watch_orphans(source);
     passes_->want({.source = source, .object_namespace = ""});
+  } else if (error) {
+    orphans_failed(source, *error);
   }
 }
 
-void RingWorker::orphans_forbidden(std::uint32_t source, const Error& error) {
+// The watch tries again by itself.
+void RingWorker::orphans_failed(std::uint32_t source, const Error& error) {
   Nets& nets = nets_[source];
-  if (!nets.refusal.pending()) {
+  if (error.code == ErrorCode::kNotFound) {
+    resolve(source, kube::Discovery::kMinAge);  // perhaps in another version
+  }
+  const bool can_do_without = is_watch_refused(error);
+  if (can_do_without && !nets.failure.pending()) {
     passes_->want({.source = source, .object_namespace = ""});  // in its place
   }
-  if (!nets.refusal.refused(tools_->clock.steady())) {
-    return;  // the watch tries again by itself
+  const bool tell = nets.failure.failed(error, tools_->clock.steady());
+  if (can_do_without && nets.failure.lasts()) {
+    give_up_watch(source, error);
+  } else if (tell) {
+    set_trouble(source, "watch", error);
   }
+}
+
+void RingWorker::look_at_watch(std::uint32_t source) {
+  const auto& watching = nets_[source].watching;
+  if (watching && tools_->clock.steady() - *watching >= kSettled) {
+    watch_works(source);
+  }
+}
+
+void RingWorker::watch_works(std::uint32_t source) {
+  nets_[source].failure.succeeded(tools_->clock.steady());
+  set_trouble(source, "watch", std::nullopt);
+}
+
+void RingWorker::give_up_watch(std::uint32_t source, const Error& error) {
+  Nets& nets = nets_[source];
   nets.orphans.reset();
-  nets.watch_forbidden = true;
+  nets.watch_refused = true;
+  set_trouble(source, "watch", std::nullopt);
   if (!std::exchange(nets.watch_told, true)) {
     log_.warn("not allowed to watch a resource, its objects are found by passes only",
               {{"resource", to_string(view_.sources()[source].name)}, {"error", error.message}});
@@ -416,9 +457,23 @@ void RingWorker::room_again(std::uint32_t source) {
   }
 }
 
-void RingWorker::patches_permitted(std::uint32_t source, const std::optional<Error>& error) {
+void RingWorker::lists_trouble(std::uint32_t source, const std::optional<Error>& error) {
+  set_trouble(source, "list", error);
   Nets& nets = nets_[source];
-  set_trouble("patch " + to_string(view_.sources()[source].name), error);
+  if (error && error->code == ErrorCode::kNotFound) {
+    resolve(source, kube::Discovery::kMinAge);  // perhaps in another version
+  } else if (!error && nets.failure.pending()) {
+    nets.watch_refused = false;
+    watch_orphans(source);  // what kept it from being listed may have kept it from being watched
+  }
+}
+
+void RingWorker::patches_trouble(std::uint32_t source, const std::optional<Error>& error) {
+  Nets& nets = nets_[source];
+  set_trouble(source, "patch", error);
+  if (error && error->code != ErrorCode::kForbidden) {
+    return;  // they are tried again, one by one
+  }
   if (!error) {
     nets.patch_forbidden = false;
     nets.patch_backoff.reset();
@@ -433,21 +488,30 @@ void RingWorker::patches_permitted(std::uint32_t source, const std::optional<Err
 
 // --- what is told
 
+void RingWorker::set_trouble(std::uint32_t source, const std::string& verb, const std::optional<Error>& error) {
+  set_trouble(verb + " " + to_string(view_.sources()[source].name), error);
+}
+
 void RingWorker::set_trouble(const std::string& what, const std::optional<Error>& error) {
-  if (error && error->code == ErrorCode::kForbidden) {
-    if (!troubles_.emplace(what, fail("not allowed to " + what, *error).error()).second) {
-      return;
-    }
-  } else if (troubles_.erase(what) == 0) {
+  const auto known = troubles_.find(what);
+  const bool is_known = known == troubles_.end() ? !error : (error && is_alike(known->second, *error));
+  if (is_known) {
     return;
   }
-  tools_->report_trouble(view_.entry()->spec().name,
-                         troubles_.empty() ? std::nullopt : std::optional(troubles_.begin()->second));
+  std::optional<Error> trouble = error;
+  if (trouble) {
+    trouble->message.insert(0, (trouble->code == ErrorCode::kForbidden ? "not allowed to " : "cannot ") + what + ": ");
+    troubles_.insert_or_assign(what, *trouble);
+  } else {
+    troubles_.erase(known);
+  }
+  tools_->report_trouble(view_.entry()->spec().name, what, trouble);
 }
 
 void RingWorker::update_metrics() {
   mover_->update_metrics();
   for (std::uint32_t source = 0; source < nets_.size(); ++source) {
+    look_at_watch(source);
     if (const auto& drains = nets_[source].drains) {
       drains->look(mover_->carried_out(source));
     }

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/backoff.h"
-#include "kube/lasting_refusal.h"
+#include "kube/lasting_failure.h"
 #include "rebalancer/drain_counter.h"
 #include "rebalancer/mover.h"
 #include "rebalancer/namespaces.h"
@@ -52,6 +52,8 @@ class RingWorker {
   void namespace_changed(const std::string& name, const LabelMap* before, const LabelMap& labels);
   // The namespaces cannot be watched; nullopt: they can.
   void namespaces_trouble(const std::optional<Error>& error);
+  // The API server was away, or refused everything, and does so no more: what waits for a long pause to end does not.
+  void server_is_back();
 
  private:
   enum class OrphanSelector { kNotIn, kAbsent };  // the second when the first is too long for an URL
@@ -61,12 +63,14 @@ class RingWorker {
     std::unique_ptr<DrainCounter> drains;  // of a main resource
     bool orphans_listed = false;           // by this watch
     bool orphans_cut = false;              // the watch brought more than there was room for: again when there is room
-    kube::LastingRefusal refusal;          // of the watch: meanwhile passes find what has to move
-    bool watch_forbidden = false;          // it lasted: the watch is not tried before the sync
+    kube::LastingFailure failure;          // of the watch: meanwhile passes find what has to move
+    std::optional<SteadyTime> watching;    // since when; it may end at once, again and again
+    bool watch_refused = false;            // not allowed, or none there is: it is not tried before the sync
     bool watch_told = false;
-    bool needs_passes() const { return refusal.pending() || selector == OrphanSelector::kAbsent; }
+    bool needs_passes() const { return failure.pending() || selector == OrphanSelector::kAbsent; }
     OrphanSelector selector = OrphanSelector::kNotIn;
     bool resolving = false;
+    bool unserved = false;         // discovery said so
     bool patch_forbidden = false;  // what waited was dropped; the next pass tries again
     Backoff discovery_backoff{{.initial = std::chrono::seconds(1), .max = std::chrono::minutes(1)}};
     // Between orphan watches that brought too much.
@@ -95,17 +99,24 @@ class RingWorker {
   void watch_orphans(std::uint32_t source);
   void orphans_seen(std::uint32_t source, const std::vector<SeenObject>& objects);
   void orphan_connection(std::uint32_t source, bool watching, const std::optional<Error>& error);
-  void orphans_forbidden(std::uint32_t source, const Error& error);
+  void orphans_failed(std::uint32_t source, const Error& error);
+  void give_up_watch(std::uint32_t source, const Error& error);
+  void watch_works(std::uint32_t source);
+  // Whether it has been open for long enough to say that it works.
+  void look_at_watch(std::uint32_t source);
   void cut_orphans(std::uint32_t source);
   // Opens it anew after the delay, if it is cut by then.
   void watch_orphans_later(std::uint32_t source, std::chrono::nanoseconds delay);
   void room_again(std::uint32_t source);
-  void patches_permitted(std::uint32_t source, const std::optional<Error>& error);
+  void lists_trouble(std::uint32_t source, const std::optional<Error>& error);
+  void patches_trouble(std::uint32_t source, const std::optional<Error>& error);
   std::string orphan_selector(const Nets& nets) const;
 
   bool consider(std::uint32_t source, const kube::ObjectMeta& object);
   void pass_begins(std::uint32_t source);
   void pass_ended(std::uint32_t source);
+  // `verb` is said of the source's resource.
+  void set_trouble(std::uint32_t source, const std::string& verb, const std::optional<Error>& error);
   void set_trouble(const std::string& what, const std::optional<Error>& error);
   void set_timer(Executor::TimerId& timer, std::chrono::nanoseconds delay, void (RingWorker::*then)());
   void update_metrics();

@@ -26,8 +26,10 @@ struct Settings {
   ring::LabelSelector namespace_selector = {};
 };
 
-// What keeps a ring from being rebalanced and an operator has to mend: nullopt, it is mended. On the control loop.
-using ReportTrouble = std::function<void(const std::string& ring, const std::optional<Error>& trouble)>;
+// What keeps a ring from being rebalanced and does not pass: `what` ("list secrets") fails and fails; nullopt: not any
+// more. On the control loop.
+using ReportTrouble =
+    std::function<void(const std::string& ring, const std::string& what, const std::optional<Error>& trouble)>;
 
 // What all rings' workers work with. Shared, because the last answer may come when all else is gone; what it refers to
 // outlives every answer.

@@ -1,6 +1,9 @@
 #pragma once
 
+#include <optional>
 #include <string>
+
+#include "base/error.h"
 
 namespace sharder::ring {
 
@@ -18,6 +21,9 @@ class Listener {
   virtual void on_shards_changed(const std::string& ring) = 0;
   // Alternating, true first.
   virtual void on_leading(bool leading) = 0;
+  // While leading: `what` is to be done for the ring and fails and fails; nullopt: not any more.
+  virtual void on_trouble(const std::string& /*ring*/, const std::string& /*what*/,
+                          const std::optional<Error>& /*trouble*/) {}
 };
 
 }  // namespace sharder::ring

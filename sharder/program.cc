@@ -185,8 +185,8 @@ void Program::Impl::make_parts() {
       rebalancer::Settings{.sync_period = config.sync_period,
                            .concurrent_moves = static_cast<std::size_t>(config.concurrent_moves),
                            .namespace_selector = config.webhook.namespace_selector},
-      [this](const std::string& ring, const std::optional<Error>& trouble) {
-        controller_rings->on_trouble(ring, trouble);
+      [this](const std::string& ring, const std::string& what, const std::optional<Error>& trouble) {
+        controller_rings->on_trouble(ring, what, trouble);
       },
       registry.get(), log.named("rebalancer"));
   membership->add_listener(*rebalancer);

@@ -21,6 +21,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 from pathlib import Path
 
 import yaml
@@ -80,12 +81,14 @@ def _done(patches):
 class ControlPlane:
     """One cluster without nodes. start() once; etcd and the API server may be paused, killed and started again."""
 
-    def __init__(self, folder=None, controller_manager=False, audit_log=False, say=lambda line: None):
+    def __init__(self, folder=None, controller_manager=False, audit_log=False, say=lambda line: None, etcd_bytes=None):
+        """`etcd_bytes`: how much etcd takes before it refuses writes; None: as much as it takes by default."""
         self._own_folder = folder is None
         self.folder = Path(folder or tempfile.mkdtemp(prefix="sharder-e2e-"))
         self._say = say
         self.bin = None
         self._with_controller_manager = controller_manager
+        self._etcd_bytes = etcd_bytes
         self.audit_log = self.folder / "audit.log" if audit_log else None
         self.etcd = self.apiserver = self.controller_manager = self.proxy = None
         self.port = None
@@ -204,6 +207,27 @@ class ControlPlane:
         shutil.copytree(copy, self.folder / "etcd")
         self.start_etcd()
         self.start_apiserver()
+    def enlarge_etcd(self):
+        """Starts etcd anew with as much room as it takes by default; it forgets that it was full."""
+        self.etcd.kill()
+        self.etcd.command = [part for part in self.etcd.command if "--quota-backend-bytes" not in part]
+        self.etcd.start()
+
+        def alarms(action, **more):
+            request = urllib.request.Request(f"http://127.0.0.1:{self._etcd_port}/v3/maintenance/alarm", method="POST",
+                                             data=json.dumps({"action": action, **more}).encode())
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return json.load(answer).get("alarms", [])
+
+        def disarmed():
+            try:
+                for alarm in alarms("GET"):
+                    alarms("DEACTIVATE", **alarm)
+                return not alarms("GET")
+            except OSError:
+                return False
+
+        wait_until(disarmed, 20, "etcd takes writes", alive=self.etcd)
 
     # -- contents
 
@@ -395,7 +419,9 @@ class ControlPlane:
             f"--listen-peer-urls=http://127.0.0.1:{peer_port}",
             f"--initial-advertise-peer-urls=http://127.0.0.1:{peer_port}",
             f"--initial-cluster=e2e=http://127.0.0.1:{peer_port}",
-            "--unsafe-no-fsync", "--log-level=warn"], self.folder / "etcd.log")
+            "--unsafe-no-fsync", "--log-level=warn",
+            *([f"--quota-backend-bytes={self._etcd_bytes}"] if self._etcd_bytes else [])], self.folder / "etcd.log")
+        self._etcd_port = port
 
     def _prepare_apiserver(self, etcd_port):
         command = [

@@ -30,7 +30,7 @@ class Environment:
     """
 
     def __init__(self, replicas=2, controller_manager=False, overrides=None, short=False, start=True,
-                 may_be_forbidden=False, variables=None, audit_log=True, balanced=True):
+                 may_be_forbidden=False, variables=None, audit_log=True, balanced=True, etcd_bytes=None):
         """`overrides`: of SharderConfig; `variables`: of the replicas' environment; `start`: run them at once.
         `balanced`: else the API server calls one replica directly, which costs as little as a Service does."""
         self.short = short
@@ -38,7 +38,7 @@ class Environment:
         self.keep_logs = False  # set when a case failed
         self._may_be_forbidden = may_be_forbidden or not audit_log
         self._start, self._balanced = start, balanced
-        self.plane = ControlPlane(controller_manager=controller_manager, audit_log=audit_log)
+        self.plane = ControlPlane(controller_manager=controller_manager, audit_log=audit_log, etcd_bytes=etcd_bytes)
         self._replicas, self._overrides, self._variables = replicas, overrides, variables or {}
         self.sharders = None
         self._lock = threading.Lock()

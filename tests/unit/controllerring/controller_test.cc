@@ -35,6 +35,10 @@ Error error(ErrorCode code, const std::string& message) {
   return {.code = code, .message = message};
 }
 
+Error answered(int status, const std::string& message) {
+  return {.code = ErrorCode::kUnavailable, .message = message, .http_status = status};
+}
+
 // A controller, the snapshot it works with, and a small API server behind it: rings, webhook configurations, discovery.
 struct Harness {
   testing::FakeClock clock;
@@ -352,7 +356,7 @@ TEST_CASE(
 
 TEST_CASE("a resource whose server is away keeps nothing from being applied, and is told (protocol, 5)") {
   Harness h;
-  h.metrics_fail = error(ErrorCode::kUnavailable, "GET /apis/metrics.k8s.io/v1beta1: 503 Service Unavailable");
+  h.metrics_fail = answered(503, "GET /apis/metrics.k8s.io/v1beta1: 503 Service Unavailable");
   ring::RingStatus ring = h.make_ring("r");
   ring.spec.resources.push_back({.main = {"metrics.k8s.io", "pods"}, .controlled = {}});
   ring.spec.resources.push_back({.main = {"example.com", "foos"}, .controlled = {}});
@@ -669,7 +673,8 @@ TEST_CASE("with a manager that insists, repairs come with pauses that grow to th
   // One repair is at most three tries to apply: it conflicts, not because of the selector, and is forced.
   CHECK(h.applies.size() < 100);
   CHECK(h.applies.size() > 30);
-  CHECK(std::ranges::count_if(h.applies, is_forced) < 30);
+  // At most 9 until the pause is the sync period, then one each 2.5 min to 5 min; once a minute would be 60.
+  CHECK(std::ranges::count_if(h.applies, is_forced) < 40);
   REQUIRE(h.told.size() == 1);
   CHECK(h.told[0]["reason"] == "FieldConflict");
   CHECK(h.told[0]["message"].get<std::string>().contains("admissionsenforcer"));
@@ -785,7 +790,8 @@ TEST_CASE("what keeps a ring from being rebalanced is told in its status and an 
   h.publish({h.make_ring("r"), h.make_ring("other")});
   h.lead();
   REQUIRE(h.statuses.size() == 2);
-  h.controller->on_trouble("r", error(ErrorCode::kForbidden, "not allowed to list secrets: 403 Forbidden"));
+  h.controller->on_trouble("r", "list secrets",
+                           error(ErrorCode::kForbidden, "not allowed to list secrets: 403 Forbidden"));
   h.advance(1s);
   REQUIRE(h.statuses.size() == 3);
   CHECK(h.ready(2)["status"] == "False");
@@ -797,8 +803,98 @@ TEST_CASE("what keeps a ring from being rebalanced is told in its status and an 
   CHECK(h.applies.size() >= 3);
   h.advance(5min);
   CHECK(h.statuses.size() == 3);
-  h.controller->on_trouble("r", std::nullopt);
+  h.controller->on_trouble("r", "list secrets", std::nullopt);
   h.advance(1s);
   REQUIRE(h.statuses.size() == 4);
   CHECK(h.ready(3)["status"] == "True");
+}
+
+TEST_CASE("all that a ring meets stands in its condition, its own failure and what others report") {
+  Harness h;
+  ring::RingStatus ring = h.make_ring("r");
+  ring.spec.resources.push_back({.main = {"example.com", "foos"}, .controlled = {}});
+  h.publish({ring});
+  h.controller->on_trouble("r", "watch secrets", answered(500, "cannot watch secrets: 500"));
+  h.controller->on_trouble("r", "list secrets", answered(500, "cannot list secrets: 500"));
+  h.lead();
+  h.advance(1s);
+  const std::string missing = R"(Resource "foos.example.com" is not served by the API server)";
+  const auto message = [&] { return h.rings["r"]["status"]["conditions"][0]["message"].get<std::string>(); };
+  CHECK(message() == missing + "; cannot list secrets: 500; cannot watch secrets: 500");
+  CHECK(h.told.size() == 1);
+  h.controller->on_trouble("r", "list secrets", std::nullopt);
+  h.advance(1s);
+  CHECK(message() == missing + "; cannot watch secrets: 500");
+  h.has_foos = true;
+  h.advance(1min);
+  CHECK(message() == "Cannot watch secrets: 500");
+  h.controller->on_trouble("r", "watch secrets", std::nullopt);
+  h.advance(1s);
+  CHECK(h.rings["r"]["status"]["conditions"][0]["status"] == "True");
+}
+
+TEST_CASE("what others report keeps no change of the shards from being seen, and is no reason to try again") {
+  Harness h;
+  h.publish({h.make_ring("r")});
+  h.controller->on_trouble("r", "list secrets", answered(500, "cannot list secrets: 500"));
+  h.lead();
+  h.advance(4min);
+  CHECK(h.applies.size() == 1);
+  h.controller->on_shards_changed("r");
+  h.advance(1s);
+  CHECK(h.applies.size() == 2);
+}
+
+TEST_CASE("an API server that takes no writes for long is told of, tried to, with growing pauses") {
+  Harness h;
+  h.publish({h.make_ring("r")});
+  for (int i = 0; i < 1000; ++i) {
+    h.apply_errors.push_back(answered(500, "PATCH /x: 500 Internal Server Error: etcdserver: no space"));
+    h.status_errors.push_back(answered(500, "PUT /status: 500 Internal Server Error: etcdserver: no space"));
+  }
+  h.lead();
+  h.advance(8s);
+  CHECK(h.told.empty());  // it may be over in a moment
+  h.advance(6s);
+  REQUIRE(h.told.size() == 1);
+  const auto message = h.told[0]["message"].get<std::string>();
+  CHECK(message.starts_with("Apply webhook configuration: PATCH /x: 500"));
+  CHECK(message.contains("update status: PUT /status: 500"));
+  const auto before = h.applies.size();
+  h.advance(10min);
+  CHECK(h.applies.size() <= before + 25);
+  CHECK(h.told.size() == 1);
+  h.apply_errors.clear();
+  h.status_errors.clear();
+  h.advance(1min);
+  CHECK(h.ready(0)["status"] == "True");
+  CHECK(h.lines->contains("ring reconciled"));
+}
+
+TEST_CASE("a ring that fails for another reason takes contested fields back as seldom as one that does not") {
+  Harness h;
+  ring::RingStatus ring = h.make_ring("r");
+  ring.spec.resources.push_back({.main = {"example.com", "foos"}, .controlled = {}});
+  h.publish({ring});
+  SUBCASE("the configuration is watched") {
+    h.insists = [](json& webhook) { webhook["failurePolicy"] = "Fail"; };
+    h.lead();
+    h.open_watch();
+  }
+  SUBCASE("it may not be watched") {
+    h.lead();
+    h.insists = [](json& webhook) { webhook["failurePolicy"] = "Fail"; };
+    h.interfere();
+  }
+  h.advance(60min);
+  // At most 9 until the pause is the sync period, then one each 2.5 min to 5 min; once a minute would be 60.
+  CHECK(std::ranges::count_if(h.applies, is_forced) < 40);
+  CHECK(std::ranges::count_if(h.applies, is_forced) > 10);
+  // A new spec reaches the webhook at once.
+  ring.spec.generation = 2;
+  ring.spec.resources.push_back({.main = {"", "serviceaccounts"}, .controlled = {}});
+  h.publish({ring});
+  h.controller->on_ring_changed("r");
+  h.advance(1s);
+  CHECK(h.live["webhooks"][0]["rules"].size() == 4);
 }

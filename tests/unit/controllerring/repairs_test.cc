@@ -36,3 +36,21 @@ TEST_CASE("repairs come after a second, and with pauses that grow to the sync pe
   repairs.applying(now);  // for another reason: no repair
   CHECK(repairs.lasted(now));
 }
+
+TEST_CASE("what is taken back without having been seen makes pauses too, also for what was undone meanwhile") {
+  Repairs repairs(5min);
+  SteadyTime now{1h};
+  CHECK(repairs.may_take_back(now));
+  repairs.applying(now);
+  repairs.seen(false, now);  // undone before the answer came
+  repairs.taken_back(now);
+  CHECK_FALSE(repairs.may_take_back(now + 999ms));
+  REQUIRE(repairs.due());
+  CHECK(repairs.may_take_back(*repairs.due()));
+  CHECK_FALSE(repairs.may_take_back(*repairs.due() - 1ms));
+  for (int i = 0; i < 20; ++i) {
+    repairs.applying(now += 10min);
+    repairs.taken_back(now);
+    CHECK(repairs.may_take_back(now + 5min));
+  }
+}

@@ -557,6 +557,29 @@ TEST_CASE("versions that are no numbers are not compared") {
   CHECK(machine.state.resource_version() == "a");
 }
 
+TEST_CASE("what the server refuses again and again is tried less and less, an outage as often as ever") {
+  Machine m({.stream_list = false, .max_refusal_backoff = 2min});
+  m.start();
+  for (int i = 0; i < 20; ++i) {
+    m.fail(ErrorCode::kUnavailable, 500);
+    m.resume();
+  }
+  m.fail(ErrorCode::kUnavailable, 500);
+  CHECK(m.paused >= 1min);
+  CHECK(m.paused <= 2min);
+  for (int i = 0; i < 20; ++i) {
+    m.resume();
+    m.fail(ErrorCode::kUnavailable);
+    CHECK(m.paused <= 2s);
+  }
+  m.resume();
+  m.page("5");
+  m.open();
+  m.settle();
+  m.fail(ErrorCode::kUnavailable, 500);
+  CHECK(m.paused <= 200ms);
+}
+
 TEST_CASE("a Retry-After is waited for") {
   Machine machine;
   machine.start();

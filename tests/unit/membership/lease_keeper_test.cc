@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "base/rfc3339.h"
 #include "membership/lease_requests.h"
@@ -399,4 +400,67 @@ TEST_CASE("a state label that somebody strips is set again with growing pauses, 
   renew();
   act();
   CHECK(labels == 3);
+}
+
+TEST_CASE("a take-over does not wait for a state label that somebody strips") {
+  Keeper k;
+  int version = 0;
+  const WallTime renewed = k.now.wall - 1min;
+  const auto strip = [&] { k.keeper.upsert(k.lease(std::to_string(++version), "", renewed), Source::kWatch, k.now); };
+  strip();
+  std::optional<Action> read;
+  for (auto passed = 0s; passed < 20s && !read; passed += 1s) {
+    k.pass(2s);
+    for (const Action& action : k.keeper.due(k.now)) {
+      if (action.kind == ActionKind::kRead) {
+        read = action;
+        break;
+      }
+      REQUIRE(action.kind == ActionKind::kSetLabel);
+      k.keeper.finished(action, Keeper::answer(k.lease(std::to_string(++version), "uncertain", renewed)), k.now);
+      strip();
+    }
+  }
+  REQUIRE(read);
+  k.keeper.finished(*read, Keeper::answer(k.lease(std::to_string(version), "", renewed)), k.now);
+  const auto actions = k.keeper.due(k.now);
+  REQUIRE(actions.size() == 1);
+  CHECK(actions[0].kind == ActionKind::kTakeOver);
+}
+
+TEST_CASE("what lasts is trouble of the ring, told once for all its leases, and over with the last of them") {
+  Keeper k;
+  const auto lease = [&](const std::string& name, const std::string& label) {
+    ShardLease made = k.lease("1", label, k.now.wall);
+    made.id.name = made.holder_identity = name;
+    return made;
+  };
+  for (const char* name : {"a", "b"}) {
+    k.keeper.upsert(lease(name, ""), Source::kWatch, k.now);
+  }
+  const auto refuse = [&](const Error& error, std::chrono::seconds time) {
+    std::size_t told = 0;
+    for (auto passed = 0s; passed < time; passed += 1s) {
+      for (const Action& action : k.keeper.due(k.now)) {
+        k.keeper.finished(action, std::unexpected(error), k.now);
+      }
+      for (const LeaseTrouble& trouble : k.keeper.take_troubles()) {
+        CHECK(trouble.ring == "r");
+        CHECK(trouble.error.has_value());
+        ++told;
+      }
+      k.now.steady += 1s;
+    }
+    return told;
+  };
+  CHECK(refuse({.code = ErrorCode::kUnavailable, .message = "connection refused"}, 1min) == 0);
+  CHECK(refuse({.code = ErrorCode::kConflict, .message = "409", .http_status = 409}, 1min) == 0);
+  CHECK(refuse({.code = ErrorCode::kUnavailable, .message = "500", .http_status = 500}, 1min) == 1);
+  CHECK(refuse({.code = ErrorCode::kForbidden, .message = "403", .http_status = 403}, 5min) == 1);
+  k.keeper.remove({"default", "a"});
+  CHECK(k.keeper.take_troubles().empty());
+  k.keeper.remove({"default", "b"});
+  const auto over = k.keeper.take_troubles();
+  REQUIRE(over.size() == 1);
+  CHECK_FALSE(over[0].error);
 }

@@ -30,6 +30,9 @@ class Told final : public ring::Listener {
   void on_ring_removed(const std::string& ring) override { note("removed " + ring); }
   void on_shards_changed(const std::string& ring) override { note("shards " + ring); }
   void on_leading(bool leading) override { lines.push_back(leading ? "leading" : "following"); }
+  void on_trouble(const std::string& ring, const std::string& /*what*/, const std::optional<Error>& trouble) override {
+    lines.push_back("trouble " + ring + (trouble ? ": " + trouble->message : " is over"));
+  }
   std::vector<std::string> take() { return std::exchange(lines, {}); }
 
  private:
@@ -447,19 +450,46 @@ TEST_CASE("a shard whose name is no label value gets one Event, and no place in 
   CHECK(told == 1);
 }
 
-TEST_CASE("what the API server refuses is said, and tried again") {
+TEST_CASE("what the API server refuses for long is said once, and so is that it is over; it stays ready") {
   Harness h;
   h.sync();
   h.send(h.rings(), "ADDED", Harness::ring_json("r"));
   h.send(h.leases(), "ADDED", h.lease_json("a", "5", "a", ""));
   h.membership->set_leading(true);
   h.executor.run();
-  h.api.fail(Error{.code = ErrorCode::kForbidden, .message = "not allowed"});
-  h.executor.run();
-  CHECK(h.lines->contains("not allowed"));
-  CHECK(h.api.pending.empty());
-  h.executor.advance(1s);
-  CHECK(h.api.pending.size() == 1);
+  h.told.take();
+  const Error full{.code = ErrorCode::kUnavailable, .message = "500: no space", .http_status = 500};
+  int tries = 0;
+  const auto refuse = [&](std::chrono::seconds time) {
+    for (auto passed = 0ms; passed < time; passed += 100ms) {
+      for (; !h.api.pending.empty(); h.executor.run()) {
+        if (Harness::is_probe(h.api.pending.front().request)) {
+          h.api.answer(h.lease_json("a", "5", "a", "").dump());  // reads work
+        } else {
+          ++tries;
+          h.api.fail(full);
+        }
+      }
+      h.executor.advance(100ms);
+    }
+  };
+  refuse(9s);
+  CHECK(h.told.take().empty());
+  refuse(4s);
+  CHECK(h.told.take() == std::vector<std::string>{"trouble r: cannot set a shard lease's state label: 500: no space"});
+  CHECK(h.lines->contains("no space"));
+  CHECK_FALSE(h.membership->not_ready());
+  const int before = tries;
+  refuse(70s);
+  CHECK(tries <= before + 10);
+  CHECK(h.told.take().empty());
+  // A shard renews again: writes work.
+  h.send(h.leases(), "MODIFIED", h.lease_json("a", "6", "a", ""));
+  while (!h.api.pending.empty()) {
+    h.api.answer(h.lease_json("a", "7", "a").dump());
+    h.executor.run();
+  }
+  CHECK(h.told.take() == std::vector<std::string>{"trouble r is over"});
 }
 
 TEST_CASE("each computation of a ring is counted (protocol, 8)") {

@@ -40,7 +40,7 @@ struct Bench {
   std::shared_ptr<Recorder> metrics = std::make_shared<Recorder>();
   std::unique_ptr<DrainCounter> counter = std::make_unique<DrainCounter>(
       std::shared_ptr<Tools>(new Tools{executor, api, discovery, events, clock, Settings(),
-                                       [](const std::string& /*ring*/, const std::optional<Error>& /*trouble*/) {},
+                                       [](const std::string&, const std::string&, const std::optional<Error>&) {},
                                        Metrics(nullptr), Logger::none()}),
       "drain", metrics);
 

@@ -116,13 +116,14 @@ class FakeCluster {
   }
 
   std::map<Key, Json> objects;
-  std::vector<Patch> patches;      // that were tried, oldest first
-  std::vector<std::string> lists;  // targets of list requests
-  std::vector<std::string> reads;  // objects that were read by their names
-  std::vector<Json> events;        // core/v1 Events that were written
-  std::set<std::string> no_watch;  // collections that may not be watched
-  std::set<std::string> no_list;   // nor listed
-  std::set<std::string> gone;      // 404
+  std::vector<Patch> patches;           // that were tried, oldest first
+  std::vector<std::string> lists;       // targets of list requests
+  std::vector<std::string> reads;       // objects that were read by their names
+  std::vector<Json> events;             // core/v1 Events that were written
+  std::set<std::string> no_watch;       // collections that may not be watched
+  std::set<std::string> no_list;        // nor listed
+  std::set<std::string> gone;           // 404
+  std::map<std::string, Error> broken;  // collections whose lists and watches fail so
   // What discovery answers, by path.
   std::map<std::string, std::string> discovery{
       {"/api/v1", R"({"resources":[{"name":"secrets","kind":"Secret","namespaced":true},
@@ -300,6 +301,10 @@ class FakeCluster {
   }
   void list(const Target& target, const std::string& text) {
     lists.push_back(text);
+    if (const auto known = broken.find(target.collection); known != broken.end()) {
+      api_.fail(known->second);
+      return;
+    }
     if (gone.contains(target.collection)) {
       api_.fail({.code = ErrorCode::kNotFound, .message = "not found", .http_status = 404});
       return;
@@ -356,6 +361,10 @@ class FakeCluster {
       });
     };
     if (stream->cancelled) {
+      return;
+    }
+    if (const auto known = broken.find(target.collection); known != broken.end()) {
+      close(known->second);
       return;
     }
     if (gone.contains(target.collection)) {

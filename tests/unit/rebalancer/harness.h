@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -38,7 +39,9 @@ struct Harness {
   kube::EventRecorder events{api, clock, "sharder", Logger::none()};
   Published<ring::RingSet> ring_sets;
   Published<ring::Snapshot> snapshots;
-  std::optional<std::string> trouble;
+  std::map<std::string, std::string> troubles;  // as they are told: of what, the message
+  std::optional<std::string> trouble;           // the first of them
+  int told = 0;
   std::unique_ptr<rebalancer::Rebalancer> rebalancer;
   ring::ControllerRing spec{.name = "ring",
                             .uid = "uid",
@@ -59,9 +62,15 @@ struct Harness {
         rebalancer::Settings{.sync_period = std::chrono::minutes(5),
                              .concurrent_moves = concurrent_moves,
                              .namespace_selector = selector},
-        [this](const std::string& ring, const std::optional<Error>& error) {
+        [this](const std::string& ring, const std::string& what, const std::optional<Error>& error) {
           CHECK(ring == "ring");
-          trouble = error ? std::optional(error->message) : std::nullopt;
+          if (error) {
+            ++told;
+            troubles[what] = error->message;
+          } else {
+            CHECK(troubles.erase(what) == 1);
+          }
+          trouble = troubles.empty() ? std::nullopt : std::optional(troubles.begin()->second);
         },
         registry.get(), Logger::to_string(lines));
     add_namespace("ns");

@@ -112,6 +112,18 @@ TEST_CASE("when the ring changes, what waits is decided anew in its place, and w
   CHECK(queue.done(id("flying")));
 }
 
+TEST_CASE("pauses of a source end at once, but not of what is delayed, and not another source's") {
+  MoveQueue queue;
+  queue.offer(id("second"), move("1"), kStart + 2min);
+  queue.offer(id("first"), move("1"), kStart - 1s);
+  queue.offer(id("delayed"), move("1", true), kStart + 1min);
+  queue.offer(id("other", 1), move("1"), kStart + 1min);
+  queue.hasten(0, kStart);
+  CHECK(queue.take(kStart, kAll)->id.name == "first");
+  CHECK(queue.take(kStart, kAll)->id.name == "second");
+  CHECK_FALSE(queue.take(kStart, kAll));
+}
+
 TEST_CASE("when the ring changes, what has to be read is read still") {
   MoveQueue queue;
   queue.offer(id("x"), move("7"), kStart);

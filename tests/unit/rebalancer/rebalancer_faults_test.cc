@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "tests/unit/rebalancer/harness.h"
@@ -12,6 +13,19 @@ using namespace std::chrono_literals;
 using nlohmann::json;
 
 namespace {
+
+using Troubles = std::map<std::string, std::string>;
+
+const Error kConversionFails{
+    .code = ErrorCode::kUnavailable, .message = "500: conversion webhook failed", .http_status = 500};
+
+// Lists and watches of a resource so far.
+std::size_t reads(const Harness& h, const std::string& resource) {
+  const auto is_read = [&](const std::string& target) { return target.contains("/" + resource + "?"); };
+  const auto streams =
+      std::ranges::count_if(h.api.streams, [&](const auto& stream) { return is_read(stream->request.target); });
+  return streams + std::ranges::count_if(h.cluster.lists, is_read);
+}
 
 std::optional<Error> failing_webhook(const kube::Request& request) {
   if (request.method != kube::Method::kPatch || !request.target.contains("/configmaps/")) {
@@ -35,6 +49,7 @@ TEST_CASE("a webhook that fails for one resource does not hold up another's move
   h.advance(20s, 500ms);
   CHECK(h.reasons() == std::vector<std::string>{"MoveFailed"});
   CHECK(h.lines->contains("objects of a resource cannot be moved"));
+  CHECK(h.troubles == Troubles{{"patch configmaps", "cannot patch configmaps: 500: failed calling webhook"}});
   h.add_secret("new");  // the watch shows it
   h.advance(1s);
   CHECK(h.labels("new").value(kShard, "") == h.owner("new"));
@@ -52,13 +67,15 @@ TEST_CASE("a webhook that fails for one resource does not hold up another's move
       CHECK(object["metadata"]["labels"].contains(kDrain) == !right);
     }
   }
+  CHECK(h.told == 1);
   h.cluster.refuse = nullptr;
-  h.advance(30s, 500ms);
+  h.advance(2min, 500ms);
   for (const auto& [key, object] : h.cluster.objects) {
     if (key.first == kConfigMaps) {
       CHECK(object["metadata"]["labels"].contains(kShard));
     }
   }
+  CHECK(h.troubles.empty());
 }
 
 TEST_CASE("a resource that cannot be listed keeps no other from its passes and syncs") {
@@ -185,4 +202,124 @@ TEST_CASE("patches that are forbidden are tried with growing pauses, and are no 
   h.cluster.remove(kSecrets, "ns/x");
   h.advance(6min, 1s);
   CHECK_FALSE(h.trouble);
+}
+
+TEST_CASE("a resource that fails and fails is told once, tried less and less, and holds up no other") {
+  Harness h;
+  h.spec.resources = {{.main = {"", "secrets"}, .controlled = {}}, {.main = {"", "configmaps"}, .controlled = {}}};
+  h.cluster.broken = {{kSecrets, kConversionFails}};
+  h.add_secret("x");
+  h.start({"a", "b"});
+  h.advance(8s);
+  CHECK(h.troubles.empty());
+  h.advance(12s);
+  CHECK(h.troubles == Troubles{{"list secrets", "cannot list secrets: 500: conversion webhook failed"},
+                               {"watch secrets",
+                                "cannot watch secrets: list and watch secrets: 500: conversion "
+                                "webhook failed"}});
+  h.cluster.put(kConfigMaps, "ns", "y", json::object());
+  h.advance(100ms);
+  CHECK(h.cluster.labels(kConfigMaps, "ns/y").contains(kShard));
+  h.advance(2min, 500ms);
+  const auto before = reads(h, "secrets");
+  h.advance(10min, 500ms);
+  CHECK(reads(h, "secrets") <= before + 40);  // passes, syncs of what drains, and the watch with a list behind it
+  CHECK(h.told == 2);
+  h.cluster.broken.clear();
+  h.advance(2min, 500ms);
+  CHECK(h.troubles.empty());
+  CHECK(h.misplaced() == 0);
+  h.add_secret("z");  // the watch shows it
+  h.advance(100ms);
+  CHECK(h.misplaced() == 0);
+}
+
+TEST_CASE("a resource without lists and watches is told, and its watch given up") {
+  Harness h;
+  h.cluster.broken = {
+      {kSecrets, {.code = ErrorCode::kInvalid, .message = "405: not allowed on this resource", .http_status = 405}}};
+  h.start({"a", "b"});
+  h.advance(15s);
+  CHECK(h.troubles == Troubles{{"list secrets", "cannot list secrets: 405: not allowed on this resource"}});
+  const auto before = reads(h, "secrets");
+  h.advance(10min, 500ms);
+  CHECK(reads(h, "secrets") <= before + 25);  // passes, and what each sync tries again
+  CHECK(h.told == 1);
+}
+
+TEST_CASE("a resource that is deleted is told within seconds, and all is well when it returns") {
+  Harness h;
+  const auto serve = [&] {
+    h.cluster.discovery["/apis/g"] = R"({"versions":[{"version":"v1"}],"preferredVersion":{"version":"v1"}})";
+    h.cluster.discovery["/apis/g/v1"] = R"({"resources":[{"name":"things","kind":"Thing","namespaced":true}]})";
+  };
+  constexpr const char* kThings = "/apis/g/v1/things";
+  serve();
+  h.spec.resources = {{.main = {"g", "things"}, .controlled = {}}};
+  h.start({"a", "b"});
+  h.advance(1min);
+  h.cluster.gone = {kThings};
+  h.cluster.discovery["/apis/g"] = R"({"versions":[]})";
+  for (const auto& stream : h.api.streams) {
+    if (!stream->cancelled && stream->request.target.starts_with(kThings)) {
+      stream->cancelled = true;
+      stream->sink->on_close(std::nullopt);
+    }
+  }
+  h.advance(10s);
+  CHECK(h.troubles == Troubles{{"watch things.g", "cannot watch things.g: list and watch things.g: not found"}});
+  h.advance(1min);
+  const auto before = h.api.streams.size();
+  h.advance(10min, 500ms);
+  CHECK(h.api.streams.size() <= before + 20);
+  h.cluster.gone.clear();
+  serve();
+  h.cluster.put(kThings, "ns", "x", json::object());
+  h.advance(61s);
+  CHECK(h.cluster.labels(kThings, "ns/x").contains(kShard));
+  h.advance(10s);
+  CHECK(h.troubles.empty());
+}
+
+TEST_CASE("a watch that opens and fails at once, again and again, is told") {
+  Harness h;
+  h.start({"a", "b"});
+  for (int step = 0; step < 300; ++step) {
+    for (const auto& stream : h.api.streams) {
+      if (!stream->cancelled && stream->request.target.starts_with(std::string(kSecrets) + "?")) {
+        stream->cancelled = true;
+        stream->sink->on_close(kConversionFails);
+      }
+    }
+    h.advance(100ms);
+  }
+  CHECK(h.troubles.contains("watch secrets"));
+  h.advance(2min, 500ms);
+  CHECK(h.troubles.empty());
+}
+
+TEST_CASE("an outage of the API server is no resource's trouble, and nothing waits for long when it is over") {
+  Harness h;
+  h.start({"a", "b"});
+  Error error{.code = ErrorCode::kUnavailable, .message = "connection refused"};
+  SUBCASE("nobody answers") {}
+  SUBCASE("a load balancer answers in its place") {
+    error = {.code = ErrorCode::kUnavailable, .message = "502 Bad Gateway", .http_status = 502};
+  }
+  const bool is_told = error.http_status != 0;
+  h.cluster.broken = {{kSecrets, error}, {kConfigMaps, error}, {kNamespaces, error}};
+  for (const auto& stream : h.api.streams) {
+    if (!stream->cancelled) {
+      stream->cancelled = true;
+      stream->sink->on_close(error);
+    }
+  }
+  h.advance(10min, 500ms);
+  CHECK(h.troubles.empty() != is_told);
+  h.cluster.broken.clear();
+  h.add_secret("x");
+  h.advance(7s);
+  CHECK(h.misplaced() == 0);
+  h.advance(10s);
+  CHECK(h.troubles.empty());
 }
