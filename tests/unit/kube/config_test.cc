@@ -266,31 +266,31 @@ TEST_CASE("a wrong type makes the whole file unreadable, in an entry that nobody
 // Secrets stand in all of these, as tokens, as pasted keys, as broken YAML.
 TEST_CASE("no message quotes what stands in the file") {
   for (const std::string user : {"token: [MARKER]",
-                           "token: \"MARKER",
-                           "token: MARKER: MARKER",
-                           "tokenFile: MARKER",
-                           "token: *MARKER",
-                           "token: !!int MARKER",
-                           "token: 'MARKER\nb",
-                           "client-certificate: MARKER",
-                           "client-certificate-data: '*MARKER'",
-                           "client-certificate-data: TUFSS0VS",
-                           "client-certificate: a\nclient-key: MARKER",
-                           "? [MARKER]\n: a",
-                           "token: \"MARKER\\q\"",
-                           "as: a\nas-user-extra: {MARKER: MARKER}",
-                           "exec: MARKER",
-                           "exec: {apiVersion: MARKER, command: MARKER, env: [{name: 'MARKER=', value: MARKER}]}",
-                           "token: `MARKER",
-                           "token: %MARKER",
-                           "<<: MARKER",
-                           "username: \x01MARKER"}) {
+                                 "token: \"MARKER",
+                                 "token: MARKER: MARKER",
+                                 "tokenFile: MARKER",
+                                 "token: *MARKER",
+                                 "token: !!int MARKER",
+                                 "token: 'MARKER\nb",
+                                 "client-certificate: MARKER",
+                                 "client-certificate-data: '*MARKER'",
+                                 "client-certificate-data: TUFSS0VS",
+                                 "client-certificate: a\nclient-key: MARKER",
+                                 "? [MARKER]\n: a",
+                                 "token: \"MARKER\\q\"",
+                                 "as: a\nas-user-extra: {MARKER: MARKER}",
+                                 "exec: MARKER",
+                                 "exec: {apiVersion: MARKER, command: MARKER, env: [{name: 'MARKER=', value: MARKER}]}",
+                                 "token: `MARKER",
+                                 "token: %MARKER",
+                                 "<<: MARKER",
+                                 "username: \x01MARKER"}) {
     CAPTURE(user);
     CHECK(user_error(user).find("MARKER") == std::string::npos);
   }
-  for (const std::string cluster : {"server: 'https://me:MARKER@a'", "server: 'https://a:MARKER'", "server: 'https://a b'",
-                              "server: https://a\nproxy-url: 'http://me:MARKER@a:99999'",
-                              "server: https://a\ncertificate-authority: MARKER"}) {
+  for (const std::string cluster : {"server: 'https://me:MARKER@a'", "server: 'https://a:MARKER'",
+                                    "server: 'https://a b'", "server: https://a\nproxy-url: 'http://me:MARKER@a:99999'",
+                                    "server: https://a\ncertificate-authority: MARKER"}) {
     CAPTURE(cluster);
     CHECK(cluster_error(cluster).find("MARKER") == std::string::npos);
   }

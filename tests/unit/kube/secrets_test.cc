@@ -63,6 +63,8 @@ TEST_CASE("a kubeconfig that cannot be read is not quoted (design, 6.12)") {
       "a: b\nQZQZQZ",
       // Broken where the secret stands.
       kubeconfig("token: \"QZQZQZ\\q\""),
+      kubeconfig("token: 'QZQZQZ"),
+      kubeconfig("token: \"QZQZQZ"),
       kubeconfig("token: *QZQZQZ"),
       kubeconfig("token: [QZQZQZ"),
       kubeconfig("token: {QZQZQZ"),
