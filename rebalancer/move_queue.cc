@@ -14,6 +14,11 @@ bool same_version(const std::string& a, const std::string& b) {
   return !a.empty() && a == b;
 }
 
+// The object has to be read. Where it stands in the order it stays.
+void forget_decision(Move& move) {
+  move.decision = {.is_orphan = move.decision.is_orphan};
+}
+
 }  // namespace
 
 std::string to_string(const ObjectId& id) {
@@ -61,6 +66,7 @@ bool MoveQueue::offer(const ObjectId& id, Move move, SteadyTime not_before) {
     }
     move.delayed = move.delayed || older.delayed;
     move.failures = older.failures;
+    move.unanswered = older.unanswered;
     move.found = older.found;
     erase(known);
   }
@@ -79,7 +85,13 @@ bool MoveQueue::offer(const ObjectId& id, Move move, SteadyTime not_before) {
 }
 
 void MoveQueue::retract(const ObjectId& id) {
-  if (const auto known = entries_.find(id); known != entries_.end() && !known->second.in_flight) {
+  const auto known = entries_.find(id);
+  if (known == entries_.end() || known->second.in_flight) {
+    return;
+  }
+  if (known->second.move.unanswered) {
+    forget_decision(known->second.move);
+  } else {
     erase(known);
   }
 }
@@ -93,8 +105,7 @@ void MoveQueue::retract(const ObjectId& id, const std::string& resource_version)
     erase(known);
     return;
   }
-  // Where it stands in the order it stays.
-  known->second.move.decision = {.is_orphan = known->second.move.decision.is_orphan};
+  forget_decision(known->second.move);
 }
 
 template <class Predicate>
@@ -120,7 +131,7 @@ void MoveQueue::decide_anew(const std::function<Decision(std::uint32_t source, c
     Decision decision = entry.move.decision;
     if (decision.kind != MoveKind::kNone) {  // else it has to be read anyway
       decision = decide(id.source, entry.move.placement);
-      if (decision.kind == MoveKind::kNone) {
+      if (decision.kind == MoveKind::kNone && !entry.move.unanswered) {
         erase(known);
         continue;
       }

@@ -27,6 +27,12 @@ struct ObjectId {
 // "ns/name", or "name": for messages.
 std::string to_string(const ObjectId& id);
 
+// What a patch was to do whose answer was lost: it may have been done, and is counted when the object shows it.
+struct Unanswered {
+  MoveKind kind;
+  std::string shard;  // of kReassign
+};
+
 // One move of one object.
 struct Move {
   Decision decision;  // its shard lives as long as the ring that it was decided by
@@ -34,6 +40,7 @@ struct Move {
   std::string resource_version;  // that it was decided on; "": it was shown without one
   std::uint64_t object = 0;      // object_hash() of it
   SteadyTime found = {};
+  std::optional<Unanswered> unanswered = {};
   int failures = 0;      // in a row
   bool delayed = false;  // waits for long: it was refused, or is repeated again and again
 };
@@ -55,7 +62,7 @@ class MoveQueue {
   // False: it is full, come again later. A move of an object that waits replaces its older one and takes its place in
   // the order; of one in flight, it is noted that the object has to be looked at again.
   bool offer(const ObjectId& id, Move move, SteadyTime not_before);
-  // The object needs no move any more. One in flight is not touched.
+  // The object needs no move any more. One in flight is not touched; one whose answer was lost has to be read.
   void retract(const ObjectId& id);
   // As it was in `resource_version`, the object needs no move. Where that is not what its move was decided on, nobody
   // knows which of the two is newer: its decision becomes kNone, and it has to be read.

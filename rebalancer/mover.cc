@@ -29,6 +29,11 @@ bool is_webhook_failure(const Error& error) {
   return error.http_status == 500 && error.message.find("failed calling webhook") != std::string::npos;
 }
 
+// The request may have been carried out: its answer did not come.
+bool is_lost(const Error& error) {
+  return error.http_status == 0 && (error.code == ErrorCode::kTimeout || error.code == ErrorCode::kUnavailable);
+}
+
 }  // namespace
 
 // A move that is under way, with what it was decided by.
@@ -220,16 +225,8 @@ void Mover::answered(const FlightPointer& flight, const Result<kube::Response>& 
 void Mover::succeeded(const FlightPointer& flight, const std::string& body) {
   const SteadyTime now = tools_->clock.steady();
   const Move& move = flight->move;
-  ResourceMetrics& metrics = *metrics_[flight->id.source];
-  ++states_[flight->id.source].carried_out;
-  // Counted also when nobody waits for it any more: it was done.
-  if (move.decision.kind == MoveKind::kDrain) {
-    metrics.drained(now - move.found);
-    ++sum_.drains;
-  } else if (move.decision.kind == MoveKind::kReassign) {
-    metrics.moved(now - move.found);
-    ++sum_.reassigned;
-  }
+  count(flight, move.decision.kind);  // also when nobody waits for it any more: it was done
+  flight->move.unanswered.reset();    // that one was not: this patch had the same version as its precondition
   if (stopped_) {
     return;
   }
@@ -249,6 +246,30 @@ void Mover::succeeded(const FlightPointer& flight, const std::string& body) {
                               " have to be put right again and again: something else removes or changes them");
   }
   finish(flight);
+}
+
+void Mover::count(const FlightPointer& flight, MoveKind kind) {
+  const auto took = tools_->clock.steady() - flight->move.found;
+  ResourceMetrics& metrics = *metrics_[flight->id.source];
+  ++states_[flight->id.source].carried_out;
+  if (kind == MoveKind::kDrain) {
+    metrics.drained(took);
+    ++sum_.drains;
+  } else if (kind == MoveKind::kReassign) {
+    metrics.moved(took);
+    ++sum_.reassigned;
+  }
+}
+
+// The object was read: it shows whether the patch without an answer was carried out.
+void Mover::count_unanswered(const FlightPointer& flight) {
+  const auto unanswered = std::exchange(flight->move.unanswered, std::nullopt);
+  const Placement& placement = flight->move.placement;
+  if (unanswered &&
+      (unanswered->kind == MoveKind::kDrain ? placement.draining
+                                            : placement.shard == unanswered->shard && !placement.draining)) {
+    count(flight, unanswered->kind);
+  }
 }
 
 Mover::Outcome Mover::outcome(const Error& error) {
@@ -287,6 +308,10 @@ void Mover::failed(const FlightPointer& flight, const Error& error) {
   }
   if (stopped_) {
     return;
+  }
+  const Decision& decision = flight->move.decision;
+  if (is_lost(error) && (decision.kind == MoveKind::kReassign || decision.kind == MoveKind::kDrain)) {
+    flight->move.unanswered = {.kind = decision.kind, .shard = std::string(decision.shard)};
   }
   if (log_.enabled(LogLevel::kDebug)) {
     log_.debug("object not patched", {{"object", describe(flight->id)}, {"error", error.message}});
@@ -486,6 +511,7 @@ void Mover::got(const FlightPointer& flight, Result<kube::Response> answer) {
 void Mover::decide_anew(const FlightPointer& flight, const std::optional<kube::ObjectMeta>& object) {
   flight->entry = view_.entry();
   flight->move.placement = object ? view_.placement(flight->id.source, *object) : Placement();
+  count_unanswered(flight);
   flight->move.decision = view_.decide(flight->id.source, flight->move.placement);
   if (flight->move.decision.kind == MoveKind::kNone) {
     finish(flight);

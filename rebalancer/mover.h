@@ -97,6 +97,8 @@ class Mover : public std::enable_shared_from_this<Mover> {
   void send(const FlightPointer& flight);
   void answered(const FlightPointer& flight, const Result<kube::Response>& answer);
   void succeeded(const FlightPointer& flight, const std::string& body);
+  void count(const FlightPointer& flight, MoveKind kind);
+  void count_unanswered(const FlightPointer& flight);
   void failed(const FlightPointer& flight, const Error& error);
   void granted(std::uint32_t source);
   void forbidden(const FlightPointer& flight, const Error& error);

@@ -132,6 +132,7 @@ class FakeCluster {
   std::size_t longest_selector = 1000000;  // of a watch: a longer one is a 414
   bool hold_patches = false;               // patches wait
   bool undo_patches = false;               // somebody's webhook takes back what they change
+  bool lose_answers = false;               // connections break when patches were carried out
   bool late_lists = false;                 // the answers of lists are under way until it is false again
   bool versionless_lists = false;          // lists and watches show no resourceVersion, as foreign servers do
   bool versionless_reads = false;          // nor do objects that are read by their names
@@ -280,6 +281,10 @@ class FakeCluster {
     object.merge_patch(body);
     if (!undo_patches) {
       store(found->first, std::move(object));
+    }
+    if (lose_answers) {
+      api_.fail({.code = ErrorCode::kUnavailable, .message = "connection reset"});
+      return;
     }
     const Json& now = objects[{target.collection, target.object()}];
     api_.answer(speaks(api_.pending.front().request, "PartialObjectMetadata") ? protobuf_object(now) : now.dump());

@@ -323,3 +323,42 @@ TEST_CASE("an outage of the API server is no resource's trouble, and nothing wai
   h.advance(10s);
   CHECK(h.troubles.empty());
 }
+
+TEST_CASE("a move whose answer was lost is counted, once") {
+  Harness h;
+  const auto metric = [](const std::string& name, std::size_t value) {
+    return "controller_sharding_" + name + R"({controllerring="ring",group="",resource="secrets"} )" +
+           std::to_string(value);
+  };
+  h.start({"a"}, 20);
+  h.cluster.lose_answers = true;
+  SUBCASE("of orphans: their watch shows that they are none any more") {
+    for (const char* name : {"x", "y", "z"}) {
+      h.add_secret(name);
+    }
+    h.advance(500ms);
+    h.cluster.lose_answers = false;
+    h.advance(5s);
+    CHECK(h.misplaced() == 0);
+    CHECK(h.has_metric(metric("movements_total", 3)));
+  }
+  SUBCASE("of drains: the patch that is sent again conflicts") {
+    h.change_members({"a", "b"});
+    h.advance(500ms);
+    h.cluster.lose_answers = false;
+    h.advance(5s);
+    const auto draining = std::ranges::count_if(
+        h.cluster.objects, [](const auto& entry) { return entry.second["metadata"]["labels"].contains(kDrain); });
+    REQUIRE(draining > 0);
+    CHECK(h.has_metric(metric("drains_total", static_cast<std::size_t>(draining))));
+  }
+  SUBCASE("the ring changes meanwhile") {
+    h.add_secret("x");
+    h.advance(50ms, 10ms);
+    REQUIRE(h.labels("x") == json{{kShard, "a"}});
+    h.change_members({"a", "b"});
+    h.cluster.lose_answers = false;
+    h.advance(5s);
+    CHECK(h.has_metric(metric("movements_total", 1)));
+  }
+}
