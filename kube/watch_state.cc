@@ -81,16 +81,19 @@ void WatchState::handle(const watch_input::PageCame& page, WatchActions& actions
     send_page(actions);
     return;
   }
-  listed(page.resource_version, actions);
+  listed(page.resource_version, false, actions);
   open_watch(actions);
 }
 
 void WatchState::handle(const watch_input::StreamOpened&, WatchActions& actions) {
   opened_ = now_;
-  unreached_ = 0;
   if (phase_ == WatchPhase::kStreaming) {
     heard_ = now_;
+  } else if (phase_ == WatchPhase::kConnecting && !is_trusted()) {
+    list_in_pages_instead(actions);
   } else if (phase_ == WatchPhase::kConnecting) {
+    was_open_ = true;
+    trying_since_.reset();
     phase_ = WatchPhase::kWatching;
     actions.emplace_back(Report{.watching = true, .error = std::nullopt});
   }
@@ -137,17 +140,20 @@ void WatchState::on_initial_message(const watch_input::MessageCame& message, Wat
     return;
   }
   show_init(actions);
-  listed(message.resource_version, actions);
+  listed(message.resource_version, true, actions);
   streamed_list_.worked();
   phase_ = WatchPhase::kWatching;
   actions.emplace_back(Report{.watching = true, .error = std::nullopt});
 }
 
-void WatchState::listed(std::string_view resource_version, WatchActions& actions) {
+// `open`: the watch behind the list is.
+void WatchState::listed(std::string_view resource_version, bool open, WatchActions& actions) {
   actions.emplace_back(Show{WatchEventType::kInitDone});
   resource_version_ = resource_version;
   stream_list_cut_ = false;
-  unreached_ = 0;
+  was_open_ = open;
+  was_unreached_ = false;
+  trying_since_.reset();
   heard_ = now_;
 }
 
@@ -227,10 +233,10 @@ void WatchState::initial_events_failed(const Error& error, WatchActions& actions
 }
 
 void WatchState::watch_failed(const Error& error, WatchActions& actions) {
-  unreached_ = phase_ == WatchPhase::kConnecting && reached_nobody(error) ? unreached_ + 1 : 0;
+  was_unreached_ = was_unreached_ || (phase_ == WatchPhase::kConnecting && was_open_ && reached_nobody(error));
   if (error.code == ErrorCode::kGone) {
     resource_version_.clear();
-  } else if (error.code == ErrorCode::kInvalid || is_too_large_version(error) || unreached_ >= kAway) {
+  } else if (error.code == ErrorCode::kInvalid || is_too_large_version(error)) {
     distrust();
   }
   actions.emplace_back(CloseStream{});
@@ -265,6 +271,12 @@ bool WatchState::has_settled() const {
   return opened_ && now_ >= *opened_ + kSettled;
 }
 
+// Whether a watch may go on from resource_version_.
+bool WatchState::is_trusted() const {
+  const auto away = was_open_ ? kAway : kAwayBehindList;
+  return now_ < heard_ + options_.idle_timeout && !was_unreached_ && now_ < trying_since_.value_or(now_) + away;
+}
+
 bool WatchState::goes_back(const watch_input::MessageCame& message) {
   if (!compares_versions_ || message.type == WatchMessageType::kDeleted ||
       !newer_version(resource_version_, message.resource_version)) {
@@ -281,7 +293,7 @@ void WatchState::distrust() {
 }
 
 void WatchState::go_on(WatchActions& actions) {
-  if (!resource_version_.empty() && now_ >= heard_ + options_.idle_timeout) {
+  if (!resource_version_.empty() && !is_trusted()) {
     distrust();
   }
   const bool may_stream = options_.stream_list && streamed_list_.may_ask(now_);
@@ -306,6 +318,7 @@ void WatchState::send_page(WatchActions& actions) {
 void WatchState::open_watch(WatchActions& actions) {
   opened_.reset();
   phase_ = WatchPhase::kConnecting;
+  trying_since_ = trying_since_.value_or(now_);
   if (resource_version_.empty()) {
     init_shown_ = false;
     initial_deadline_ = now_ + kInitialTime;

@@ -52,9 +52,10 @@
 //   (400, 422, garbage; "Too large resource version": etcd was restored from a backup).
 // - A resourceVersion is trusted until neither an event nor a bookmark was heard for idle_timeout, over however many
 //   connections: a server whose data was restored from an older copy takes a watch from what is its future, and is
-//   silent until it gets there. A server that two connections in a row did not reach may come back as another one, and
-//   one whose versions go backwards is another one. In all these cases the watch lists anew, in pages: a consistent
-//   read (docs/decisions/0005-what-a-watch-is-trusted-for.md). All else goes on where it was.
+//   silent until it gets there. A server that is not reached at once, or does not let the watch in again within kAway,
+//   may have come back as another one, and one whose versions go backwards is another one. In all these cases the watch
+//   lists anew, in pages: a consistent read (docs/decisions/0005-what-a-watch-is-trusted-for.md). All else goes on
+//   where it was.
 // - Where versions go backwards again behind a new list, they mean nothing: they are not compared any more. DELETED
 //   events never are: foreign servers show the last state's version in them.
 // - Every pause grows up to max_backoff until a watch has stood for kSettled; where the server refuses again and again,
@@ -144,8 +145,10 @@ class WatchState {
   // The initial events come without a break; kube-apiserver answers with the header only when it has them.
   static constexpr std::chrono::seconds kInitialSilence{10};
   static constexpr std::chrono::seconds kInitialTime{30};
-  // Connections in a row that reach nobody: the server was away.
-  static constexpr int kAway = 2;
+  // A watch that is not open again so soon was away, and its server may be another one. Behind a list that no watch has
+  // followed yet there is more time: where none can be opened, lists are not to come one after the other.
+  static constexpr std::chrono::seconds kAway{1};
+  static constexpr std::chrono::seconds kAwayBehindList{30};
   static constexpr std::size_t kMaxPageSize = 8000;
   // So many refusals, some 10 s, may be those of a server that has just started.
   static constexpr int kPassingRefusals = 10;
@@ -177,6 +180,7 @@ class WatchState {
   void watch_failed(const Error& error, WatchActions& actions);
   void list_failed(const Error& error, WatchActions& actions);
   bool has_settled() const;
+  bool is_trusted() const;
   bool goes_back(const watch_input::MessageCame& message);
   void distrust();
   void go_on(WatchActions& actions);
@@ -185,7 +189,7 @@ class WatchState {
   void open_watch(WatchActions& actions);
   void list_in_pages_instead(WatchActions& actions);
   void initial_events_unusable(std::string reason, WatchActions& actions);
-  void listed(std::string_view resource_version, WatchActions& actions);
+  void listed(std::string_view resource_version, bool open, WatchActions& actions);
   void show_init(WatchActions& actions);
   void pause(std::optional<Error> error, WatchActions& actions, bool is_news = true);
 
@@ -203,7 +207,9 @@ class WatchState {
   bool silence_told_ = false;              // since something was heard
   bool stream_list_cut_ = false;           // a stream broke off, or ended in order, before its initial events did
   bool pages_next_ = false;                // the next list is one in pages
-  int unreached_ = 0;                      // connections in a row that reached nobody
+  bool was_open_ = false;                  // a watch has stood behind the list
+  bool was_unreached_ = false;             // since then a connection reached nobody
+  std::optional<SteadyTime> trying_since_ = {};  // to open the watch behind the list, again or for the first time
   bool compares_versions_ = true;
   bool went_back_ = false;   // no watch has stood to its end since versions went backwards
   bool init_shown_ = false;  // of the list that is under way

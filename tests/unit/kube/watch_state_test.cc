@@ -309,7 +309,7 @@ TEST_CASE("a watch that fails goes on where it was") {
     machine.watching().added("7");
     CHECK(machine.fail(code) == down);
     CHECK(machine.resume() == "watch 7");
-    CHECK(machine.fail(code) == down);  // before its header came, too
+    CHECK(machine.fail(code, 429) == down);  // before its header came, too
     CHECK(machine.resume() == "watch 7");
     CHECK(machine.open() == "up");
   }
@@ -481,13 +481,46 @@ TEST_CASE("a server that was away may come back as another one: the resume lists
     machine.fail(ErrorCode::kUnavailable);
     CHECK(machine.resume() == "watch 5");
     machine.fail(code, status);
-    CHECK(machine.resume() == "watch 5");
-    machine.fail(code, status);
     CHECK(machine.resume() == "list 500");
   }
 }
 
-TEST_CASE("a server that answers, even if it refuses, is not away") {
+TEST_CASE("a watch that is not let in again within a second lists anew: the server may be another one") {
+  Machine machine;
+  machine.watching().fail(ErrorCode::kUnavailable);
+  machine.now += 10s;  // our own pause is not the server's
+  CHECK(machine.resume() == "watch 5");
+  SUBCASE("something holds the connection until there is a server again") {
+    machine.now += 1s;
+    CHECK(machine.open() == "close, list 500");
+  }
+  SUBCASE("it is held, and then refused") {
+    machine.now += 1s;
+    CHECK(machine.fail(ErrorCode::kForbidden, 403) == "close, down forbidden, pause");
+    CHECK(machine.resume() == "list 500");
+  }
+  SUBCASE("it is let in at once") {
+    CHECK(machine.open() == "up");
+    machine.now += 10s;
+    CHECK(machine.bookmark("6") == "");
+  }
+}
+
+TEST_CASE("where no watch can be opened behind a list, lists do not come one after the other") {
+  Machine machine;
+  machine.start();
+  CHECK(machine.page("5") == "init, items, init-done, watch 5");
+  for (int attempt = 0; attempt < 5; ++attempt) {
+    machine.now += 5s;
+    machine.fail(ErrorCode::kUnavailable);
+    CHECK(machine.resume() == "watch 5");
+  }
+  machine.now += 5s;
+  machine.fail(ErrorCode::kUnavailable);
+  CHECK(machine.resume() == "list 500");
+}
+
+TEST_CASE("a server that refuses at once is not away") {
   for (const auto& [code, status] : {std::pair(ErrorCode::kUnavailable, 429), std::pair(ErrorCode::kUnavailable, 500),
                                      std::pair(ErrorCode::kForbidden, 403)}) {
     CAPTURE(status);
@@ -499,11 +532,7 @@ TEST_CASE("a server that answers, even if it refuses, is not away") {
       machine.fail(code, status);
     }
     CHECK(machine.resume() == "watch 5");
-    machine.fail(ErrorCode::kUnavailable);
-    CHECK(machine.resume() == "watch 5");
-    machine.open();
-    machine.fail(ErrorCode::kUnavailable);
-    CHECK(machine.resume() == "watch 5");
+    CHECK(machine.open() == "up");
   }
 }
 
