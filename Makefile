@@ -17,12 +17,12 @@ RUN_YES := $(call from_command_line,YES)
 RUN_WEBHOOK_HOST := $(call from_command_line,WEBHOOK_HOST)
 unexport KUBECONFIG
 
-.PHONY: help deps build run test unit conformance e2e e2e-oldest mutants asan tsan fuzz coverage bench lint format clean
+.PHONY: help deps build run test unit conformance e2e e2e-oldest mutants asan tsan fuzz coverage coverage-report bench lint format clean
 # Prerequisites are made in the order they are written: what a target installs comes before anything that it builds.
 .NOTPARALLEL:
 
 help: ## Show this list
-	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 deps: deps-build ## Install the Debian packages that building needs and that are missing
 
@@ -48,7 +48,7 @@ test: unit conformance e2e ## Everything that proves the product: unit tests, th
 unit: deps-test ## Unit and in-process tests
 	@cmake --preset $(TEST_PRESET)
 	@cmake --build --preset $(TEST_PRESET) -j $(JOBS)
-	@ctest --test-dir build/$(TEST_PRESET) --output-on-failure
+	@ctest --test-dir build/$(TEST_PRESET) --output-on-failure -j $(JOBS)
 
 e2e: deps-test build ## The sharder on a real kube-apiserver; TESTS="assignment membership" for some
 	@tests/e2e/run.py $(TESTS)
@@ -76,6 +76,9 @@ fuzz: deps-fuzz-bench-test ## Each fuzz target for FUZZ_SECONDS, in the build of
 
 coverage: deps-coverage-test ## Line coverage of the unit tests, with the floors that hold
 	@$(MAKE) --no-print-directory unit TEST_PRESET=coverage
+	@$(MAKE) --no-print-directory coverage-report
+
+coverage-report: deps-coverage ## The same of the last `make unit TEST_PRESET=coverage`
 	@scripts/coverage.sh build/coverage
 
 bench: deps-bench-test ## Benchmarks

@@ -11,5 +11,5 @@ export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
 cmake --preset "$preset"
 cmake --build --preset "$preset" -j "$jobs" --target all apiserver
 # ThreadSanitizer of GCC 12 wants the address layout that kernels had before they randomised more of it.
-setarch --addr-no-randomize ctest --test-dir "build/$preset" --output-on-failure
+setarch --addr-no-randomize ctest --test-dir "build/$preset" --output-on-failure -j "$jobs"
 SHARDER_BIN="$PWD/build/$preset/sharder/sharder" setarch --addr-no-randomize tests/e2e/run.py --short
