@@ -395,10 +395,10 @@ TEST_CASE("many requests at a time are all answered, once each") {
                          "HTTP/1.1 200 OK\r\nContent-Length: " + std::to_string(target.size()) + "\r\n\r\n" + target);
     }
   });
-  const auto client = connect("http://" + server.address());
   constexpr int kRequests = 500;
   std::atomic<int> right = 0;
   std::atomic<int> answered = 0;
+  const auto client = connect("http://" + server.address());
   for (int i = 0; i < kRequests; ++i) {
     client->send({.target = "/" + std::to_string(i), .timeout = 60s, .lane = i % 2 == 0 ? Lane::kMove : Lane::kList},
                  [&, i](const Result<Response>& answer) {
@@ -460,8 +460,8 @@ TEST_CASE("the rate limit holds some lanes back, but neither take-overs nor watc
 
 TEST_CASE("what the rate limit holds back is sent when its turn comes") {
   const HttpServer server(echo);
-  const auto client = connect(server.url(), {.qps = 50, .burst = 1});
   std::atomic<int> answered = 0;
+  const auto client = connect(server.url(), {.qps = 50, .burst = 1});
   for (int i = 0; i < 5; ++i) {
     client->send({.target = "/x"}, [&](const Result<Response>& answer) { answered += answer ? 1 : 0; });
   }

@@ -442,9 +442,9 @@ TEST_CASE("silence is noticed before the timeout of those that wait") {
       connection.answer(stream, "ok");
     }
   });
+  std::atomic<bool> answered = false;  // by the client's end, too
   const auto client = make(trusting(server.url()));
   // Some seconds of silence later, what is sent goes elsewhere; until then it shares the silent connection.
-  std::atomic<bool> answered = false;
   CHECK(eventually([&] {
     client->send({.target = "/", .timeout = 600s},
                  [&](const Result<Response>& answer) { answered = answered || answer; });
