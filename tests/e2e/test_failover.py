@@ -74,7 +74,9 @@ def graceful(env):
         assert taken <= 1.2 * RETRY_PERIOD + 2, f"{taken:.2f} s"
         leader.start().wait_ready()
         wrong = creations.wrong(NAMES)
-        assert not wrong, f"{len(wrong)} of {len(creations.made)} while a replica stopped: {wrong[:3]}"
+        # Here shutdownDelay is 0, and the balancer forgets nobody: the one request that is on its way when the port closes
+        # may be lost (test_shutdown.py has a delay, and loses none). Creations come one after the other.
+        assert len(wrong) <= 1, f"{len(wrong)} of {len(creations.made)} while a replica stopped: {wrong[:3]}"
     env.figure("leader stops in order: seconds until the other leads (retryPeriod 2)", f"{taken:.2f}")
 
 
