@@ -115,7 +115,7 @@ def no_verbs(env):
     ring = env.ring("no-verbs", ((reviews, ()),))
     with ring.shards(*NAMES):
         seconds = wait_not_ready(ring, 30, "list localsubjectaccessreviews.authorization.k8s.io", "405")
-        assert warnings_of(env, ring.name, "ReconciliationFailed", "405")
+        wait_until(lambda: warnings_of(env, ring.name, "ReconciliationFailed", "405"), 10, "an Event says so")
         said = log_lines(env, '"warn', ring.name, "cannot list localsubjectaccessreviews")
         assert len(said) == 1, said
         time.sleep(20)  # pauses grow
