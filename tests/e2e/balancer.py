@@ -1,15 +1,17 @@
 #!/usr/bin/python3
 """A TCP balancer that stands for a Kubernetes Service: connections go to the backends in turn.
 
-    balancer.py ADDRESS PORT BACKEND_PORT...
+    balancer.py ADDRESS PORT FORGOTTEN BACKEND_PORT...
 
-It listens on ADDRESS and PORT; the backends are on loopback, and one that refuses is passed over. Bytes are only
-forwarded, so TLS is between the client and the backend.
+It listens on ADDRESS and PORT; the backends are on loopback, and one that refuses is passed over, as is one whose port
+stands in the file FORGOTTEN: a Service forgets pods that are to end. Bytes are only forwarded, so TLS is between the client
+and the backend.
 """
 
 import selectors
 import socket
 import sys
+from pathlib import Path
 
 
 def listener(address, port):
@@ -21,8 +23,8 @@ def listener(address, port):
 class Balancer:
     """One thread; every connection is a pair of sockets that feed each other."""
 
-    def __init__(self, address, port, backends):
-        self._backends, self._turn = backends, 0
+    def __init__(self, address, port, forgotten, backends):
+        self._forgotten, self._backends, self._turn = forgotten, backends, 0
         self._selector = selectors.DefaultSelector()
         self._listener = listener(address, port)
         self._listener.setblocking(False)
@@ -42,8 +44,11 @@ class Balancer:
             client, _ = self._listener.accept()
         except OSError:
             return
+        forgotten = self._forgotten_ports()
         for _ in self._backends:
             self._turn = (self._turn + 1) % len(self._backends)
+            if str(self._backends[self._turn]) in forgotten:
+                continue
             try:
                 backend = socket.create_connection(("127.0.0.1", self._backends[self._turn]), timeout=1)
             except OSError:
@@ -55,6 +60,12 @@ class Balancer:
             self._peers[client], self._peers[backend] = backend, client
             return
         client.close()
+
+    def _forgotten_ports(self):
+        try:
+            return self._forgotten.read_text(encoding="ascii").split()
+        except FileNotFoundError:
+            return []
 
     def _forward(self, source):
         try:
@@ -72,4 +83,4 @@ class Balancer:
 
 
 if __name__ == "__main__":
-    Balancer(sys.argv[1], int(sys.argv[2]), [int(port) for port in sys.argv[3:]]).run()
+    Balancer(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), [int(port) for port in sys.argv[4:]]).run()

@@ -1,6 +1,7 @@
 """Runs replicas of the sharder against a control plane, each with its own files and ports, behind one balancer."""
 
 import base64
+import contextlib
 import http.client
 import os
 import shutil
@@ -122,8 +123,9 @@ class Sharders:
         self.certificate, self.key = pair.certificate.read_bytes(), pair.key.read_bytes()
         self.overrides = overrides or {}
         self.kubeconfig = None
+        self._forgotten = self.folder / "forgotten"
         self.balancer = Process("balancer", ["/usr/bin/python3", ROOT / "tests" / "e2e" / "balancer.py",
-                                             self.address.listen, self.balancer_port, *ports],
+                                             self.address.listen, self.balancer_port, self._forgotten, *ports],
                                 self.folder / "balancer.log")
         self.replicas = [self._make_replica(f"sharder-{index}", port) for index, port in enumerate(ports)]
 
@@ -156,6 +158,15 @@ class Sharders:
         """Webhook configurations point to this replica, not to the balancer. Before they are started."""
         for one in self.replicas:
             one.config["webhook"]["config"]["clientConfig"]["url"] = f"https://127.0.0.1:{replica.port}"
+
+    @contextlib.contextmanager
+    def forgotten(self, replica):
+        """The balancer opens no connection to this replica meanwhile, as a Service forgets a pod that is to end."""
+        self._forgotten.write_text(str(replica.port), encoding="ascii")
+        try:
+            yield
+        finally:
+            self._forgotten.unlink()
 
     def write_kubeconfig(self):
         self.kubeconfig = self.plane.sharder_kubeconfig(self.folder / "sharder.kubeconfig")
