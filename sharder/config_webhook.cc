@@ -4,6 +4,7 @@
 
 #include "certs/x509.h"
 #include "http/listen_address.h"
+#include "kube/pem.h"
 #include "ring/names.h"
 #include "sharder/config_sections_internal.h"
 #include "sharder/values.h"
@@ -77,7 +78,7 @@ void read_service(ObjectReader& object, controllerring::WebhookService& service)
 void read_ca_bundle(ObjectReader& object, std::string& bundle) {
   std::string given;
   object.field("caBundle", given);
-  const auto pem = decode_base64(given);
+  const auto pem = kube::decode_base64(given);
   if (!pem) {
     return object.mistake("caBundle", "want PEM certificates in base64");
   }

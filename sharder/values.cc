@@ -77,12 +77,6 @@ std::optional<__int128> take_duration_part(std::string_view& text) {
   return value + scaled * *nanoseconds / scale;
 }
 
-int base64_digit(char c) {
-  static constexpr std::string_view kAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  const auto at = kAlphabet.find(c);
-  return at == std::string_view::npos ? -1 : static_cast<int>(at);
-}
-
 bool is_dns_part(std::string_view part) {
   const auto alphanumeric = [](char c) { return is_lower(c) || is_digit(c); };
   return !part.empty() && alphanumeric(part.front()) && alphanumeric(part.back()) &&
@@ -142,33 +136,6 @@ std::optional<std::chrono::nanoseconds> parse_go_duration(std::string_view text)
     }
   }
   return std::chrono::nanoseconds(static_cast<std::int64_t>(negative ? -sum : sum));
-}
-
-std::optional<std::string> decode_base64(std::string_view text) {
-  std::string digits(text);
-  std::erase_if(digits, [](char c) { return c == '\n' || c == '\r'; });
-  if (digits.size() % 4 != 0) {
-    return std::nullopt;
-  }
-  for (int padding = 0; padding < 2 && digits.ends_with('='); ++padding) {
-    digits.pop_back();
-  }
-  std::string out;
-  std::uint32_t bits = 0;
-  int held = 0;  // bits that wait for the rest of their byte
-  for (const char c : digits) {
-    const int digit = base64_digit(c);
-    if (digit < 0) {
-      return std::nullopt;
-    }
-    bits = (bits << 6) | static_cast<std::uint32_t>(digit);
-    held += 6;
-    if (held >= 8) {
-      held -= 8;
-      out += static_cast<char>(bits >> held & 0xff);
-    }
-  }
-  return out;
 }
 
 std::optional<std::string_view> closest(std::string_view name, std::span<const std::string_view> candidates) {

@@ -16,9 +16,6 @@ std::optional<bool> parse_go_bool(std::string_view text);
 // else, and for what nanoseconds cannot hold.
 std::optional<std::chrono::nanoseconds> parse_go_duration(std::string_view text);
 
-// Standard base64 with padding; line breaks are skipped, as Go does. nullopt for anything else.
-std::optional<std::string> decode_base64(std::string_view text);
-
 // The candidate that `name` was probably meant to be, nullopt when none is near: few edits apart, letter case aside.
 std::optional<std::string_view> closest(std::string_view name, std::span<const std::string_view> candidates);
 

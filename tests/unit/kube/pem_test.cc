@@ -75,9 +75,12 @@ TEST_CASE("base64 comes back as it went") {
        {std::string(), std::string("a"), std::string("ab\0c", 4), std::string(1000, '\xff')}) {
     CHECK(decode_base64(encode_base64(text)) == text);
   }
+  CHECK(decode_base64("Cg==") == "\n");
+  CHECK(decode_base64("+/+/") == "\xfb\xff\xbf");
   CHECK(decode_base64("Zm\r\n9v\n") == "foo");
-  for (const char* wrong :
-       {"Zm9v ", " Zm9v", "Zm 9v", "Zm9 ", "Zg", "Zg=", "Z===", "Zg==Zg==", "Zm9*", "====", "=Zm9"}) {
+  CHECK(decode_base64("YWJj\nYWI=\r\n") == "abcab");
+  for (const char* wrong : {"Zm9v ", " Zm9v", "Zm 9v", "Zm9 ", "Z", "Zg", "Zg=", "Zm8", "Z===", "Zg=v",
+                            "Zg==Zg==", "Zm8=Zm9v", "Zm9v=", "Zm9*", "-_-_", "====", "=Zm9"}) {
     CAPTURE(wrong);
     CHECK(decode_base64(wrong).error().message == "not valid base64");
   }

@@ -72,19 +72,6 @@ TEST_CASE("durations are those of Go's ParseDuration") {
   }
 }
 
-TEST_CASE("base64 is the standard one with padding") {
-  CHECK(decode_base64("") == "");
-  CHECK(decode_base64("Cg==") == "\n");
-  CHECK(decode_base64("YWI=") == "ab");
-  CHECK(decode_base64("YWJj") == "abc");
-  CHECK(decode_base64("YWJj\nYWI=\r\n") == "abcab");
-  CHECK(decode_base64("+/+/") == "\xfb\xff\xbf");
-  for (const char* text : {"Y", "YW", "YWI", "YW=I", "====", "Y===", "YWI=YWJj", "YW J", "-_-_", "YWJj="}) {
-    CAPTURE(text);
-    CHECK(decode_base64(text) == std::nullopt);
-  }
-}
-
 TEST_CASE("the closest name is the one that was meant, if any was") {
   const std::array<std::string_view, 4> names{"syncPeriod", "concurrentMoves", "url", "service"};
   CHECK(closest("syncPeriodd", names) == "syncPeriod");
