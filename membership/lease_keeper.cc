@@ -248,8 +248,7 @@ void LeaseKeeper::note_trouble(const Entry& entry, ActionKind kind, const Error&
   Trouble& trouble = troubles_[entry.lease.ring];
   const bool is_first = trouble.leases.empty();
   const bool is_known = !trouble.leases.insert(entry.lease.id).second;
-  const bool is_other = error.code != trouble.told.code || error.http_status != trouble.told.http_status;
-  if (is_first || (is_known && is_other)) {
+  if (is_first || (is_known && !kube::is_alike(error, trouble.told))) {
     trouble.told = fail("cannot " + std::string(describe(kind)), error).error();
     told_troubles_.push_back({.ring = entry.lease.ring, .error = trouble.told});
   }

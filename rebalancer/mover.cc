@@ -31,7 +31,7 @@ bool is_webhook_failure(const Error& error) {
 
 // The request may have been carried out: its answer did not come.
 bool is_lost(const Error& error) {
-  return error.code == ErrorCode::kTimeout || (error.code == ErrorCode::kUnavailable && error.http_status == 0);
+  return error.code == ErrorCode::kTimeout || kube::is_outage(error);
 }
 
 }  // namespace

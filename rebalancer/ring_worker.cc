@@ -27,11 +27,6 @@ bool is_watch_refused(const Error& error) {
   return error.code == ErrorCode::kForbidden || error.http_status == 405;
 }
 
-// But for the message, which may name another object each time.
-bool is_alike(const Error& one, const Error& other) {
-  return one.code == other.code && one.http_status == other.http_status;
-}
-
 }  // namespace
 
 template <class F>
@@ -494,7 +489,7 @@ void RingWorker::set_trouble(std::uint32_t source, const std::string& verb, cons
 
 void RingWorker::set_trouble(const std::string& what, const std::optional<Error>& error) {
   const auto known = troubles_.find(what);
-  const bool is_known = known == troubles_.end() ? !error : (error && is_alike(known->second, *error));
+  const bool is_known = known == troubles_.end() ? !error : (error && kube::is_alike(known->second, *error));
   if (is_known) {
     return;
   }
