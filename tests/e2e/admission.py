@@ -54,8 +54,8 @@ class Webhook:
             self._connection = http.client.HTTPSConnection("127.0.0.1", self._port, timeout=10, context=self._context)
         try:
             self._connection.request("POST", path, body, {"Content-Type": "application/json", **(headers or {})})
-            response = self._connection.getresponse()
-            data = response.read()
+            with self._connection.getresponse() as response:
+                data = response.read()
         except BaseException:
             self.close()
             raise

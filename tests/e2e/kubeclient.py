@@ -146,8 +146,9 @@ class Client:
             headers["Content-Type"] = content_type
         try:
             connection.request(method, path, body, headers)
-            response = connection.getresponse()
-            data = response.read()
+            # Closed here, not by the garbage collector: io drops what is raised meanwhile, a signal's SystemExit too.
+            with connection.getresponse() as response:
+                data = response.read()
         except BaseException:
             self.close()
             raise

@@ -68,8 +68,8 @@ class Replica:
         connection = http.client.HTTPConnection("127.0.0.1", self.health_port, timeout=5)
         try:
             connection.request("GET", path)
-            response = connection.getresponse()
-            return response.status, response.read().decode(errors="replace")
+            with connection.getresponse() as response:
+                return response.status, response.read().decode(errors="replace")
         except (OSError, http.client.HTTPException) as error:
             return 0, str(error)
         finally:
@@ -87,8 +87,8 @@ class Replica:
         connection = http.client.HTTPSConnection("127.0.0.1", self.metrics_port, timeout=10, context=context)
         try:
             connection.request("GET", path, headers={"Authorization": f"Bearer {token}"} if token else {})
-            response = connection.getresponse()
-            return response.status, response.read().decode(errors="replace")
+            with connection.getresponse() as response:
+                return response.status, response.read().decode(errors="replace")
         finally:
             connection.close()
 
