@@ -34,7 +34,12 @@ class SslServer final : public httplib::SSLServer {
 class Queue final : public httplib::TaskQueue {
  public:
   explicit Queue(ConnectionPool& pool) : pool_(pool) {}
-  void enqueue(std::function<void()> connection) override { pool_.run(std::move(connection)); }
+  // What it returns differs between the versions of the library: void in Debian 12, bool ("taken") in Debian 13.
+  using Enqueued = decltype(std::declval<TaskQueue&>().enqueue({}));
+  Enqueued enqueue(std::function<void()> connection) override {
+    pool_.run(std::move(connection));
+    return static_cast<Enqueued>(true);
+  }
   void shutdown() override { pool_.join(); }
 
  private:
