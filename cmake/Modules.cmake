@@ -1,7 +1,7 @@
-# sharder_module(NAME [DEPENDS...]): the library sharder_NAME from NAME/*.cc. Libraries outside the project
+# sharder_module(NAME [DEPENDS...]): the library sharder_NAME from the sources in NAME and its folders. Libraries outside the project
 # are linked where NAME/CMakeLists.txt says so.
 function(sharder_module name)
-  file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/${name}/*.cc")
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/${name}/*.cc")
   add_library(sharder_${name} STATIC ${sources})
   target_include_directories(sharder_${name} PUBLIC "${CMAKE_SOURCE_DIR}")
   foreach(dependency ${ARGN})
@@ -10,9 +10,9 @@ function(sharder_module name)
   add_subdirectory("${CMAKE_SOURCE_DIR}/${name}" "${CMAKE_BINARY_DIR}/${name}")
 endfunction()
 
-# sharder_unit_test(NAME): the test program test_NAME from tests/unit/NAME/*.cc.
+# sharder_unit_test(NAME): the test program test_NAME from the sources in tests/unit/NAME and its folders.
 function(sharder_unit_test name)
-  file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/tests/unit/${name}/*.cc")
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/tests/unit/${name}/*.cc")
   add_executable(test_${name} ${sources} "${CMAKE_SOURCE_DIR}/tests/unit/main.cc")
   target_link_libraries(test_${name} PRIVATE sharder_${name} sharder_test_support doctest::doctest)
   target_compile_definitions(test_${name} PRIVATE SHARDER_TESTDATA="${CMAKE_SOURCE_DIR}/tests/testdata")

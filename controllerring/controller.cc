@@ -16,10 +16,10 @@
 #include "controllerring/repairs.h"
 #include "controllerring/status.h"
 #include "controllerring/webhook_configuration.h"
-#include "kube/lasting_failure.h"
-#include "kube/list_watch.h"
-#include "kube/object_meta.h"
-#include "kube/resource.h"
+#include "kube/client/lasting_failure.h"
+#include "kube/client/resource.h"
+#include "kube/codec/object_meta.h"
+#include "kube/watch/list_watch.h"
 #include "ring/names.h"
 
 namespace sharder::controllerring {

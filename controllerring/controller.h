@@ -11,9 +11,9 @@
 #include "base/guarded.h"
 #include "base/log.h"
 #include "controllerring/settings.h"
-#include "kube/api.h"
-#include "kube/discovery.h"
-#include "kube/events.h"
+#include "kube/client/api.h"
+#include "kube/client/discovery.h"
+#include "kube/events/events.h"
 #include "ring/listener.h"
 #include "ring/snapshot.h"
 

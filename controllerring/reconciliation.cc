@@ -5,9 +5,9 @@
 
 #include "controllerring/apply_conflict.h"
 #include "controllerring/status.h"
-#include "kube/json.h"
-#include "kube/lasting_failure.h"
-#include "kube/resource.h"
+#include "kube/client/lasting_failure.h"
+#include "kube/client/resource.h"
+#include "kube/codec/json.h"
 
 namespace sharder::controllerring {
 

@@ -14,9 +14,9 @@
 #include "base/log.h"
 #include "controllerring/settings.h"
 #include "controllerring/webhook_configuration.h"
-#include "kube/api.h"
-#include "kube/discovery.h"
-#include "kube/events.h"
+#include "kube/client/api.h"
+#include "kube/client/discovery.h"
+#include "kube/events/events.h"
 #include "ring/snapshot.h"
 
 namespace sharder::controllerring {

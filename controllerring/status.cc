@@ -3,7 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/rfc3339.h"
-#include "kube/json.h"
+#include "kube/codec/json.h"
 
 namespace sharder::controllerring {
 

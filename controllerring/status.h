@@ -7,7 +7,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "kube/precondition.h"
+#include "kube/codec/precondition.h"
 
 namespace sharder::controllerring {
 

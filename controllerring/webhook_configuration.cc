@@ -4,8 +4,8 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
-#include "kube/json.h"
-#include "kube/resource.h"
+#include "kube/client/resource.h"
+#include "kube/codec/json.h"
 #include "ring/names.h"
 
 namespace sharder::controllerring {

@@ -4,6 +4,8 @@
 #include <cstring>
 #include <utility>
 
+#include "http/message.h"
+
 namespace sharder::http {
 namespace {
 

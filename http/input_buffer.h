@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "http/server.h"
+#include "http/limits.h"
 
 namespace sharder::http {
 

@@ -10,12 +10,13 @@
 #include <string>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "http/answer.h"
 #include "http/event_loop.h"
 #include "http/input_buffer.h"
 #include "http/reply.h"
 #include "http/roster.h"
-#include "http/server.h"
+#include "http/server_options.h"
 
 namespace sharder::http {
 

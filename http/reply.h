@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "http/event_loop.h"
-#include "http/server.h"
+#include "http/message.h"
 
 namespace sharder::http {
 

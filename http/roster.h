@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/clock.h"
-#include "http/server.h"
+#include "http/limits.h"
 
 namespace sharder::http {
 

@@ -6,75 +6,14 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <string>
-#include <string_view>
-#include <utility>
-#include <vector>
 
 #include "base/error.h"
-#include "base/guarded.h"
 #include "base/log.h"
-#include "base/tls_identity.h"
+#include "http/message.h"
+#include "http/server_options.h"
 
 // The HTTP/1.1 listener that others reach: webhook, metrics and health port (docs/design.md, section 7).
 namespace sharder::http {
-
-// Bytes that may be read behind a request's body (what they are is unspecified): simdjson loads whole vectors.
-inline constexpr std::size_t kBodyPadding = 64;
-
-// One request. The views live until the handler has returned.
-struct Request {
-  std::string_view method;         // "GET", "POST", ... as sent
-  std::string_view path;           // of the target, not decoded: "/webhooks/sharder/controllerring/a"
-  std::string_view query;          // behind '?', not decoded; "" when there is none
-  std::string_view content_type;   // "" when absent
-  std::string_view authorization;  // "" when absent
-  std::string_view body;           // kBodyPadding readable bytes follow it
-};
-
-struct Response {
-  int status = 200;
-  std::string content_type = "text/plain; charset=utf-8";
-  std::string body = {};
-  std::vector<std::pair<std::string, std::string>> headers = {};  // besides those of the server itself
-};
-
-// Sends the answer, once, from any thread. Dropped without a call: the server answers 500.
-using Reply = std::move_only_function<void(Response)>;
-
-// Answers the requests of one loop, always called on that loop's thread. To answer later, keep `reply` and copy what is
-// needed of `request`; the connection reads no further request meanwhile. An exception is logged and answered with 500.
-class Handler {
- public:
-  virtual ~Handler() = default;
-  virtual void handle(const Request& request, Reply reply) = 0;
-};
-
-struct Limits {
-  std::size_t max_header_bytes = std::size_t{64} * 1024;      // else 431
-  std::size_t max_body_bytes = std::size_t{7} * 1024 * 1024;  // else 413
-  std::size_t max_connections = 4096;  // past it: those go first that never completed a request, then the
-                                       // longest idle; a connection with a request in flight never. With
-                                       // nobody to go, a few more are taken and answered with 503 and
-                                       // `Retry-After: 1`; past these, clients wait to be accepted
-  // Of requests over 16 KiB, all connections together; past it the next is answered with 503 and `Retry-After: 1`.
-  std::size_t max_buffered_bytes = std::size_t{128} * 1024 * 1024;
-  std::chrono::milliseconds handshake_timeout{10'000};
-  std::chrono::milliseconds header_timeout{10'000};  // from a request's first byte
-  std::chrono::milliseconds body_timeout{10'000};
-  std::chrono::milliseconds write_timeout{10'000};
-  std::chrono::milliseconds idle_timeout{120'000};  // kube-apiserver keeps its own for 90 s
-};
-
-struct ServerOptions {
-  std::string name = {};     // in log lines and thread names: "webhook"
-  std::string address = {};  // ":9443" (all interfaces, IPv6 and IPv4), "127.0.0.1:0", "[::1]:80", "localhost:8081"
-  unsigned loops = 1;        // threads; each has an io_context and, with TLS, an SSL context of its own
-  Limits limits = {};
-  // With it the server speaks TLS >= 1.2 only (no renegotiation, no session tickets); each loop takes a new identity
-  // for its next handshake. Must hold one at start(). Null: plain HTTP. Outlives the server.
-  const Published<TlsIdentity>* tls = nullptr;
-};
 
 // Counts since start, for tests. Safe from any thread.
 struct ServerStats {

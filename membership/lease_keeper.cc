@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "kube/resource_version.h"
+#include "kube/codec/resource_version.h"
 #include "membership/lease_requests.h"
 #include "ring/names.h"
 

@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
-#include "kube/resource.h"
+#include "kube/client/resource.h"
 #include "ring/names.h"
 
 namespace sharder::membership {

@@ -3,7 +3,7 @@
 #include <string_view>
 
 #include "base/error.h"
-#include "kube/api.h"
+#include "kube/client/api.h"
 #include "membership/lease_keeper.h"
 
 // Actions on Leases as requests to the API server. Not for kRejectName, which is an Event.

@@ -13,9 +13,9 @@
 #include <utility>
 #include <vector>
 
-#include "kube/events.h"
-#include "kube/list_watch.h"
-#include "kube/resource.h"
+#include "kube/client/resource.h"
+#include "kube/events/events.h"
+#include "kube/watch/list_watch.h"
 #include "membership/lease_requests.h"
 #include "membership/ledger.h"
 #include "ring/names.h"

@@ -9,7 +9,7 @@
 #include "base/executor.h"
 #include "base/guarded.h"
 #include "base/log.h"
-#include "kube/api.h"
+#include "kube/client/api.h"
 #include "ring/listener.h"
 #include "ring/ring_set.h"
 #include "ring/snapshot.h"

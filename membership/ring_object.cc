@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "kube/json.h"
+#include "kube/codec/json.h"
 
 namespace sharder::membership {
 

@@ -6,7 +6,7 @@
 #include <tuple>
 
 #include "base/rfc3339.h"
-#include "kube/json.h"
+#include "kube/codec/json.h"
 #include "ring/names.h"
 
 namespace sharder::membership {

@@ -9,7 +9,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "kube/precondition.h"
+#include "kube/codec/precondition.h"
 
 namespace sharder::membership {
 

@@ -10,8 +10,8 @@
 #include <utility>
 
 #include "base/guarded.h"
-#include "kube/json.h"
-#include "kube/resource.h"
+#include "kube/client/resource.h"
+#include "kube/codec/json.h"
 
 namespace sharder::ops {
 namespace {

@@ -9,7 +9,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "kube/api.h"
+#include "kube/client/api.h"
 
 namespace sharder::ops {
 

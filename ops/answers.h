@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "http/server.h"
+#include "http/message.h"
 
 // Short answers that the handlers of this folder share.
 namespace sharder::ops {

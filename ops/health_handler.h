@@ -4,7 +4,7 @@
 #include <optional>
 #include <string>
 
-#include "http/server.h"
+#include "http/message.h"
 
 namespace sharder::ops {
 

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "base/executor.h"
-#include "http/server.h"
+#include "http/message.h"
 #include "ops/access_reviewer.h"
 
 namespace prometheus {

@@ -4,9 +4,9 @@
 #include <string>
 #include <string_view>
 
-#include "kube/object_meta.h"
-#include "kube/precondition.h"
-#include "kube/resource.h"
+#include "kube/client/resource.h"
+#include "kube/codec/object_meta.h"
+#include "kube/codec/precondition.h"
 #include "ring/ring_set.h"
 
 namespace sharder::rebalancer {

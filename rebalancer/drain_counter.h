@@ -10,8 +10,8 @@
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "kube/lasting_failure.h"
-#include "kube/resource.h"
+#include "kube/client/lasting_failure.h"
+#include "kube/client/resource.h"
 #include "rebalancer/drain_census.h"
 #include "rebalancer/metrics.h"
 #include "rebalancer/object_watch.h"

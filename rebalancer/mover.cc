@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "kube/resource.h"
+#include "kube/client/resource.h"
 
 namespace sharder::rebalancer {
 

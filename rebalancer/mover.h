@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "base/backoff.h"
-#include "kube/lasting_failure.h"
+#include "kube/client/lasting_failure.h"
 #include "rebalancer/move_limit.h"
 #include "rebalancer/move_queue.h"
 #include "rebalancer/recent_moves.h"

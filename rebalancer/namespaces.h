@@ -8,8 +8,8 @@
 #include <string>
 #include <string_view>
 
-#include "kube/lasting_failure.h"
-#include "kube/object_meta.h"
+#include "kube/client/lasting_failure.h"
+#include "kube/codec/object_meta.h"
 #include "rebalancer/object_watch.h"
 #include "rebalancer/tools.h"
 

@@ -9,10 +9,10 @@
 
 #include "base/error.h"
 #include "base/log.h"
-#include "kube/api.h"
-#include "kube/lasting_failure.h"
-#include "kube/list_watch.h"
-#include "kube/object_meta.h"
+#include "kube/client/api.h"
+#include "kube/client/lasting_failure.h"
+#include "kube/codec/object_meta.h"
+#include "kube/watch/list_watch.h"
 #include "rebalancer/tools.h"
 
 namespace sharder::rebalancer {

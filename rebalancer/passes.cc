@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "base/backoff.h"
-#include "kube/resource.h"
+#include "kube/client/resource.h"
 
 namespace sharder::rebalancer {
 

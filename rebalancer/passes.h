@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "base/error.h"
-#include "kube/lasting_failure.h"
-#include "kube/object_meta.h"
+#include "kube/client/lasting_failure.h"
+#include "kube/codec/object_meta.h"
 #include "rebalancer/pass_plan.h"
 #include "rebalancer/ring_view.h"
 #include "rebalancer/tools.h"

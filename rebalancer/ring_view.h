@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "kube/object_meta.h"
-#include "kube/resource.h"
+#include "kube/client/resource.h"
+#include "kube/codec/object_meta.h"
 #include "rebalancer/decision.h"
 #include "rebalancer/namespaces.h"
 #include "ring/ring_set.h"

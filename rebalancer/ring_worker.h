@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/backoff.h"
-#include "kube/lasting_failure.h"
+#include "kube/client/lasting_failure.h"
 #include "rebalancer/drain_counter.h"
 #include "rebalancer/mover.h"
 #include "rebalancer/namespaces.h"

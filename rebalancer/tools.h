@@ -11,9 +11,9 @@
 #include "base/error.h"
 #include "base/executor.h"
 #include "base/log.h"
-#include "kube/api.h"
-#include "kube/discovery.h"
-#include "kube/events.h"
+#include "kube/client/api.h"
+#include "kube/client/discovery.h"
+#include "kube/events/events.h"
 #include "rebalancer/metrics.h"
 #include "ring/label_selector.h"
 

@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "base/read_file.h"
-#include "kube/yaml.h"
+#include "kube/codec/yaml.h"
 #include "sharder/config_sections_internal.h"
 #include "sharder/values.h"
 #include "sharder/yaml_reader_internal.h"

@@ -4,7 +4,7 @@
 
 #include "certs/x509.h"
 #include "http/listen_address.h"
-#include "kube/pem.h"
+#include "kube/codec/pem.h"
 #include "ring/names.h"
 #include "sharder/config_sections_internal.h"
 #include "sharder/values.h"

@@ -10,8 +10,8 @@
 #include <string_view>
 #include <vector>
 
-// Strict reading of what kube/yaml.h made of a text, for config.cc: collects every mistake, each with the path of the
-// field.
+// Strict reading of what kube/codec/yaml.h made of a text, for config.cc: collects every mistake, each with the path of
+// the field.
 namespace sharder::app {
 
 // The mistakes found so far: "controller.sharder.syncPeriod: want a duration like 5m, got \"abc\"".

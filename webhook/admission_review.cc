@@ -10,7 +10,7 @@
 #include <utility>
 
 #include "base/error.h"
-#include "http/server.h"
+#include "http/message.h"
 #include "ring/object_key.h"
 #include "webhook/json_text.h"
 

@@ -16,7 +16,7 @@
 #include "base/error.h"
 #include "base/guarded.h"
 #include "base/log.h"
-#include "http/server.h"
+#include "http/message.h"
 #include "ring/names.h"
 #include "ring/ring_set.h"
 #include "webhook/admission_review.h"

@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "base/rfc3339.h"
-#include "kube/yaml.h"
+#include "kube/codec/yaml.h"
 #include "tests/apiserver/base64.h"
 
 namespace sharder::apiserver {

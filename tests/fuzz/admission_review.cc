@@ -18,7 +18,7 @@
 #include <utility>
 #include <vector>
 
-#include "http/server.h"
+#include "http/message.h"
 #include "ring/object_key.h"
 #include "ring/ring_set.h"
 #include "webhook/assign.h"

@@ -5,9 +5,9 @@
 #include <string>
 #include <string_view>
 
-#include "kube/config.h"
-#include "kube/pem.h"
-#include "kube/server_url.h"
+#include "kube/access/config.h"
+#include "kube/access/server_url.h"
+#include "kube/codec/pem.h"
 
 namespace {
 

@@ -13,7 +13,8 @@
 #include <string_view>
 #include <vector>
 
-#include "kube/watch_decoder.h"
+#include "kube/codec/list_page.h"
+#include "kube/watch/watch_decoder.h"
 
 namespace {
 

@@ -9,7 +9,7 @@
 #include <string>
 #include <string_view>
 
-#include "kube/object_meta.h"
+#include "kube/codec/object_meta.h"
 #include "tests/support/metadata_protobuf.h"
 
 namespace {

@@ -1,5 +1,5 @@
 // YAML of any bytes: it becomes JSON, or is refused with its place.
-#include "kube/yaml.h"
+#include "kube/codec/yaml.h"
 
 #include <algorithm>
 #include <cstddef>

@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "kube/api.h"
+#include "kube/client/api.h"
 #include "tests/support/fake_executor.h"
 
 namespace sharder::testing {

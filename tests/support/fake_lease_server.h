@@ -8,7 +8,7 @@
 #include <string>
 #include <utility>
 
-#include "kube/api.h"
+#include "kube/client/api.h"
 #include "tests/support/fake_executor.h"
 
 namespace sharder::testing {

@@ -8,9 +8,9 @@
 #include <string>
 
 #include "base/guarded.h"
-#include "kube/client.h"
-#include "kube/kubeconfig.h"
-#include "kube/resource.h"
+#include "kube/access/kubeconfig.h"
+#include "kube/client/client.h"
+#include "kube/client/resource.h"
 #include "tests/support/eventually.h"
 
 // The whole server, through our own client: TLS, HTTP/1.1, a token.

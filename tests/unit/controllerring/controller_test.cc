@@ -9,7 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "controllerring/webhook_configuration.h"
-#include "kube/resource.h"
+#include "kube/client/resource.h"
 #include "tests/support/fake_api.h"
 
 using namespace sharder;

@@ -1,6 +1,6 @@
 #include "tests/unit/controllerring/fixture.h"
 
-#include "kube/yaml.h"
+#include "kube/codec/yaml.h"
 #include "tests/support/testdata.h"
 
 namespace sharder::testing {

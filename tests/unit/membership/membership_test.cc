@@ -9,7 +9,7 @@
 #include <sstream>
 
 #include "base/rfc3339.h"
-#include "kube/resource.h"
+#include "kube/client/resource.h"
 #include "ring/names.h"
 #include "tests/support/fake_api.h"
 

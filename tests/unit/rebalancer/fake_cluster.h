@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "kube/resource.h"
+#include "kube/client/resource.h"
 #include "tests/support/fake_api.h"
 #include "tests/support/metadata_protobuf.h"
 

@@ -15,7 +15,7 @@
 
 #include "base/guarded.h"
 #include "base/log.h"
-#include "http/server.h"
+#include "http/message.h"
 #include "tests/support/fake_clock.h"
 #include "tests/unit/webhook/support.h"
 #include "webhook/assign.h"

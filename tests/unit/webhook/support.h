@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "http/server.h"
+#include "http/message.h"
 #include "ring/ring_set.h"
 
 // What the webhook's tests share: reviews as kube-apiserver sends them, and a small set of rings.

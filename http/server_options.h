@@ -1,0 +1,21 @@
+#pragma once
+
+#include <string>
+
+#include "base/guarded.h"
+#include "base/tls_identity.h"
+#include "http/limits.h"
+
+namespace sharder::http {
+
+struct ServerOptions {
+  std::string name = {};     // in log lines and thread names: "webhook"
+  std::string address = {};  // ":9443" (all interfaces, IPv6 and IPv4), "127.0.0.1:0", "[::1]:80", "localhost:8081"
+  unsigned loops = 1;        // threads; each has an io_context and, with TLS, an SSL context of its own
+  Limits limits = {};
+  // With it the server speaks TLS >= 1.2 only (no renegotiation, no session tickets); each loop takes a new identity
+  // for its next handshake. Must hold one at start(). Null: plain HTTP. Outlives the server.
+  const Published<TlsIdentity>* tls = nullptr;
+};
+
+}  // namespace sharder::http

@@ -1,0 +1,78 @@
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/executor.h"
+#include "base/log.h"
+#include "kube/access/config.h"
+#include "kube/access/exec_plugin.h"
+
+namespace sharder::kube {
+
+// Who we are, for one request: an immutable value.
+struct Credentials {
+  std::string authorization;  // the header's value, "" for none
+  std::string client_certificate_pem, client_key_pem;
+  bool operator==(const Credentials&) const = default;
+};
+
+// The credentials of a ClusterConfig, as they change: a token file is read again every minute and after a 401 (the
+// kubelet rotates it), a plugin runs again when its credentials expire and after a 401. Lives on the API loop; plugins
+// run on a thread of their own, one at a time. Files are read on the loop: they are small and local.
+class CredentialSource {
+ public:
+  using Current = std::shared_ptr<const Credentials>;
+  using Callback = std::move_only_function<void(Result<Current>)>;
+
+  static constexpr std::chrono::seconds kTokenFileAge{60};
+  static constexpr std::chrono::seconds kPluginTimeout{60};
+  // After a failure the plugin is left alone for so long; requests get the same error meanwhile.
+  static constexpr std::chrono::seconds kPluginRetry{2};
+  // A 401 runs the plugin again at most this often: what it returns may be refused again and again.
+  static constexpr std::chrono::seconds kPluginRenewal{10};
+
+  // `config`, `clock` and `loop` outlive it.
+  CredentialSource(const ClusterConfig& config, const Clock& clock, Executor& loop, Logger log);
+  // Kills a plugin that runs; its callbacks are dropped.
+  ~CredentialSource();
+
+  // Calls back with what is valid now: at once, or when the plugin has run.
+  void get(Callback callback);
+  // The server refused `used` with a 401: calls back with newer ones, or with the same when there are none.
+  void renew(const Current& used, Callback callback);
+
+ private:
+  // What the plugin's thread may still touch when this is gone.
+  struct Alive {};
+
+  void read_token_file();
+  bool plugin_due() const;
+  void run_plugin(Callback callback);
+  void on_plugin_done(PluginRun run);
+  void use(ExecCredentials credentials);
+
+  const ClusterConfig& config_;
+  const Clock& clock_;
+  Executor& loop_;
+  Logger log_;
+  Current current_;  // null: the plugin has not returned any yet
+  SteadyTime read_at_ = SteadyTime::min();
+  std::string told_;  // what went wrong and was logged already
+  // Of the plugin:
+  std::optional<WallTime> expires_;
+  std::optional<SteadyTime> ran_at_;  // when it last ended
+  std::optional<Error> failure_;      // of the last run
+  bool running_ = false;
+  std::vector<Callback> waiting_;
+  std::shared_ptr<Alive> alive_ = std::make_shared<Alive>();
+  std::jthread thread_;
+};
+
+}  // namespace sharder::kube

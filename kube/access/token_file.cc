@@ -1,0 +1,30 @@
+#include "kube/access/token_file.h"
+
+#include <algorithm>
+
+#include "base/read_file.h"
+
+namespace sharder::kube {
+
+Result<std::string> read_token(const std::string& path) {
+  auto text = read_file(path);
+  if (!text) {
+    return text;
+  }
+  constexpr std::string_view kBlank = " \t\r\n";
+  text->erase(text->find_last_not_of(kBlank) + 1);
+  text->erase(0, text->find_first_not_of(kBlank));
+  if (text->empty()) {
+    return fail(ErrorCode::kInvalid, path + ": no token in it");
+  }
+  if (!valid_header_value(*text)) {
+    return fail(ErrorCode::kInvalid, path + ": not a token: control characters in it");
+  }
+  return text;
+}
+
+bool valid_header_value(std::string_view text) {
+  return std::ranges::none_of(text, [](unsigned char c) { return c < 0x20 || c == 0x7f; });
+}
+
+}  // namespace sharder::kube

@@ -1,0 +1,66 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <string_view>
+
+#include "base/error.h"
+#include "base/executor.h"
+#include "kube/client/request.h"
+#include "kube/client/streamed_list.h"
+
+namespace sharder::kube {
+
+// Receives a streamed answer (a watch). All calls come on the API loop, one after the other.
+class StreamSink {
+ public:
+  virtual ~StreamSink() = default;
+  // A 2xx answer's header has come.
+  virtual void on_open() = 0;
+  virtual void on_data(std::string_view chunk) = 0;
+  // The last call, exactly once: nullopt when the server ended the stream in order; kCancelled after cancel().
+  virtual void on_close(std::optional<Error> error) = 0;
+};
+
+// A stream that is open. Destroying the handle does not end the stream; the sink lives until on_close() has returned.
+class Stream {
+ public:
+  virtual ~Stream() = default;
+  // From the API loop only. on_close(kCancelled) follows, not from within this call.
+  virtual void cancel() = 0;
+};
+
+// The API server. Safe from any thread unless said otherwise. Client (kube/client/client.h) is the real one, tests
+// bring FakeApi (tests/support/fake_api.h).
+class Api {
+ public:
+  using Callback = std::move_only_function<void(Result<Response>)>;
+
+  virtual ~Api() = default;
+
+  // Sends the request; `callback` runs on the API loop, exactly once. Errors carry the code for the caller, the HTTP
+  // status, the reason and message of the metav1.Status, and name method and path. Never blocks.
+  // Retried here, within the timeout: 429 and 503 with Retry-After, and a 401 once with renewed credentials. Nothing
+  // else: what a lost connection did to a write only the caller can judge.
+  virtual void send(Request request, Callback callback) = 0;
+
+  // Opens a stream; from the API loop only. A failure comes as on_close().
+  virtual std::unique_ptr<Stream> open_stream(Request request, std::shared_ptr<StreamSink> sink) = 0;
+
+  // Runs tasks on the API loop, where the callbacks come too. Keep them short.
+  virtual Executor& loop() = 0;
+
+  // What watches of a resource ("leases.coordination.k8s.io") have found out; from the API loop only.
+  StreamedList& streamed_list(const std::string& resource) { return streamed_lists_[resource]; }
+
+ private:
+  std::map<std::string, StreamedList> streamed_lists_;
+};
+
+// Sends and waits for the answer; not from the API loop. kCancelled as soon as `stop` is requested.
+Result<Response> call(Api& api, Request request, const std::stop_token& stop = {});
+
+}  // namespace sharder::kube

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <string>
+
+#include "kube/client/resource.h"
+
+namespace sharder::kube {
+
+// Of which object an Event tells.
+struct ObjectReference {
+  std::string api_version;
+  std::string kind;
+  std::string object_namespace;  // "" for cluster-scoped: the Event stands in "default"
+  std::string name;
+  std::string uid;
+  std::string resource_version = {};
+};
+
+// A cluster-scoped object of the resource, by name and uid.
+ObjectReference reference_to(const Resource& resource, std::string name, std::string uid);
+
+}  // namespace sharder::kube

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "kube/client/request.h"
+
+// What an answer that is no 2xx means to the caller. Pure functions.
+namespace sharder::kube {
+
+// "GET", "PATCH", ...
+std::string_view to_string(Method method);
+
+// "GET /api/v1/secrets": for messages. The query is left out: selectors and tokens in it are nobody's business.
+std::string describe(Method method, std::string_view target);
+
+// The error of an answer with `status` >= 300. `body` is a metav1.Status, or whatever a proxy or load balancer wrote:
+// then its first line goes into the message. "GET /apis/apps/v1/deployments: 503 Service Unavailable: etcd is away".
+Error error_from_answer(Method method, std::string_view target, int status, std::string_view body,
+                        std::optional<std::chrono::seconds> retry_after);
+
+// The value of a Retry-After header (RFC 9110, 10.2.3): seconds, or a date, which then is compared with `now`. At most
+// an hour; nullopt when it is neither.
+std::optional<std::chrono::seconds> parse_retry_after(std::string_view value, WallTime now);
+
+}  // namespace sharder::kube

@@ -1,0 +1,624 @@
+#include "kube/client/transport.h"
+
+#include <curl/curl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <charconv>
+#include <cstring>
+#include <mutex>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+
+#include "base/delete_with.h"
+#include "kube/client/status.h"
+
+namespace sharder::kube {
+
+namespace {
+
+// kube-apiserver allows 100 streams on a connection; some are left for those that it has not yet counted as gone.
+constexpr std::size_t kMaxStreams = 80;
+// HTTP/1.1 needs a connection for each request in flight. What waits for one fails at the end of its connect timeout,
+// so the moves of a ring that meet a slow webhook (concurrentMoves is 100) must all have theirs. Watches have no limit.
+constexpr long kMaxConnections = 128;
+// kube-apiserver and most load balancers close a connection that was idle for 90 s or 60 s: do not race them.
+constexpr std::chrono::seconds kMaxIdle{50};
+// A name may point somewhere else after a fail-over.
+constexpr long kDnsCacheSeconds = 10;
+// A pool with requests in flight that heard nothing for so long takes no more of them.
+constexpr std::chrono::seconds kSilence{3};
+// The kernel gives a connection up when its peer acknowledges nothing for so long, and asks an idle peer this often.
+constexpr int kUserTimeoutMs = 20'000;
+constexpr long kKeepAliveIdleSeconds = 10;
+constexpr long kKeepAliveIntervalSeconds = 5;
+constexpr int kKeepAliveProbes = 3;
+constexpr std::size_t kMaxIdleHandles = 32;
+// Answers to moves come one by one, hundreds a second. Each would wake this loop, the control loop, and this one again
+// for the next move. While so many moves are under way on a connection, it is looked at this far apart
+// (docs/decisions/0004).
+constexpr std::size_t kManyMoves = 16;
+constexpr std::chrono::milliseconds kMovesPause{6};
+constexpr char kSystemRoots[] = "/etc/ssl/certs";
+
+using EasyHandle = std::unique_ptr<CURL, DeleteWith<curl_easy_cleanup>>;
+using HeaderList = std::unique_ptr<curl_slist, DeleteWith<curl_slist_free_all>>;
+
+void init_curl() {
+  static std::once_flag once;
+  std::call_once(once, [] { curl_global_init(CURL_GLOBAL_DEFAULT); });
+}
+
+void append(HeaderList& list, const std::string& line) {
+  if (curl_slist* const longer = curl_slist_append(list.get(), line.c_str())) {
+    static_cast<void>(list.release());  // NOLINT(bugprone-unused-return-value): `longer` begins with it
+    list.reset(longer);
+  }
+}
+
+curl_blob blob_of(const std::string& text) {
+  // libcurl only reads it; the pools' settings outlive every handle that uses them.
+  return {.data = const_cast<char*>(text.data()), .len = text.size(), .flags = CURL_BLOB_NOCOPY};  // NOLINT
+}
+
+// What libcurl reads into. Pages come in large pieces; a watch is mostly idle, and there are many; a hundred moves are
+// under way, and of their answers nothing is used.
+long buffer_size(Lane lane) {
+  return lane == Lane::kList ? 128L * 1024 : lane == Lane::kMove ? 4L * 1024 : 16L * 1024;
+}
+// What libcurl sends from; its least. Our bodies are small, and its default of 64 KiB counts for each request.
+constexpr long kUploadBufferSize = 16L * 1024;
+
+bool equals_ignoring_case(std::string_view a, std::string_view b) {
+  return std::ranges::equal(a, b, [](unsigned char x, unsigned char y) { return std::tolower(x) == std::tolower(y); });
+}
+
+int on_socket_made(void* /*user*/, curl_socket_t fd, curlsocktype /*purpose*/) noexcept {
+  setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &kUserTimeoutMs, sizeof kUserTimeoutMs);
+  setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &kKeepAliveProbes, sizeof kKeepAliveProbes);
+  return CURL_SOCKOPT_OK;
+}
+
+}  // namespace
+
+namespace {
+
+// What all exchanges of one state of the credentials have in common. Handles that were set up for it stay set up.
+struct Settings {
+  TlsMaterial tls;
+  std::uint64_t generation = 0;
+};
+
+struct Handle {
+  EasyHandle easy;
+  std::shared_ptr<const Settings> settings;  // for which it was set up; the blobs in it must not go away before it
+};
+
+class Pool;
+
+}  // namespace
+
+class Transport::Exchange {
+ public:
+  // For libcurl; `user` is the Exchange.
+  static std::size_t on_header_line(char* data, std::size_t size, std::size_t count, void* user) noexcept {
+    static_cast<Exchange*>(user)->header_line({data, size * count});
+    return size * count;
+  }
+  static std::size_t on_body(char* data, std::size_t size, std::size_t count, void* user) noexcept {
+    auto& self = *static_cast<Exchange*>(user);
+    self.heard();
+    self.stopped_ = !self.sink_.on_data({data, size * count});
+    return self.stopped_ ? 0 : size * count;
+  }
+
+  Exchange(ExchangeSink& sink, Handle handle, HeaderList headers, Pool& pool)
+      : sink_(sink), handle_(std::move(handle)), headers_(std::move(headers)), pool_(pool) {}
+
+  CURL* easy() const { return handle_.easy.get(); }
+
+  void header_line(std::string_view line);
+  void heard();
+  ExchangeFailure failure(CURLcode code, const TransportOptions& options) const;
+
+  ExchangeSink& sink_;
+  Handle handle_;
+  HeaderList headers_;
+  Pool& pool_;
+  ResponseHead head_;
+  bool stopped_ = false;  // by the sink
+  SteadyTime started_ = std::chrono::steady_clock::now();
+  std::array<char, CURL_ERROR_SIZE> error_{};
+};
+
+namespace {
+
+// One HTTP/2 connection of a lane; where the server speaks HTTP/1.1, all connections of the lane. With HTTP/2 it is
+// given at most kMaxStreams exchanges at a time: past its limit of streams, libcurl would open a connection for each
+// further request instead of sharing the second one.
+class Pool final : public FdHandler {
+ public:
+  class Owner {
+   public:
+    virtual ~Owner() = default;
+    virtual void on_finished(Pool& pool, CURL* easy, CURLcode code) = 0;
+    // The pool has done what it was asked to: the place to delete it when it is spent().
+    virtual void on_rest(Pool& pool) = 0;
+  };
+
+  Pool(EventLoop& loop, Owner& owner, Lane of) : lane(of), loop_(loop), owner_(owner), multi_(curl_multi_init()) {
+    curl_multi_setopt(multi_, CURLMOPT_PIPELINING, CURLPIPE_MULTIPLEX);
+    curl_multi_setopt(multi_, CURLMOPT_MAX_HOST_CONNECTIONS, lane == Lane::kWatch ? 0L : kMaxConnections);
+    curl_multi_setopt(multi_, CURLMOPT_SOCKETFUNCTION, &Pool::on_socket);
+    curl_multi_setopt(multi_, CURLMOPT_SOCKETDATA, this);
+    curl_multi_setopt(multi_, CURLMOPT_TIMERFUNCTION, &Pool::on_timer);
+    curl_multi_setopt(multi_, CURLMOPT_TIMERDATA, this);
+  }
+  // No exchange is left.
+  ~Pool() override {
+    curl_multi_cleanup(multi_);  // closes the connections, unwatches their sockets
+    loop_.cancel(timer_);
+    loop_.cancel(pause_);
+  }
+  Pool(const Pool&) = delete;
+  Pool& operator=(const Pool&) = delete;
+
+  void add(Transport::Exchange& exchange) {
+    active.insert(&exchange);
+    curl_multi_add_handle(multi_, exchange.easy());
+  }
+  void remove(Transport::Exchange& exchange) {
+    active.erase(&exchange);
+    curl_multi_remove_handle(multi_, exchange.easy());
+  }
+
+  void on_ready(int fd, std::uint32_t events) override {
+    const unsigned mask = ((events & EPOLLIN) != 0 ? CURL_CSELECT_IN : 0U) |
+                          ((events & EPOLLOUT) != 0 ? CURL_CSELECT_OUT : 0U) |
+                          ((events & (EPOLLERR | EPOLLHUP)) != 0 ? CURL_CSELECT_IN | CURL_CSELECT_ERR : 0U);
+    if (lane == Lane::kMove && active.size() >= kManyMoves && sockets_.size() == 1 && pause_ == 0) {
+      pause();
+    }
+    drive(fd, static_cast<int>(mask));
+  }
+
+  // Nothing was heard for a while although answers are due.
+  bool silent(SteadyTime now) const {
+    if (lane == Lane::kWatch || active.empty() || now - last_heard < kSilence) {
+      return false;
+    }
+    return std::ranges::any_of(active, [&](const auto* exchange) { return now - exchange->started_ >= kSilence; });
+  }
+  // The server has closed its connection by now, or will soon.
+  bool idle(SteadyTime now) const { return active.empty() && now - last_heard >= kMaxIdle; }
+  // It may be deleted.
+  bool spent() const { return retired && active.empty() && driving_ == 0; }
+
+  const Lane lane;
+  bool retired = false;
+  SteadyTime last_heard = std::chrono::steady_clock::now();
+  std::unordered_set<Transport::Exchange*> active;
+
+ private:
+  static int on_socket(CURL* /*easy*/, curl_socket_t fd, int what, void* user, void* /*socket*/) noexcept {
+    auto& self = *static_cast<Pool*>(user);
+    if (what == CURL_POLL_REMOVE) {
+      self.sockets_.erase(fd);
+      self.loop_.unwatch(fd);
+    } else {
+      const std::uint32_t in = (what & CURL_POLL_IN) != 0 ? std::uint32_t{EPOLLIN} : 0U;
+      const std::uint32_t out = (what & CURL_POLL_OUT) != 0 ? std::uint32_t{EPOLLOUT} : 0U;
+      self.sockets_[fd] = in | out;
+      self.watch(fd, in | out);
+    }
+    return 0;
+  }
+
+  void watch(int fd, std::uint32_t events) { loop_.watch(fd, pause_ == 0 ? events : 0U, *this); }
+
+  void watch_all() {
+    for (const auto& [fd, events] : sockets_) {
+      watch(fd, events);
+    }
+  }
+
+  // What comes now is read, and what is started now is sent, at the end of the pause. Errors are heard of at once.
+  void pause() {
+    pause_ = loop_.post_after(kMovesPause, [this] {
+      pause_ = 0;
+      watch_all();
+      if (std::exchange(timer_due_, false)) {
+        drive(CURL_SOCKET_TIMEOUT, 0);
+      }
+    });
+    watch_all();
+  }
+
+  static int on_timer(CURLM* /*multi*/, long timeout_ms, void* user) noexcept {
+    auto& self = *static_cast<Pool*>(user);
+    self.loop_.cancel(std::exchange(self.timer_, 0));
+    if (timeout_ms >= 0) {  // -1: no timer. Never drive from in here, not even for 0.
+      self.timer_ = self.loop_.post_after(std::chrono::milliseconds(timeout_ms), [&self] {
+        self.timer_ = 0;
+        if (self.pause_ != 0) {
+          self.timer_due_ = true;
+        } else {
+          self.drive(CURL_SOCKET_TIMEOUT, 0);
+        }
+      });
+    }
+    return 0;
+  }
+
+  void drive(curl_socket_t fd, int mask) {
+    ++driving_;
+    int running = 0;
+    curl_multi_socket_action(multi_, fd, mask, &running);
+    int left = 0;
+    while (const CURLMsg* const message = curl_multi_info_read(multi_, &left)) {
+      if (message->msg == CURLMSG_DONE) {
+        owner_.on_finished(*this, message->easy_handle, message->data.result);
+      }
+    }
+    --driving_;
+    owner_.on_rest(*this);
+  }
+
+  EventLoop& loop_;
+  Owner& owner_;
+  CURLM* const multi_;
+  Executor::TimerId timer_ = 0;
+  Executor::TimerId pause_ = 0;                     // not 0: until it ends, libcurl is left alone
+  bool timer_due_ = false;                          // its timer ended meanwhile
+  std::unordered_map<int, std::uint32_t> sockets_;  // of its connections: what libcurl waits for
+  int driving_ = 0;
+};
+
+}  // namespace
+
+void Transport::Exchange::heard() {
+  pool_.last_heard = std::chrono::steady_clock::now();
+}
+
+void Transport::Exchange::header_line(std::string_view line) {
+  heard();
+  while (!line.empty() && (line.back() == '\r' || line.back() == '\n')) {
+    line.remove_suffix(1);
+  }
+  if (line.starts_with("HTTP/")) {  // of a 100 Continue as well: the last one counts
+    head_ = {};
+    const std::string_view digits = line.substr(std::min(line.find(' '), line.size() - 1) + 1);
+    std::from_chars(digits.data(), digits.data() + digits.size(), head_.status);
+    return;
+  }
+  if (line.empty()) {
+    if (head_.status >= 200) {
+      sink_.on_head(head_);
+    }
+    return;
+  }
+  const auto colon = line.find(':');
+  if (colon == std::string_view::npos) {
+    return;
+  }
+  const std::string_view name = line.substr(0, colon);
+  std::string_view value = line.substr(colon + 1);
+  value.remove_prefix(std::min(value.find_first_not_of(' '), value.size()));
+  if (equals_ignoring_case(name, "retry-after")) {
+    head_.retry_after = value;
+  } else if (equals_ignoring_case(name, "content-length")) {
+    std::size_t length = 0;
+    if (std::from_chars(value.data(), value.data() + value.size(), length).ec == std::errc()) {
+      head_.content_length = length;
+    }
+  }
+}
+
+ExchangeFailure Transport::Exchange::failure(CURLcode code, const TransportOptions& options) const {
+  ExchangeFailure result;
+  std::string detail(error_.data());
+  if (detail.empty()) {
+    detail = curl_easy_strerror(code);
+  }
+  while (!detail.empty() && detail.back() == '\n') {
+    detail.pop_back();
+  }
+  std::string peer = options.server.address();
+  if (!options.proxy.empty()) {
+    const auto proxy = parse_proxy_url(options.proxy);
+    peer = (proxy ? proxy->address() : std::string("?")) + " (proxy)";
+  }
+  long os_error = 0;
+  switch (code) {
+    case CURLE_COULDNT_CONNECT:
+      curl_easy_getinfo(easy(), CURLINFO_OS_ERRNO, &os_error);
+      result.message = "connect to " + peer + ": " + (os_error != 0 ? strerror(static_cast<int>(os_error)) : detail);
+      break;
+    case CURLE_COULDNT_RESOLVE_HOST:
+    case CURLE_COULDNT_RESOLVE_PROXY:
+      result.message = "connect to " + peer + ": no address found for this name";
+      break;
+    case CURLE_OPERATION_TIMEDOUT:  // the only deadline that libcurl knows of is that of the connect
+      result.message = "connect to " + peer + ": no connection in time";
+      break;
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_ISSUER_ERROR:
+      result.certificate_rejected = true;
+      [[fallthrough]];
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_SSL_CERTPROBLEM:
+    case CURLE_SSL_CIPHER:
+      result.message = "TLS with " + options.server.address() + ": " + detail;
+      break;
+    case CURLE_WRITE_ERROR:
+      result.code = stopped_ ? ErrorCode::kTooLarge : ErrorCode::kUnavailable;
+      result.message = stopped_ ? "the answer is too large" : detail;
+      break;
+    default:
+      result.message = detail;
+  }
+  return result;
+}
+
+struct Transport::Impl final : Pool::Owner {
+  Impl(EventLoop& event_loop, TransportOptions transport_options, TlsMaterial tls)
+      : loop(event_loop), options(std::move(transport_options)) {
+    settings = std::make_shared<const Settings>(Settings{.tls = std::move(tls), .generation = 1});
+    base_url = options.server.text();
+    http1 = options.server.scheme == "http";  // HTTP/2 is agreed upon in the TLS handshake
+    if (!options.tls_server_name.empty() && options.tls_server_name != options.server.host) {
+      // libcurl takes SNI and the expected name from the URL: say that name there, and connect to the host all the
+      // same.
+      ServerUrl named = options.server;
+      named.host = options.tls_server_name;
+      base_url = named.text();
+      host_header = "Host: " + options.server.address();
+      append(connect_to, named.address() + ":" + options.server.address());
+    }
+  }
+  ~Impl() override {
+    for (auto& pool : pools) {
+      while (!pool->active.empty()) {
+        Exchange* const exchange = *pool->active.begin();
+        pool->remove(*exchange);
+        delete exchange;
+      }
+    }
+  }
+
+  void on_finished(Pool& pool, CURL* easy, CURLcode code) override;
+  void on_rest(Pool& pool) override {
+    if (pool.spent()) {
+      std::erase_if(pools, [&](const auto& other) { return other.get() == &pool; });
+    }
+  }
+
+  Pool& pool_for(Lane lane);
+  void retire(Pool& pool);
+  Handle take_handle();
+  void set_up(Handle& handle) const;
+  void set_up_proxy(CURL* easy) const;
+  HeaderList headers_of(const Outgoing& outgoing) const;
+  void release(Exchange* exchange);
+
+  EventLoop& loop;
+  const TransportOptions options;
+  std::string base_url;
+  std::string host_header;
+  HeaderList connect_to;
+  std::shared_ptr<const Settings> settings;
+  std::vector<Handle> idle_handles;
+  std::vector<std::unique_ptr<Pool>> pools;  // of all lanes, those retired as well
+  bool http1 = false;                        // what the server, or a proxy in between, spoke last
+};
+
+void Transport::Impl::on_finished(Pool& pool, CURL* easy, CURLcode code) {
+  Exchange* exchange = nullptr;
+  curl_easy_getinfo(easy, CURLINFO_PRIVATE, &exchange);
+  long version = CURL_HTTP_VERSION_NONE;
+  curl_easy_getinfo(easy, CURLINFO_HTTP_VERSION, &version);
+  if (version != CURL_HTTP_VERSION_NONE) {
+    http1 = version < CURL_HTTP_VERSION_2_0;
+  }
+  pool.remove(*exchange);
+  std::optional<ExchangeFailure> failure;
+  if (code != CURLE_OK) {
+    failure = exchange->failure(code, options);
+  }
+  ExchangeSink& sink = exchange->sink_;
+  release(exchange);
+  sink.on_done(failure);
+}
+
+Pool& Transport::Impl::pool_for(Lane lane) {
+  const SteadyTime now = std::chrono::steady_clock::now();
+  for (const auto& pool : pools) {
+    pool->retired = pool->retired || pool->idle(now) || pool->silent(now);
+  }
+  std::erase_if(pools, [](const auto& pool) { return pool->spent(); });
+  // The first one with room, so that under little load the others fall idle.
+  const auto found = std::ranges::find_if(pools, [&](const auto& pool) {
+    return pool->lane == lane && !pool->retired && (http1 || pool->active.size() < kMaxStreams);
+  });
+  return found != pools.end() ? **found : *pools.emplace_back(std::make_unique<Pool>(loop, *this, lane));
+}
+
+void Transport::Impl::retire(Pool& pool) {
+  pool.retired = true;
+  on_rest(pool);
+}
+
+Handle Transport::Impl::take_handle() {
+  Handle handle;
+  if (!idle_handles.empty()) {
+    handle = std::move(idle_handles.back());
+    idle_handles.pop_back();
+  } else {
+    handle.easy.reset(curl_easy_init());
+  }
+  if (handle.settings != settings) {
+    curl_easy_reset(handle.easy.get());
+    set_up(handle);
+  }
+  return handle;
+}
+
+void Transport::Impl::set_up(Handle& handle) const {
+  CURL* const easy = handle.easy.get();
+  handle.settings = settings;
+  curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+  curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);  // an abort must not wait for a resolver thread
+  curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+  curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
+  // HTTP/2 is agreed upon in the TLS handshake: rather share a connection that is being made than make another. Without
+  // TLS there is none to wait for, and libcurl would learn that only from the first answer.
+  const bool may_share = options.server.scheme == "https";
+  curl_easy_setopt(easy, CURLOPT_HTTP_VERSION,
+                   static_cast<long>(may_share ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
+  curl_easy_setopt(easy, CURLOPT_PIPEWAIT, may_share ? 1L : 0L);
+  curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, kUploadBufferSize);
+  curl_easy_setopt(easy, CURLOPT_USERAGENT, options.user_agent.c_str());
+  curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+  curl_easy_setopt(easy, CURLOPT_TCP_KEEPIDLE, kKeepAliveIdleSeconds);
+  curl_easy_setopt(easy, CURLOPT_TCP_KEEPINTVL, kKeepAliveIntervalSeconds);
+  curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, &on_socket_made);
+  curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, static_cast<long>(kMaxIdle.count()));
+  curl_easy_setopt(easy, CURLOPT_DNS_CACHE_TIMEOUT, kDnsCacheSeconds);
+  curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, &Exchange::on_header_line);
+  curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, &Exchange::on_body);
+  curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+  curl_easy_setopt(easy, CURLOPT_HEADEROPT, static_cast<long>(CURLHEADER_SEPARATE));  // no token for the proxy
+  curl_easy_setopt(easy, CURLOPT_CONNECT_TO, connect_to.get());
+  curl_easy_setopt(easy, CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
+  const TlsMaterial& tls = settings->tls;
+  curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, tls.insecure ? 0L : 1L);
+  curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, tls.insecure ? 0L : 2L);
+  if (!tls.ca_pem.empty()) {
+    curl_blob ca = blob_of(tls.ca_pem);
+    curl_easy_setopt(easy, CURLOPT_CAPATH, nullptr);  // these roots and no others
+    curl_easy_setopt(easy, CURLOPT_CAINFO_BLOB, &ca);
+  }
+  if (!tls.client_certificate_pem.empty()) {
+    curl_blob certificate = blob_of(tls.client_certificate_pem);
+    curl_blob key = blob_of(tls.client_key_pem);
+    curl_easy_setopt(easy, CURLOPT_SSLCERT_BLOB, &certificate);
+    curl_easy_setopt(easy, CURLOPT_SSLKEY_BLOB, &key);
+  }
+  set_up_proxy(easy);
+}
+
+void Transport::Impl::set_up_proxy(CURL* easy) const {
+  std::string proxy = options.proxy;
+  if (proxy.starts_with("socks5://")) {
+    proxy.insert(6, "h");  // as in Go the proxy resolves the name
+  }
+  curl_easy_setopt(easy, CURLOPT_PROXY, proxy.c_str());  // "": libcurl does not look into the environment
+  curl_easy_setopt(easy, CURLOPT_NOPROXY, "");
+  if (const TlsMaterial& tls = settings->tls; proxy.starts_with("https://")) {
+    // An https proxy may be signed by the cluster's authority, as Go wants it, or by a public one.
+    curl_easy_setopt(easy, CURLOPT_PROXY_SSL_VERIFYPEER, tls.insecure ? 0L : 1L);
+    curl_easy_setopt(easy, CURLOPT_PROXY_SSL_VERIFYHOST, tls.insecure ? 0L : 2L);
+    curl_easy_setopt(easy, CURLOPT_PROXY_CAPATH, kSystemRoots);
+    if (!tls.ca_pem.empty()) {
+      curl_blob ca = blob_of(tls.ca_pem);
+      curl_easy_setopt(easy, CURLOPT_PROXY_CAINFO_BLOB, &ca);
+    }
+  }
+}
+
+HeaderList Transport::Impl::headers_of(const Outgoing& outgoing) const {
+  HeaderList list;
+  for (const std::string& line : outgoing.headers) {
+    append(list, line);
+  }
+  if (!host_header.empty()) {
+    append(list, host_header);
+  }
+  append(list, "Expect:");  // no 100-continue: it costs a round trip, and proxies get it wrong
+  return list;
+}
+
+void Transport::Impl::release(Exchange* exchange) {
+  const std::unique_ptr<Exchange> gone(exchange);
+  if (idle_handles.size() < kMaxIdleHandles && gone->handle_.settings == settings) {
+    curl_easy_setopt(gone->easy(), CURLOPT_HTTPHEADER, nullptr);
+    curl_easy_setopt(gone->easy(), CURLOPT_ERRORBUFFER, nullptr);
+    idle_handles.push_back(std::move(gone->handle_));
+  }
+}
+
+Transport::Transport(EventLoop& loop, TransportOptions options, TlsMaterial tls) {
+  init_curl();
+  impl_ = std::make_unique<Impl>(loop, std::move(options), std::move(tls));
+}
+
+Transport::~Transport() = default;
+
+Transport::Exchange* Transport::start(const Outgoing& outgoing, ExchangeSink& sink) {
+  Pool& pool = impl_->pool_for(outgoing.lane);
+  auto exchange = std::make_unique<Exchange>(sink, impl_->take_handle(), impl_->headers_of(outgoing), pool);
+  CURL* const easy = exchange->easy();
+  const std::string url = impl_->base_url + std::string(outgoing.target);
+  curl_easy_setopt(easy, CURLOPT_URL, url.c_str());
+  curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
+  if (outgoing.method != Method::kGet && (!outgoing.body.empty() || outgoing.method != Method::kDelete)) {
+    curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(outgoing.body.size()));
+    curl_easy_setopt(easy, CURLOPT_POSTFIELDS, outgoing.body.empty() ? "" : outgoing.body.data());
+  }
+  const std::string method(to_string(outgoing.method));
+  curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, method.c_str());
+  curl_easy_setopt(easy, CURLOPT_HTTPHEADER, exchange->headers_.get());
+  curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(outgoing.connect_timeout.count()));
+  curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, buffer_size(outgoing.lane));
+  curl_easy_setopt(easy, CURLOPT_PRIVATE, exchange.get());
+  curl_easy_setopt(easy, CURLOPT_HEADERDATA, exchange.get());
+  curl_easy_setopt(easy, CURLOPT_WRITEDATA, exchange.get());
+  curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, exchange->error_.data());
+  pool.add(*exchange);
+  return exchange.release();
+}
+
+void Transport::abort(Exchange* exchange) {
+  Pool& pool = exchange->pool_;
+  pool.remove(*exchange);
+  impl_->release(exchange);
+  impl_->on_rest(pool);
+}
+
+void Transport::abort_unanswered(Exchange* exchange) {
+  Pool& pool = exchange->pool_;
+  pool.remove(*exchange);
+  impl_->release(exchange);
+  impl_->retire(pool);
+}
+
+bool Transport::sent(const Exchange* exchange) {
+  curl_off_t microseconds = 0;
+  curl_easy_getinfo(exchange->easy(), CURLINFO_PRETRANSFER_TIME_T, &microseconds);
+  return microseconds > 0;
+}
+
+void Transport::set_tls(TlsMaterial tls) {
+  if (tls == impl_->settings->tls) {
+    return;
+  }
+  impl_->settings =
+      std::make_shared<const Settings>(Settings{.tls = std::move(tls), .generation = impl_->settings->generation + 1});
+  impl_->idle_handles.clear();
+  retire_all();
+}
+
+void Transport::retire_all() {
+  for (const auto& pool : impl_->pools) {
+    pool->retired = true;
+  }
+  std::erase_if(impl_->pools, [](const auto& pool) { return pool->spent(); });
+}
+
+}  // namespace sharder::kube

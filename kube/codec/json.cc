@@ -1,0 +1,48 @@
+#include "kube/codec/json.h"
+
+#include <algorithm>
+#include <string>
+
+namespace sharder::kube {
+
+namespace {
+
+const nlohmann::json kNothing;
+
+// "line 3, column 14": of the byte at which a parser stopped, counted from 1.
+std::string position(std::string_view text, std::size_t byte) {
+  const std::string_view before = text.substr(0, std::min(std::max<std::size_t>(byte, 1) - 1, text.size()));
+  const auto line = std::ranges::count(before, '\n') + 1;
+  const std::size_t column = before.size() - (before.rfind('\n') + 1) + 1;  // npos + 1 is 0
+  return "line " + std::to_string(line) + ", column " + std::to_string(column);
+}
+
+}  // namespace
+
+Result<nlohmann::json> parse_json(std::string_view text) {
+  try {
+    return nlohmann::json::parse(text);
+  } catch (const nlohmann::json::parse_error& error) {
+    return fail(ErrorCode::kInvalid, "not valid JSON: " + position(text, error.byte));
+  } catch (const nlohmann::json::exception&) {
+    return fail(ErrorCode::kInvalid, "not valid JSON: a number too large");
+  }
+}
+
+const nlohmann::json& value_at(const nlohmann::json& object, const char* pointer) {
+  // The pointers are literals of ours. at() and contains() still throw when one leads through an array ("/a/b" in
+  // {"a": []}), which is the input's doing.
+  try {
+    const nlohmann::json::json_pointer path(pointer);
+    return object.contains(path) ? object.at(path) : kNothing;
+  } catch (const nlohmann::json::exception&) {
+    return kNothing;
+  }
+}
+
+std::string string_at(const nlohmann::json& object, const char* pointer) {
+  const nlohmann::json& value = value_at(object, pointer);
+  return value.is_string() ? value.get<std::string>() : std::string();
+}
+
+}  // namespace sharder::kube

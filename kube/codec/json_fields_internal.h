@@ -1,0 +1,71 @@
+#pragma once
+
+#include <simdjson.h>
+
+#include <string>
+#include <string_view>
+#include <utility>
+
+// Reading objects field by field with simdjson; for .cc files of kube/ only.
+namespace sharder::kube {
+
+// Calls `each(key, value)` for each field of an object until it fails. simdjson's own lookups cost a pass over the
+// object for each key and take the first of duplicate keys; like this it is one pass, and the last one counts, as in
+// every other JSON library of Kubernetes.
+template <class Each>
+simdjson::error_code for_each_field(simdjson::ondemand::object& object, Each each) {
+  for (auto next : object) {
+    simdjson::ondemand::field field;
+    if (const auto error = std::move(next).get(field)) {
+      return error;
+    }
+    std::string_view key;
+    if (const auto error = field.unescaped_key().get(key)) {
+      return error;
+    }
+    if (const simdjson::error_code error = each(key, field.value())) {
+      return error;
+    }
+  }
+  return simdjson::SUCCESS;
+}
+
+// As above, of a value that should be an object; null is an object without fields.
+template <class Each>
+simdjson::error_code for_each_field(simdjson::ondemand::value value, Each each) {
+  bool is_null = false;
+  if (const auto error = value.is_null().get(is_null); error || is_null) {
+    return error;
+  }
+  simdjson::ondemand::object object;
+  if (const auto error = value.get_object().get(object)) {
+    return error;
+  }
+  return for_each_field(object, each);
+}
+
+inline std::string_view trim_end(std::string_view text) {
+  const auto last = text.find_last_not_of(" \t\r\n");
+  return text.substr(0, last + 1);
+}
+
+// The bytes of an object.
+inline simdjson::error_code raw_text(simdjson::ondemand::object& object, std::string_view& text) {
+  const auto error = object.raw_json().get(text);
+  text = trim_end(text);  // simdjson's view reaches to the next bracket or comma
+  return error;
+}
+
+// Nothing but white space may follow what was read.
+inline simdjson::error_code expect_end(simdjson::ondemand::document& document) {
+  return document.current_location().error() == simdjson::OUT_OF_BOUNDS ? simdjson::SUCCESS
+                                                                        : simdjson::TRAILING_CONTENT;
+}
+
+// With room behind it for the parser to read: `text` may be moved to other memory.
+inline simdjson::padded_string_view padded(std::string& text) {
+  text.reserve(text.size() + simdjson::SIMDJSON_PADDING);
+  return simdjson::padded_string_view(text.data(), text.size(), text.capacity());
+}
+
+}  // namespace sharder::kube

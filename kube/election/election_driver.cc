@@ -1,0 +1,227 @@
+#include "kube/election/election_driver.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace sharder::kube {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+// Timers run on CLOCK_MONOTONIC, which stands still in a suspend: the end of our time is looked for at least so often.
+constexpr std::chrono::nanoseconds kDeadlineStep = 1s;
+// A process that ends does not wait longer for an API server that is away: the lease then expires by itself.
+constexpr std::chrono::nanoseconds kReleaseTimeout = 5s;
+constexpr std::chrono::nanoseconds kReleaseRetry = 200ms;
+
+// What happens in normal life, nothing to be told.
+bool is_answer(const Result<Response>& result) {
+  return result || result.error().code == ErrorCode::kConflict || result.error().code == ErrorCode::kExists ||
+         result.error().code == ErrorCode::kNotFound;
+}
+
+}  // namespace
+
+ElectionDriver::ElectionDriver(Api& api, const Clock& clock, LeaderElectionOptions options,
+                               LeaderElection::Callbacks callbacks, const Logger& log,
+                               std::shared_ptr<Executor> executor, std::uint64_t seed)
+    : api_(api),
+      clock_(clock),
+      options_(std::move(options)),
+      callbacks_(std::move(callbacks)),
+      log_(log.with({{"object", options_.lease_namespace + "/" + options_.lease_name}})),
+      executor_(std::move(executor)),
+      state_(options_, seed) {}
+
+bool ElectionDriver::leading() const {
+  return clock_.boot() < leading_until_.load(std::memory_order_acquire);
+}
+
+void ElectionDriver::post_start() {
+  executor_->post([weak = weak_from_this()] {
+    if (const auto self = weak.lock()) {
+      self->begin_attempt();
+    }
+  });
+}
+
+void ElectionDriver::post_stop(std::move_only_function<void()> done) {
+  executor_->post([weak = weak_from_this(), done = std::move(done)]() mutable {
+    if (const auto self = weak.lock(); self && self->mode_ == Mode::kElecting) {
+      self->mode_ = Mode::kStopping;
+      self->disarm(self->attempt_timer_);
+      self->state_.step_down();
+      self->update_leading();
+    }
+    done();
+  });
+}
+
+void ElectionDriver::post_release(std::move_only_function<void()> done) {
+  executor_->post([weak = weak_from_this(), done = std::move(done)]() mutable {
+    const auto self = weak.lock();
+    if (!self || self->mode_ != Mode::kStopping) {
+      done();
+      return;
+    }
+    self->released_ = std::move(done);
+    self->arm(self->release_timer_, std::min<std::chrono::nanoseconds>(kReleaseTimeout, self->options_.renew_deadline),
+              &ElectionDriver::finish_release);
+    if (self->in_flight_ && self->state_.is_writing()) {
+      self->mode_ = Mode::kAwaitingWrite;
+    } else {
+      self->begin_release();
+    }
+  });
+}
+
+void ElectionDriver::begin_attempt() {
+  if (mode_ == Mode::kElecting) {
+    send(state_.begin(read_time(clock_)));
+  }
+}
+
+void ElectionDriver::send(Request request) {
+  in_flight_ = true;
+  api_.send(std::move(request),
+            [weak = weak_from_this(), executor = executor_, sent = ++request_](Result<Response> result) {
+              executor->post([weak, sent, result = std::move(result)] {
+                if (const auto self = weak.lock(); self && self->in_flight_ && self->request_ == sent) {
+                  self->in_flight_ = false;
+                  self->answered(result);
+                }
+              });
+            });
+}
+
+void ElectionDriver::answered(const Result<Response>& result) {
+  switch (mode_) {
+    case Mode::kElecting:
+      attempt_answered(result);
+      break;
+    case Mode::kStopping:
+    case Mode::kAwaitingWrite:
+      // What it tells of the lease is of interest, but neither its next step nor the leadership.
+      static_cast<void>(state_.answer(result, read_time(clock_)));
+      state_.abandon();
+      state_.step_down();
+      if (mode_ == Mode::kAwaitingWrite) {
+        begin_release();
+      }
+      break;
+    case Mode::kReleasing:
+      release_answered(result);
+      break;
+    case Mode::kReleased:
+      break;
+  }
+}
+
+void ElectionDriver::attempt_answered(const Result<Response>& result) {
+  log_answer(result);
+  std::optional<Request> next = state_.answer(result, read_time(clock_));
+  update_leading();
+  if (next) {
+    send(*std::move(next));
+  } else {
+    if (is_answer(result)) {
+      last_error_.clear();  // not before what had to be written is: reads may work where writes do not
+    }
+    arm(attempt_timer_, state_.next_attempt(read_time(clock_)), &ElectionDriver::begin_attempt);
+  }
+}
+
+// Compares what the state says with what the callbacks were told.
+void ElectionDriver::update_leading() {
+  disarm(deadline_timer_);
+  leading_until_.store(state_.leading_until(), std::memory_order_release);
+  const std::chrono::nanoseconds left = state_.leading_until() - std::min(clock_.boot(), state_.leading_until());
+  if (left > 0ns) {
+    arm(deadline_timer_, std::min(left, kDeadlineStep), &ElectionDriver::update_leading);
+    if (!std::exchange(leading_, true)) {
+      log_.info("became leader", {{"holder", options_.identity}});
+      tell("became leader");
+      callbacks_.on_elected();
+    }
+    return;
+  }
+  if (std::exchange(leading_, false)) {
+    log_.info("stopped leading", {{"holder", options_.identity}});
+    callbacks_.on_lost();
+    tell("stopped leading");
+    if (mode_ == Mode::kElecting && std::exchange(in_flight_, false)) {
+      // A call that hangs does not keep us from being a candidate again.
+      state_.abandon();
+      arm(attempt_timer_, state_.next_attempt(read_time(clock_)), &ElectionDriver::begin_attempt);
+    }
+  }
+}
+
+void ElectionDriver::begin_release() {
+  mode_ = Mode::kReleasing;
+  if (state_.may_hold()) {
+    send(state_.begin_release(read_time(clock_)));
+  } else {
+    finish_release();
+  }
+}
+
+void ElectionDriver::release_answered(const Result<Response>& result) {
+  log_answer(result);
+  if (std::optional<Request> next = state_.release_answer(result, read_time(clock_))) {
+    send(*std::move(next));
+  } else if (state_.is_released()) {
+    finish_release();
+  } else {
+    arm(attempt_timer_, kReleaseRetry, &ElectionDriver::begin_release);
+  }
+}
+
+void ElectionDriver::finish_release() {
+  mode_ = Mode::kReleased;
+  disarm(attempt_timer_);
+  disarm(release_timer_);
+  if (state_.may_hold()) {
+    log_.warn("the lease could not be released, it will expire", {{"holder", options_.identity}});
+  }
+  if (auto done = std::exchange(released_, nullptr)) {
+    done();
+  }
+}
+
+void ElectionDriver::log_answer(const Result<Response>& result) {
+  if (!is_answer(result) && result.error().message != last_error_) {
+    last_error_ = result.error().message;
+    log_.warn("leader election: a request failed, it is retried", {{"error", last_error_}});
+  }
+  if (const std::string& holder = state_.holder();
+      holder != last_holder_ && !holder.empty() && holder != options_.identity) {
+    log_.info("another leads", {{"holder", holder}});
+    last_holder_ = holder;
+  }
+}
+
+void ElectionDriver::tell(std::string_view message) {
+  if (callbacks_.on_event) {
+    callbacks_.on_event(state_.reference(), options_.identity + " " + std::string(message));
+  }
+}
+
+void ElectionDriver::arm(Executor::TimerId& timer, std::chrono::nanoseconds delay, void (ElectionDriver::*then)()) {
+  disarm(timer);
+  timer = executor_->post_after(delay, [weak = weak_from_this(), &timer, then] {
+    if (const auto self = weak.lock()) {  // else `timer` is gone as well
+      timer = 0;
+      (self.get()->*then)();
+    }
+  });
+}
+
+void ElectionDriver::disarm(Executor::TimerId& timer) {
+  if (timer != 0) {
+    executor_->cancel(std::exchange(timer, 0));
+  }
+}
+
+}  // namespace sharder::kube

@@ -1,0 +1,78 @@
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/clock.h"
+#include "base/executor.h"
+#include "base/log.h"
+#include "kube/client/api.h"
+#include "kube/election/election_state.h"
+#include "kube/election/leader_election.h"
+
+namespace sharder::kube {
+
+// Sends what an ElectionState says and watches its deadlines, on an executor. LeaderElection gives it a thread; tests
+// give it one that they drive. Everything but leading() and post_*() happens on the executor.
+class ElectionDriver final : public std::enable_shared_from_this<ElectionDriver> {
+ public:
+  // Shared, because an answer of the Api may come when everything else is gone.
+  ElectionDriver(Api& api, const Clock& clock, LeaderElectionOptions options, LeaderElection::Callbacks callbacks,
+                 const Logger& log, std::shared_ptr<Executor> executor, std::uint64_t seed = std::random_device{}());
+
+  // From any thread.
+  bool leading() const;
+  void post_start();
+  // Stops leading; `done` runs on the executor after on_lost.
+  void post_stop(std::move_only_function<void()> done);
+  // After post_stop(): gives the lease back if it may be ours. `done` runs on the executor, within renew_deadline.
+  void post_release(std::move_only_function<void()> done);
+
+ private:
+  enum class Mode {
+    kElecting,
+    kStopping,       // we don't lead any more; the lease may still be ours
+    kAwaitingWrite,  // to be released, but the answer of a write that may make it ours comes first
+    kReleasing,
+    kReleased,
+  };
+
+  void begin_attempt();
+  void send(Request request);
+  void answered(const Result<Response>& result);
+  void attempt_answered(const Result<Response>& result);
+  void update_leading();
+  void begin_release();
+  void release_answered(const Result<Response>& result);
+  void finish_release();
+  void log_answer(const Result<Response>& result);
+  void tell(std::string_view message);
+  void arm(Executor::TimerId& timer, std::chrono::nanoseconds delay, void (ElectionDriver::*then)());
+  void disarm(Executor::TimerId& timer);
+
+  Api& api_;
+  const Clock& clock_;
+  const LeaderElectionOptions options_;
+  const LeaderElection::Callbacks callbacks_;
+  const Logger log_;
+  const std::shared_ptr<Executor> executor_;
+
+  std::atomic<BootTime> leading_until_ = BootTime::min();
+
+  // The executor's:
+  ElectionState state_;
+  Mode mode_ = Mode::kElecting;
+  bool leading_ = false;  // what the callbacks were last told
+  bool in_flight_ = false;
+  std::uint64_t request_ = 0;  // the one that is in flight; answers of older ones are not heard
+  std::move_only_function<void()> released_;
+  Executor::TimerId attempt_timer_ = 0;
+  Executor::TimerId deadline_timer_ = 0;
+  Executor::TimerId release_timer_ = 0;
+  std::string last_error_;
+  std::string last_holder_;
+};
+
+}  // namespace sharder::kube

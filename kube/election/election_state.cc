@@ -1,0 +1,275 @@
+#include "kube/election/election_state.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/rfc3339.h"
+#include "kube/client/resource.h"
+#include "kube/codec/json.h"
+
+namespace sharder::kube {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+// Whether the API server certainly did not carry out a write that failed so.
+bool is_refused(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::kInvalid:
+    case ErrorCode::kNotFound:
+    case ErrorCode::kExists:
+    case ErrorCode::kConflict:
+    case ErrorCode::kGone:
+    case ErrorCode::kUnauthorized:
+    case ErrorCode::kForbidden:
+    case ErrorCode::kTooLarge:
+      return true;
+    case ErrorCode::kUnavailable:
+    case ErrorCode::kTimeout:
+    case ErrorCode::kCancelled:
+      return false;
+  }
+  return false;
+}
+
+std::int64_t int_in(const nlohmann::json& spec, const char* field) {
+  const auto found = spec.find(field);
+  return found != spec.end() && found->is_number_integer() ? found->get<std::int64_t>() : 0;
+}
+
+}  // namespace
+
+ElectionTime read_time(const Clock& clock) {
+  // BOOTTIME first: what we hold is then measured from before the request.
+  const BootTime boot = clock.boot();
+  return {.wall = clock.wall(), .steady = clock.steady(), .boot = boot};
+}
+
+ElectionState::ElectionState(LeaderElectionOptions options, std::uint64_t seed)
+    : options_(std::move(options)), random_(static_cast<std::minstd_rand::result_type>(seed)) {}
+
+Request ElectionState::begin(const ElectionTime& now) {
+  attempt_began_ = now.steady;
+  if (now.boot < leading_until_ && lease_.is_object()) {
+    optimistic_ = true;
+    return acquire(now);
+  }
+  return read(now);
+}
+
+std::optional<Request> ElectionState::answer(const Result<Response>& result, const ElectionTime& now) {
+  switch (std::exchange(step_, Step::kIdle)) {
+    case Step::kReading:
+      return on_read(result, now);
+    case Step::kWriting:
+      return on_written(result, now);
+    case Step::kIdle:
+      break;
+  }
+  return std::nullopt;
+}
+
+void ElectionState::abandon() {
+  if (std::exchange(step_, Step::kIdle) == Step::kWriting) {
+    lease_ = nullptr;  // whether it is still as we know it, only a read can tell
+  }
+}
+
+std::chrono::nanoseconds ElectionState::next_attempt(const ElectionTime& now) {
+  // A little less than retry_period, so that replicas that began together don't stay together.
+  const std::chrono::nanoseconds retry_period = options_.retry_period;
+  std::uniform_int_distribution<std::chrono::nanoseconds::rep> jitter(retry_period.count() * 9 / 10,
+                                                                      retry_period.count());
+  // Counted from the last attempt's begin: a slow API server does not make renewals rarer.
+  const std::chrono::nanoseconds due = attempt_began_ + std::chrono::nanoseconds(jitter(random_)) - now.steady;
+  std::chrono::nanoseconds wait = std::max(due, retry_period / 10);
+  if (!holder_.empty() && holder_ != options_.identity) {
+    // When a foreign lease expires: not later, as every moment is one without a leader.
+    const std::chrono::nanoseconds left = observed_at_ + observed_duration() - now.steady;
+    if (left > 0ns) {
+      wait = std::min(wait, left);
+    }
+  }
+  return wait;
+}
+
+void ElectionState::step_down() {
+  leading_until_ = BootTime::min();
+}
+
+Request ElectionState::begin_release(const ElectionTime& now) {
+  return read(now);
+}
+
+std::optional<Request> ElectionState::release_answer(const Result<Response>& result, const ElectionTime& now) {
+  const Step step = std::exchange(step_, Step::kIdle);
+  if (step == Step::kWriting) {
+    may_hold_ = !result;
+    return !result && result.error().code == ErrorCode::kConflict ? std::optional(read(now)) : std::nullopt;
+  }
+  if (!result) {
+    may_hold_ = result.error().code != ErrorCode::kNotFound;
+    return std::nullopt;
+  }
+  if (!observe(result->body, now) || holder_ != options_.identity) {
+    may_hold_ = holder_ == options_.identity;
+    return std::nullopt;
+  }
+  // As client-go does it: held by nobody, for a second, since now.
+  const std::string time = format_micro_time(now.wall);
+  return write({{"holderIdentity", ""},
+                {"leaseDurationSeconds", 1},
+                {"acquireTime", time},
+                {"renewTime", time},
+                {"leaseTransitions", int_in(observed_spec_, "leaseTransitions")}},
+               now);
+}
+
+ObjectReference ElectionState::reference() const {
+  return {.api_version = "coordination.k8s.io/v1",
+          .kind = "Lease",
+          .object_namespace = options_.lease_namespace,
+          .name = options_.lease_name,
+          .uid = observed_uid_,
+          .resource_version = lease_.is_object() ? string_at(lease_, "/metadata/resourceVersion") : ""};
+}
+
+Request ElectionState::read(const ElectionTime& now) {
+  step_ = Step::kReading;
+  optimistic_ = false;
+  Request request = get_request(kLeases, options_.lease_namespace, options_.lease_name);
+  request.timeout = call_timeout(now);
+  request.lane = Lane::kUrgent;
+  return request;
+}
+
+// Makes the lease ours, or renews it: by a PUT that holds the resourceVersion we know, or a POST where there is none.
+Request ElectionState::acquire(const ElectionTime& now) {
+  const std::string time = format_micro_time(now.wall);
+  nlohmann::json spec{
+      {"holderIdentity", options_.identity},
+      // Rounded up: who observes us must not wait for less than we count on.
+      {"leaseDurationSeconds", std::chrono::ceil<std::chrono::seconds>(options_.lease_duration).count()},
+      {"acquireTime", time},
+      {"renewTime", time},
+      {"leaseTransitions", 0}};
+  if (lease_.is_object()) {
+    const std::int64_t transitions = int_in(observed_spec_, "leaseTransitions");
+    spec["leaseTransitions"] = transitions + (holder_ == options_.identity ? 0 : 1);
+    if (const auto acquired = observed_spec_.find("acquireTime");
+        holder_ == options_.identity && acquired != observed_spec_.end() && acquired->is_string()) {
+      spec["acquireTime"] = *acquired;
+    }
+  }
+  return write(std::move(spec), now);
+}
+
+Request ElectionState::write(nlohmann::json spec, const ElectionTime& now) {
+  step_ = Step::kWriting;
+  may_hold_ = true;
+  write_began_ = now.boot;
+  Request request;
+  if (lease_.is_object()) {
+    nlohmann::json lease = lease_;  // metadata stays as it is, labels of others included
+    lease["spec"] = std::move(spec);
+    request = update_request(kLeases, options_.lease_namespace, options_.lease_name, {},
+                             GuardedObject::of(lease).value(), {});  // observe() takes no other
+  } else {
+    const nlohmann::json lease{{"apiVersion", "coordination.k8s.io/v1"},
+                               {"kind", "Lease"},
+                               {"metadata", {{"name", options_.lease_name}, {"namespace", options_.lease_namespace}}},
+                               {"spec", std::move(spec)}};
+    request = create_request(kLeases, options_.lease_namespace, lease.dump(), {});
+  }
+  request.timeout = call_timeout(now);
+  request.lane = Lane::kUrgent;
+  return request;
+}
+
+// Half of renew_deadline, so that a call that hangs leaves time for another; never beyond our time as leader.
+std::chrono::milliseconds ElectionState::call_timeout(const ElectionTime& now) const {
+  auto timeout = options_.renew_deadline / 2;
+  if (now.boot < leading_until_) {
+    timeout = std::min(timeout, std::chrono::ceil<std::chrono::milliseconds>(leading_until_ - now.boot));
+  }
+  return std::max(timeout, 1ms);
+}
+
+std::optional<Request> ElectionState::on_read(const Result<Response>& result, const ElectionTime& now) {
+  if (!result) {
+    if (result.error().code != ErrorCode::kNotFound) {
+      return std::nullopt;
+    }
+    lease_ = nullptr;
+    holder_.clear();
+    may_hold_ = false;
+    return acquire(now);
+  }
+  if (!observe(result->body, now)) {
+    return std::nullopt;
+  }
+  may_hold_ = holder_ == options_.identity;
+  if (holder_.empty() || holder_ == options_.identity) {
+    return acquire(now);
+  }
+  step_down();  // another holds it
+  if (now.steady < observed_at_ + observed_duration()) {
+    return std::nullopt;
+  }
+  return acquire(now);
+}
+
+std::optional<Request> ElectionState::on_written(const Result<Response>& result, const ElectionTime& now) {
+  if (result) {
+    leading_until_ = write_began_ + options_.renew_deadline;
+    if (!observe(result->body, now) || holder_ != options_.identity) {
+      lease_ = nullptr;  // it is ours, but its resourceVersion is not known: read it before the next renewal
+      holder_ = options_.identity;
+    }
+    return std::nullopt;
+  }
+  const ErrorCode code = result.error().code;
+  if (is_refused(code)) {
+    may_hold_ = holder_ == options_.identity;
+  }
+  const bool is_stale = code == ErrorCode::kConflict || code == ErrorCode::kNotFound || code == ErrorCode::kExists;
+  lease_ = nullptr;
+  // Only after a write that was not preceded by a read: else two candidates would chase each other.
+  return optimistic_ && is_stale ? std::optional(read(now)) : std::nullopt;
+}
+
+// Takes in a Lease as the API server showed it.
+Result<void> ElectionState::observe(std::string_view body, const ElectionTime& now) {
+  auto lease = parse_json(body);
+  if (!lease) {
+    return std::unexpected(lease.error());
+  }
+  const auto metadata = lease->find("metadata");
+  if (metadata == lease->end() || !metadata->is_object() || string_at(*lease, "/metadata/resourceVersion").empty()) {
+    return fail(ErrorCode::kInvalid, "not a Lease");
+  }
+  metadata->erase("managedFields");  // absent in a PUT: the API server keeps its own
+  const auto found = lease->find("spec");
+  nlohmann::json spec = found != lease->end() && found->is_object() ? *found : nlohmann::json::object();
+  std::string uid = string_at(*lease, "/metadata/uid");
+  if (spec != observed_spec_ || uid != observed_uid_ || observed_at_ == SteadyTime::min()) {
+    observed_spec_ = std::move(spec);
+    observed_uid_ = std::move(uid);
+    observed_at_ = now.steady;
+  }
+  lease_ = *std::move(lease);
+  holder_ = string_at(lease_, "/spec/holderIdentity");
+  return {};
+}
+
+// How long the record that was seen protects its holder.
+std::chrono::nanoseconds ElectionState::observed_duration() const {
+  const std::int64_t seconds = int_in(observed_spec_, "leaseDurationSeconds");
+  // Nonsense does not make a lease free at once, and cannot overflow.
+  constexpr std::int64_t kMost = std::int64_t{365} * 24 * 3600;
+  return seconds > 0 ? std::chrono::seconds(std::min(seconds, kMost))
+                     : std::chrono::nanoseconds(options_.lease_duration);
+}
+
+}  // namespace sharder::kube

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "kube/client/api.h"
+#include "kube/client/object_reference.h"
+#include "kube/election/election_options.h"
+
+namespace sharder::kube {
+
+// Leader election on a Lease, as client-go does it on the wire. Another's lease counts as expired when its record has
+// not changed for lease_duration by *our* monotonic clock: no clock but our own is trusted. Our own lease ends for us
+// renew_deadline after the last renewal *began*, by CLOCK_BOOTTIME: before anybody else may take it.
+// Has a thread of its own; give it an Api of its own, so that nothing delays a renewal.
+class LeaderElection {
+ public:
+  // All run on the election thread and must be short: while one runs, nothing is renewed.
+  struct Callbacks {
+    // After we hold the lease; as soon as we must not lead any more (the lease ran out, another holds it, stop()).
+    // They alternate, on_elected first. A lease that was lost is tried for again.
+    std::function<void()> on_elected;
+    std::function<void()> on_lost;
+    // May be empty. What client-go writes as a Normal Event with reason LeaderElection, source component the identity:
+    // "<identity> became leader", "<identity> stopped leading".
+    std::function<void(const ObjectReference& lease, const std::string& message)> on_event = {};
+  };
+
+  // Needs lease_duration > renew_deadline > retry_period > 0 and an identity that nobody else has; throws
+  // std::invalid_argument otherwise.
+  LeaderElection(Api& api, const Clock& clock, LeaderElectionOptions options, Callbacks callbacks, Logger log);
+  // As stop().
+  ~LeaderElection();
+
+  void start();
+  // Stops renewing. on_lost runs, then `released_when` on the calling thread: it returns when the leader's requests in
+  // flight are answered, and need not wait longer than lease_duration, when another may lead anyway. Then the lease is
+  // released if it is ours: holderIdentity empty, leaseDurationSeconds 1. That takes at most 5 s, when the API server
+  // is away. From any thread but the election's; a second call returns when the first has.
+  void stop(std::function<void()> released_when = {});
+
+  // Safe from any thread. False from the moment on when our time is over by CLOCK_BOOTTIME, even before on_lost.
+  bool leading() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace sharder::kube

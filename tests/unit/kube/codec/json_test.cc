@@ -1,0 +1,49 @@
+#include "kube/codec/json.h"
+
+#include <doctest/doctest.h>
+
+using namespace sharder;
+using namespace sharder::kube;
+
+TEST_CASE("text that is no JSON becomes an error, never an exception") {
+  for (const char* text : {"", "{", "nope", "{} {}", "{\"a\":\"\xff\"}", "[1,]"}) {
+    CAPTURE(text);
+    const auto parsed = parse_json(text);
+    REQUIRE_FALSE(parsed.has_value());
+    CHECK(parsed.error().code == ErrorCode::kInvalid);
+    CHECK(parsed.error().message.starts_with("not valid JSON: "));
+  }
+  CHECK(parse_json(R"({"a":1})").has_value());
+}
+
+TEST_CASE("where text stops being JSON is told, and nothing of the text (design, 6.12)") {
+  const auto message = [](const char* text) { return parse_json(text).error().message; };
+  CHECK(message("secret") == "not valid JSON: line 1, column 1");
+  CHECK(message("{\"a\": 1}\n{") == "not valid JSON: line 2, column 1");
+  CHECK(message("{\n \"a\": secret}") == "not valid JSON: line 2, column 7");
+  CHECK(message("") == "not valid JSON: line 1, column 1");
+  CHECK(message("[1e999]") == "not valid JSON: a number too large");
+}
+
+TEST_CASE("value_at finds what is there, and null through arrays and in what is no object") {
+  const auto object = parse_json(R"({"a":{"b":[1]}})").value();
+  CHECK(value_at(object, "/a/b") == nlohmann::json::array({1}));
+  for (const char* pointer : {"/x", "/a/b/c", "/a/b/0/c", "/a/b/1"}) {
+    CAPTURE(pointer);
+    CHECK(value_at(object, pointer).is_null());
+  }
+  CHECK(value_at(nlohmann::json::array(), "/a").is_null());
+  CHECK(value_at(nullptr, "/a").is_null());
+}
+
+TEST_CASE("string_at finds strings and nothing else") {
+  const auto object =
+      parse_json(R"({"metadata":{"name":"a","labels":{"x/y":"z"}},"n":1,"list":["s"],"null":null})").value();
+  CHECK(string_at(object, "/metadata/name") == "a");
+  CHECK(string_at(object, "/metadata/labels/x~1y") == "z");
+  CHECK(string_at(object, "/list/0") == "s");
+  for (const char* pointer : {"/metadata", "/n", "/null", "/absent", "/n/deeper", "/list/name", "/list/7", "/list/-"}) {
+    CAPTURE(pointer);
+    CHECK(string_at(object, pointer).empty());
+  }
+}
