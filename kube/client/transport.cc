@@ -3,6 +3,7 @@
 #include <curl/curl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <openssl/ssl.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
@@ -11,10 +12,12 @@
 #include <cctype>
 #include <charconv>
 #include <cstring>
+#include <iterator>
 #include <mutex>
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
+#include <vector>
 
 #include "base/delete_with.h"
 #include "kube/client/status.h"
@@ -79,6 +82,18 @@ bool equals_ignoring_case(std::string_view a, std::string_view b) {
   return std::ranges::equal(a, b, [](unsigned char x, unsigned char y) { return std::tolower(x) == std::tolower(y); });
 }
 
+// Whether the server has agreed to HTTP/2 in the TLS handshake of the connection that `easy` is about to use.
+bool is_multiplexed(CURL* easy) {
+  curl_tlssessioninfo* tls = nullptr;
+  if (curl_easy_getinfo(easy, CURLINFO_TLS_SSL_PTR, &tls) != CURLE_OK || tls == nullptr || tls->internals == nullptr) {
+    return false;
+  }
+  const unsigned char* protocol = nullptr;
+  unsigned length = 0;
+  SSL_get0_alpn_selected(static_cast<const SSL*>(tls->internals), &protocol, &length);
+  return std::string_view(reinterpret_cast<const char*>(protocol), length) == "h2";  // NOLINT(*-reinterpret-cast)
+}
+
 int on_socket_made(void* /*user*/, curl_socket_t fd, curlsocktype /*purpose*/) noexcept {
   setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &kUserTimeoutMs, sizeof kUserTimeoutMs);
   setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &kKeepAliveProbes, sizeof kKeepAliveProbes);
@@ -117,9 +132,11 @@ class Transport::Exchange {
     self.stopped_ = !self.sink_.on_data({data, size * count});
     return self.stopped_ ? 0 : size * count;
   }
+  // Its connection is made, nothing was sent yet.
+  static int on_connected(void* user, char* /*peer*/, char* /*own*/, int /*peer_port*/, int /*own_port*/) noexcept;
 
-  Exchange(ExchangeSink& sink, Handle handle, HeaderList headers, Pool& pool)
-      : sink_(sink), handle_(std::move(handle)), headers_(std::move(headers)), pool_(pool) {}
+  Exchange(ExchangeSink& sink, Method method, Handle handle, HeaderList headers, Pool& pool)
+      : sink_(sink), method_(method), handle_(std::move(handle)), headers_(std::move(headers)), pool_(pool) {}
 
   CURL* easy() const { return handle_.easy.get(); }
 
@@ -128,11 +145,14 @@ class Transport::Exchange {
   ExchangeFailure failure(CURLcode code, const TransportOptions& options) const;
 
   ExchangeSink& sink_;
+  const Method method_;
   Handle handle_;
   HeaderList headers_;
   Pool& pool_;
   ResponseHead head_;
   bool stopped_ = false;  // by the sink
+  bool connected_ = false;
+  bool shares_ = false;  // it rather waits for a connection that is being made than to make another
   SteadyTime started_ = std::chrono::steady_clock::now();
   std::array<char, CURL_ERROR_SIZE> error_{};
 };
@@ -148,6 +168,8 @@ class Pool final : public FdHandler {
    public:
     virtual ~Owner() = default;
     virtual void on_finished(Pool& pool, CURL* easy, CURLcode code) = 0;
+    // What the server speaks, told by each new connection.
+    virtual void on_connected(bool multiplexed) = 0;
     // The pool has done what it was asked to: the place to delete it when it is spent().
     virtual void on_rest(Pool& pool) = 0;
   };
@@ -176,6 +198,14 @@ class Pool final : public FdHandler {
   void remove(Transport::Exchange& exchange) {
     active.erase(&exchange);
     curl_multi_remove_handle(multi_, exchange.easy());
+  }
+
+  // The exchange has a connection. Where that cannot be shared, what waits for it makes one of its own: libcurl 8.14
+  // lets it wait until the connection is free again, which with a watch is never.
+  void connected(Transport::Exchange& exchange, bool multiplexed) {
+    owner_.on_connected(multiplexed);
+    must_not_share_ = must_not_share_ || (exchange.shares_ && !multiplexed);
+    exchange.shares_ = false;
   }
 
   void on_ready(int fd, std::uint32_t events) override {
@@ -266,8 +296,22 @@ class Pool final : public FdHandler {
         owner_.on_finished(*this, message->easy_handle, message->data.result);
       }
     }
+    if (std::exchange(must_not_share_, false)) {
+      share_no_more();
+    }
     --driving_;
     owner_.on_rest(*this);
+  }
+
+  void share_no_more() {
+    std::vector<Transport::Exchange*> waiting;
+    std::ranges::copy_if(active, std::back_inserter(waiting), &Transport::Exchange::shares_);
+    for (Transport::Exchange* const exchange : waiting) {
+      remove(*exchange);
+      exchange->shares_ = false;
+      curl_easy_setopt(exchange->easy(), CURLOPT_PIPEWAIT, 0L);
+      add(*exchange);
+    }
   }
 
   EventLoop& loop_;
@@ -277,10 +321,23 @@ class Pool final : public FdHandler {
   Executor::TimerId pause_ = 0;                     // not 0: until it ends, libcurl is left alone
   bool timer_due_ = false;                          // its timer ended meanwhile
   std::unordered_map<int, std::uint32_t> sockets_;  // of its connections: what libcurl waits for
+  bool must_not_share_ = false;                     // looked at when libcurl has returned
   int driving_ = 0;
 };
 
 }  // namespace
+
+int Transport::Exchange::on_connected(void* user, char* /*peer*/, char* /*own*/, int /*peer_port*/,
+                                      int /*own_port*/) noexcept {
+  auto& self = *static_cast<Exchange*>(user);
+  // libcurl would send a request anew whose connection was lost before any answer, if others had used it before. What
+  // that did to a write only the caller can judge.
+  if (std::exchange(self.connected_, true) && self.method_ != Method::kGet) {
+    return CURL_PREREQFUNC_ABORT;
+  }
+  self.pool_.connected(self, is_multiplexed(self.easy()));
+  return CURL_PREREQFUNC_OK;
+}
 
 void Transport::Exchange::heard() {
   pool_.last_heard = std::chrono::steady_clock::now();
@@ -356,6 +413,9 @@ ExchangeFailure Transport::Exchange::failure(CURLcode code, const TransportOptio
     case CURLE_SSL_CIPHER:
       result.message = "TLS with " + options.server.address() + ": " + detail;
       break;
+    case CURLE_ABORTED_BY_CALLBACK:  // on_connected()
+      result.message = "the connection was lost before the answer came";
+      break;
     case CURLE_WRITE_ERROR:
       result.code = stopped_ ? ErrorCode::kTooLarge : ErrorCode::kUnavailable;
       result.message = stopped_ ? "the answer is too large" : detail;
@@ -393,6 +453,7 @@ struct Transport::Impl final : Pool::Owner {
   }
 
   void on_finished(Pool& pool, CURL* easy, CURLcode code) override;
+  void on_connected(bool multiplexed) override { http1 = !multiplexed; }
   void on_rest(Pool& pool) override {
     if (pool.spent()) {
       std::erase_if(pools, [&](const auto& other) { return other.get() == &pool; });
@@ -415,17 +476,12 @@ struct Transport::Impl final : Pool::Owner {
   std::shared_ptr<const Settings> settings;
   std::vector<Handle> idle_handles;
   std::vector<std::unique_ptr<Pool>> pools;  // of all lanes, those retired as well
-  bool http1 = false;                        // what the server, or a proxy in between, spoke last
+  bool http1 = false;                        // that is what the server, or a proxy in between, spoke last
 };
 
 void Transport::Impl::on_finished(Pool& pool, CURL* easy, CURLcode code) {
   Exchange* exchange = nullptr;
   curl_easy_getinfo(easy, CURLINFO_PRIVATE, &exchange);
-  long version = CURL_HTTP_VERSION_NONE;
-  curl_easy_getinfo(easy, CURLINFO_HTTP_VERSION, &version);
-  if (version != CURL_HTTP_VERSION_NONE) {
-    http1 = version < CURL_HTTP_VERSION_2_0;
-  }
   pool.remove(*exchange);
   std::optional<ExchangeFailure> failure;
   if (code != CURLE_OK) {
@@ -476,12 +532,10 @@ void Transport::Impl::set_up(Handle& handle) const {
   curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);  // an abort must not wait for a resolver thread
   curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
   curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
-  // HTTP/2 is agreed upon in the TLS handshake: rather share a connection that is being made than make another. Without
-  // TLS there is none to wait for, and libcurl would learn that only from the first answer.
-  const bool may_share = options.server.scheme == "https";
+  // HTTP/2 is agreed upon in the TLS handshake.
+  const bool may_multiplex = options.server.scheme == "https";
   curl_easy_setopt(easy, CURLOPT_HTTP_VERSION,
-                   static_cast<long>(may_share ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
-  curl_easy_setopt(easy, CURLOPT_PIPEWAIT, may_share ? 1L : 0L);
+                   static_cast<long>(may_multiplex ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
   curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, kUploadBufferSize);
   curl_easy_setopt(easy, CURLOPT_USERAGENT, options.user_agent.c_str());
   curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
@@ -490,6 +544,7 @@ void Transport::Impl::set_up(Handle& handle) const {
   curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, &on_socket_made);
   curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, static_cast<long>(kMaxIdle.count()));
   curl_easy_setopt(easy, CURLOPT_DNS_CACHE_TIMEOUT, kDnsCacheSeconds);
+  curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, &Exchange::on_connected);
   curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, &Exchange::on_header_line);
   curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, &Exchange::on_body);
   curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
@@ -562,7 +617,8 @@ Transport::~Transport() = default;
 
 Transport::Exchange* Transport::start(const Outgoing& outgoing, ExchangeSink& sink) {
   Pool& pool = impl_->pool_for(outgoing.lane);
-  auto exchange = std::make_unique<Exchange>(sink, impl_->take_handle(), impl_->headers_of(outgoing), pool);
+  auto exchange =
+      std::make_unique<Exchange>(sink, outgoing.method, impl_->take_handle(), impl_->headers_of(outgoing), pool);
   CURL* const easy = exchange->easy();
   const std::string url = impl_->base_url + std::string(outgoing.target);
   curl_easy_setopt(easy, CURLOPT_URL, url.c_str());
@@ -577,6 +633,9 @@ Transport::Exchange* Transport::start(const Outgoing& outgoing, ExchangeSink& si
   curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(outgoing.connect_timeout.count()));
   curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, buffer_size(outgoing.lane));
   curl_easy_setopt(easy, CURLOPT_PRIVATE, exchange.get());
+  exchange->shares_ = !impl_->http1;
+  curl_easy_setopt(easy, CURLOPT_PIPEWAIT, exchange->shares_ ? 1L : 0L);
+  curl_easy_setopt(easy, CURLOPT_PREREQDATA, exchange.get());
   curl_easy_setopt(easy, CURLOPT_HEADERDATA, exchange.get());
   curl_easy_setopt(easy, CURLOPT_WRITEDATA, exchange.get());
   curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, exchange->error_.data());

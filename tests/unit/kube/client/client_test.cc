@@ -355,6 +355,32 @@ TEST_CASE("an answer that is cut off is an error, not a short answer") {
   }
 }
 
+TEST_CASE("a write whose connection is lost is not sent anew, a read is") {
+  std::atomic<int> came = 0;
+  Loopback server([&](int fd, int) {
+    for (std::string header; !(header = testing::read_header(fd)).empty();) {
+      ++came;
+      if (!header.starts_with("GET /first ") && came < 3) {
+        return;  // the connection was used before, and ends without a byte of an answer
+      }
+      testing::write_all(fd, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    }
+  });
+  const auto client = connect("http://" + server.address());
+  REQUIRE(call(*client, {.target = "/first"}));
+  SUBCASE("write") {
+    const auto answer = call(*client, {.method = Method::kPost, .target = "/x", .body = "{}"});
+    REQUIRE_FALSE(answer);
+    CHECK(answer.error().code == ErrorCode::kUnavailable);
+    CHECK(answer.error().message == "POST /x: the connection was lost before the answer came");
+    CHECK(came == 2);
+  }
+  SUBCASE("read") {
+    CHECK(call(*client, {.target = "/x"}));
+    CHECK(came == 3);
+  }
+}
+
 TEST_CASE("an answer past 32 MiB is refused as too large") {
   const HttpServer server([](const auto&, auto& response) {
     response.set_chunked_content_provider("text/plain", [sent = std::size_t{0}](std::size_t, auto& sink) mutable {
