@@ -18,7 +18,7 @@ ALLOWED = {
     "controllerring": {"base", "ring", "kube"},
     "rebalancer": {"base", "ring", "kube"},
     "webhook": {"base", "ring", "http"},
-    "certs": {"base", "kube"},
+    "certs": {"base"},
     "ops": {"base", "http", "kube", "certs"},
     "sharder": {"base", "ring", "http", "kube", "membership", "controllerring", "rebalancer", "webhook", "certs", "ops"},
 }
