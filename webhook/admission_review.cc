@@ -87,61 +87,87 @@ class Reader {
   bool has_object() const { return has_object_; }
 
  private:
-  // Which keys of one object have been seen.
-  using Seen = std::uint32_t;
+  // An object that is being read.
+  struct Cursor {
+    std::string_view path;   // to it: "request.object.metadata"; "" for the root and for what messages do not name
+    int level;               // of the values in it
+    std::string* problem;    // where the first thing that is wrong is noted
+    std::uint32_t seen = 0;  // the fields of its list that came, a bit each
+  };
+
+  // One of its fields: a key of the list of what is read of the object, and its value.
+  struct Field {
+    Cursor& object;
+    std::uint32_t bit;  // of `seen`
+    std::string_view key;
+    ondemand::value& value;
+    std::string* problem = object.problem;
+    std::string_view name = {};  // in messages, in place of path and key
+
+    // False, and noted, when it came before.
+    bool is_first() const {
+      const bool first = (std::exchange(object.seen, object.seen | bit) & bit) == 0;
+      if (!first) {
+        note(" is given twice");
+      }
+      return first;
+    }
+    void note(std::string_view what) const {
+      if (problem->empty()) {
+        const std::string_view point = object.path.empty() ? "" : ".";
+        const std::string full = std::string(object.path).append(point).append(key);
+        problem->append(name.empty() ? full : name).append(what);
+      }
+    }
+  };
+
+  // What is read of an object is a list of these: a key, and what takes a Field with it.
+  template <class F>
+  struct Wanted {
+    std::string_view key;
+    F read;
+  };
+
+  auto text(std::string_view key, std::string_view& out) {
+    return Wanted{key, [this, &out](Field field) { return read_string(field, out); }};
+  }
+  auto flag(std::string_view key, bool& out) {
+    return Wanted{key, [this, &out](Field field) { return read_bool(field, out); }};
+  }
+  // `read` gets the object's value.
+  template <class F>
+  auto object(std::string_view key, bool& present, F read) {
+    return Wanted{key, [this, &present, read](Field field) { return read_object(field, present, read); }};
+  }
+  static auto unchecked(std::string_view key) {
+    return Wanted{key, [](Field field) { return skip(field.value); }};
+  }
 
   error_code read_root(ondemand::object& root) {
-    Seen seen = 0;
-    return each_field(root, [&](std::string_view key, ondemand::value& value) {
-      if (key == "apiVersion") {
-        return read_string(value, 2, seen, 1, key, envelope_, api_version_);
-      }
-      if (key == "kind") {
-        return read_string(value, 2, seen, 2, key, envelope_, kind_);
-      }
-      if (key == "request") {
-        return read_object(value, 2, seen, 4, key, envelope_, has_request_,
-                           [&](ondemand::value& request) { return read_request(request); });
-      }
-      return pass(value, 2);
-    });
+    return read_fields(
+        root, {.path = "", .level = 2, .problem = &envelope_}, text("apiVersion", api_version_),  //
+        text("kind", kind_),                                                                      //
+        object("request", has_request_, [this](ondemand::value& request) { return read_request(request); }));
   }
 
   error_code read_request(ondemand::value& request) {
-    Seen seen = 0;
-    return each_field(request, [&](std::string_view key, ondemand::value& value) {
-      if (key == "uid") {
-        return read_uid(value, seen);
-      }
-      if (key == "operation") {
-        return read_string(value, 3, seen, 2, "request.operation", problem_, review_.operation);
-      }
-      if (key == "namespace") {
-        return read_string(value, 3, seen, 4, "request.namespace", problem_, review_.request_namespace);
-      }
-      if (key == "oldObject") {
-        return skip(value);
-      }
-      if (key == "dryRun") {
-        return read_bool(value, 3, seen, 8, "request.dryRun", problem_, review_.dry_run);
-      }
-      bool present = false;
-      if (key == "resource") {
-        return read_object(value, 3, seen, 16, "request.resource", problem_, present,
-                           [&](ondemand::value& resource) { return read_resource(resource); });
-      }
-      if (key == "object") {
-        return read_object(value, 3, seen, 32, "request.object", problem_, has_object_,
-                           [&](ondemand::value& object) { return read_reviewed_object(object); });
-      }
-      return pass(value, 3);
-    });
+    bool has_resource = false;
+    return read_fields(
+        request, {.path = "request", .level = 3, .problem = &problem_},
+        Wanted{"uid", [this](Field field) { return read_uid(field); }},  //
+        text("operation", review_.operation),                            //
+        text("namespace", review_.request_namespace),                    //
+        unchecked("oldObject"),                                          //
+        flag("dryRun", review_.dry_run),                                 //
+        object("resource", has_resource, [this](ondemand::value& resource) { return read_resource(resource); }),
+        object("object", has_object_, [this](ondemand::value& reviewed) { return read_reviewed_object(reviewed); }));
   }
 
-  error_code read_uid(ondemand::value& value, Seen& seen) {
-    const std::string_view token = token_of(value);
+  error_code read_uid(Field field) {
+    const std::string_view token = token_of(field.value);
     std::string_view uid;
-    if (const auto error = read_string(value, 3, seen, 1, "request.uid", envelope_, uid)) {
+    field.problem = &envelope_;
+    if (const auto error = read_string(field, uid)) {
       return error;
     }
     if (!uid.empty()) {
@@ -151,101 +177,66 @@ class Reader {
   }
 
   error_code read_resource(ondemand::value& resource) {
-    Seen seen = 0;
-    return each_field(resource, [&](std::string_view key, ondemand::value& value) {
-      if (key == "group") {
-        return read_string(value, 4, seen, 1, "request.resource.group", problem_, review_.group);
-      }
-      if (key == "version") {
-        return read_string(value, 4, seen, 2, "request.resource.version", problem_, review_.version);
-      }
-      if (key == "resource") {
-        return read_string(value, 4, seen, 4, "request.resource.resource", problem_, review_.resource);
-      }
-      return pass(value, 4);
-    });
+    return read_fields(resource, {.path = "request.resource", .level = 4, .problem = &problem_},
+                       text("group", review_.group),      //
+                       text("version", review_.version),  //
+                       text("resource", review_.resource));
   }
 
-  error_code read_reviewed_object(ondemand::value& object) {
-    Seen seen = 0;
-    return each_field(object, [&](std::string_view key, ondemand::value& value) {
-      if (key == "apiVersion") {
-        return read_string(value, 4, seen, 1, "request.object.apiVersion", problem_, review_.object.api_version);
-      }
-      if (key == "kind") {
-        return read_string(value, 4, seen, 2, "request.object.kind", problem_, review_.object.kind);
-      }
-      bool present = false;
-      if (key == "metadata") {
-        return read_object(value, 4, seen, 4, "request.object.metadata", problem_, present,
-                           [&](ondemand::value& metadata) { return read_metadata(metadata); });
-      }
-      return pass(value, 4);
-    });
+  error_code read_reviewed_object(ondemand::value& reviewed) {
+    bool has_metadata = false;
+    return read_fields(
+        reviewed, {.path = "request.object", .level = 4, .problem = &problem_},
+        text("apiVersion", review_.object.api_version),  //
+        text("kind", review_.object.kind),               //
+        object("metadata", has_metadata, [this](ondemand::value& metadata) { return read_metadata(metadata); }));
   }
 
   error_code read_metadata(ondemand::value& metadata) {
-    Seen seen = 0;
-    return each_field(metadata, [&](std::string_view key, ondemand::value& value) {
-      if (key == "name") {
-        return read_string(value, 5, seen, 1, "request.object.metadata.name", problem_, review_.object.name);
-      }
-      if (key == "generateName") {
-        return read_string(value, 5, seen, 2, "request.object.metadata.generateName", problem_,
-                           review_.object.generate_name);
-      }
-      if (key == "namespace") {
-        return read_string(value, 5, seen, 4, "request.object.metadata.namespace", problem_,
-                           review_.object.object_namespace);
-      }
-      if (key == "labels") {
-        return read_object(value, 5, seen, 8, "request.object.metadata.labels", problem_, review_.object.has_labels,
-                           [&](ondemand::value& labels) { return read_labels(labels); });
-      }
-      if (key == "ownerReferences") {
-        return read_owners(value, seen, 16);
-      }
-      if (key == "managedFields") {
-        return skip(value);
-      }
-      return pass(value, 5);
-    });
+    ReviewedObject& reviewed = review_.object;
+    return read_fields(
+        metadata, {.path = "request.object.metadata", .level = 5, .problem = &problem_},
+        text("name", reviewed.name),                   //
+        text("generateName", reviewed.generate_name),  //
+        text("namespace", reviewed.object_namespace),  //
+        object("labels", reviewed.has_labels, [this](ondemand::value& labels) { return read_labels(labels); }),
+        Wanted{"ownerReferences", [this](Field field) { return read_owners(field); }}, unchecked("managedFields"));
   }
 
   error_code read_labels(ondemand::value& labels) {
-    Seen seen = 0;
-    return each_field(labels, [&](std::string_view key, ondemand::value& value) {
-      return key == shard_label_
-                 ? read_string(value, 6, seen, 1, "the object's shard label", problem_, review_.object.shard_label)
-                 : pass(value, 6);
-    });
+    const auto read_shard_label = [this](Field field) {
+      field.name = "the object's shard label";
+      return read_string(field, review_.object.shard_label);
+    };
+    return read_fields(labels, {.path = "", .level = 6, .problem = &problem_}, Wanted{shard_label_, read_shard_label});
   }
 
-  error_code read_owners(ondemand::value& value, Seen& seen, Seen bit) {
-    if (!first_time(seen, bit, "request.object.metadata.ownerReferences", problem_)) {
-      return pass(value, 5);
-    }
+  error_code read_owners(Field field) {
     json_type type{};
-    if (const auto error = value.type().get(type)) {
+    if (const auto error = field.value.type().get(type)) {
       return error;
+    }
+    if (!field.is_first()) {
+      return pass(field.value, field.object.level);
     }
     auto& controller = review_.object.controller;
     if (type != json_type::array) {
       controller.state = type == json_type::null ? ControllerReference::State::kNone  //
                                                  : ControllerReference::State::kMalformed;
-      return pass(value, 5);
+      return pass(field.value, field.object.level);
     }
     bool decided = false;
     ondemand::array owners;
-    if (const auto error = value.get_array().get(owners)) {
+    if (const auto error = field.value.get_array().get(owners)) {
       return error;
     }
+    const int level = field.object.level + 1;
     for (auto item : owners) {
       ondemand::value owner;
       if (const auto error = item.get(owner)) {
         return error;
       }
-      if (const auto error = decided ? pass(owner, 6) : read_owner(owner, controller, decided)) {
+      if (const auto error = decided ? pass(owner, level) : read_owner(owner, level, controller, decided)) {
         return error;
       }
     }
@@ -253,38 +244,37 @@ class Reader {
   }
 
   // `decided`: this one is the controller, or it is malformed.
-  error_code read_owner(ondemand::value& owner, ControllerReference& controller, bool& decided) {
-    ControllerReference found;
-    std::string field;  // what of it has a wrong type or is there twice
-    std::string flag;   // the same for `controller`
-    bool is_object = false;
-    bool is_controller = false;
-    Seen seen = 0;
-    Seen once = 0;
-    const auto read_field = [&](std::string_view key, ondemand::value& value) {
-      if (key == "apiVersion") {
-        return read_string(value, 7, seen, 1, key, field, found.api_version);
-      }
-      if (key == "kind") {
-        return read_string(value, 7, seen, 2, key, field, found.kind);
-      }
-      if (key == "name") {
-        return read_string(value, 7, seen, 4, key, field, found.name);
-      }
-      if (key == "controller") {
-        return read_bool(value, 7, seen, 8, key, flag, is_controller);
-      }
-      return pass(value, 7);
-    };
-    if (const auto error = read_object(owner, 6, once, 1, "reference", field, is_object,
-                                       [&](ondemand::value& object) { return each_field(object, read_field); })) {
+  error_code read_owner(ondemand::value& owner, int level, ControllerReference& controller, bool& decided) {
+    json_type type{};
+    if (const auto error = owner.type().get(type)) {
       return error;
     }
-    if (is_object && flag.empty() && !is_controller) {
+    if (type != json_type::object) {
+      decided = true;
+      controller.state = ControllerReference::State::kMalformed;
+      return pass(owner, level);
+    }
+    ControllerReference found;
+    std::string problem;       // of the reference
+    std::string flag_problem;  // of `controller`
+    bool is_controller = false;
+    const auto read_flag = [&](Field field) {
+      field.problem = &flag_problem;
+      return read_bool(field, is_controller);
+    };
+    if (const auto error = read_fields(owner, {.path = "", .level = level + 1, .problem = &problem},
+                                       text("apiVersion", found.api_version),  //
+                                       text("kind", found.kind),               //
+                                       text("name", found.name),               //
+                                       Wanted{"controller", read_flag})) {
+      return error;
+    }
+    if (flag_problem.empty() && !is_controller) {
       return SUCCESS;  // an owner like others
     }
     decided = true;
-    if (!field.empty() || !flag.empty() || !ring::is_complete_reference(found.api_version, found.kind, found.name)) {
+    if (!problem.empty() || !flag_problem.empty() ||
+        !ring::is_complete_reference(found.api_version, found.kind, found.name)) {
       controller.state = ControllerReference::State::kMalformed;
       return SUCCESS;
     }
@@ -293,80 +283,95 @@ class Reader {
     return SUCCESS;
   }
 
-  // The value's string; null leaves `out` as it is. Another type or a second occurrence is noted in `problem`.
-  error_code read_string(ondemand::value& value, int level, Seen& seen, Seen bit, std::string_view name,
-                         std::string& problem, std::string_view& out) {
+  // The field's string; null leaves `out` as it is. Another type or a second occurrence is noted.
+  error_code read_string(const Field& field, std::string_view& out) {
     json_type type{};
-    if (const auto error = value.type().get(type)) {
+    if (const auto error = field.value.type().get(type)) {
       return error;
     }
-    if (!first_time(seen, bit, name, problem) || type != json_type::string) {
-      note_unless(type == json_type::null || type == json_type::string, problem, name, " is not a string");
-      return pass(value, level);
+    if (!field.is_first() || type != json_type::string) {
+      return pass_wrong(field, type, json_type::string, " is not a string");
     }
-    if (check_escapes(value.raw_json_token().data() + 1) == Escapes::kInvalid) {
+    if (check_escapes(field.value.raw_json_token().data() + 1) == Escapes::kInvalid) {
       return simdjson::STRING_ERROR;
     }
-    return value.get_string().get(out);
+    return field.value.get_string().get(out);
   }
 
-  error_code read_bool(ondemand::value& value, int level, Seen& seen, Seen bit, std::string_view name,
-                       std::string& problem, bool& out) {
+  error_code read_bool(const Field& field, bool& out) {
     json_type type{};
-    if (const auto error = value.type().get(type)) {
+    if (const auto error = field.value.type().get(type)) {
       return error;
     }
-    if (!first_time(seen, bit, name, problem) || type != json_type::boolean) {
-      note_unless(type == json_type::null || type == json_type::boolean, problem, name, " is not a boolean");
-      return pass(value, level);
+    if (!field.is_first() || type != json_type::boolean) {
+      return pass_wrong(field, type, json_type::boolean, " is not a boolean");
     }
-    return value.get_bool().get(out);
+    return field.value.get_bool().get(out);
   }
 
   // Hands an object to `read`; null leaves `present` false.
   template <class F>
-  error_code read_object(ondemand::value& value, int level, Seen& seen, Seen bit, std::string_view name,
-                         std::string& problem, bool& present, F read) {
+  error_code read_object(const Field& field, bool& present, F read) {
     json_type type{};
-    if (const auto error = value.type().get(type)) {
+    if (const auto error = field.value.type().get(type)) {
       return error;
     }
-    if (!first_time(seen, bit, name, problem) || type != json_type::object) {
-      note_unless(type == json_type::null || type == json_type::object, problem, name, " is not an object");
-      return pass(value, level);
+    if (!field.is_first() || type != json_type::object) {
+      return pass_wrong(field, type, json_type::object, " is not an object");
     }
     present = true;
-    return read(value);
+    return read(field.value);
   }
 
-  // Calls `f(key, value)` with each field. The object must be at most at level kMaxDepth.
-  template <class F>
-  error_code each_field(ondemand::value& value, F f) {
+  // A field that is null, of another type, or there again.
+  error_code pass_wrong(const Field& field, json_type type, json_type wanted, std::string_view what) {
+    if (type != json_type::null && type != wanted) {
+      field.note(what);
+    }
+    return pass(field.value, field.object.level);
+  }
+
+  // Reads the fields of an object that are wanted, and passes over the others.
+  template <class... F>
+  error_code read_fields(ondemand::value& value, Cursor cursor, const Wanted<F>&... wanted) {
     ondemand::object object;
     if (const auto error = value.get_object().get(object)) {
       return error;
     }
-    return each_field(object, f);
+    return read_fields(object, cursor, wanted...);
   }
 
-  template <class F>
-  error_code each_field(ondemand::object& object, F f) {
-    for (auto field : object) {
+  template <class... F>
+  error_code read_fields(ondemand::object& object, Cursor cursor, const Wanted<F>&... wanted) {
+    for (auto next : object) {
       std::string_view key;
-      ondemand::value child;
-      if (const auto error = field.key().error()) {
+      ondemand::value value;
+      if (const auto error = next.key().error()) {
         return error;
       }
-      if (check_escapes(field.key().value_unsafe().raw()) == Escapes::kInvalid) {
+      if (check_escapes(next.key().value_unsafe().raw()) == Escapes::kInvalid) {
         return simdjson::STRING_ERROR;
       }
-      if (const auto error = field.unescaped_key().get(key)) {
+      if (const auto error = next.unescaped_key().get(key)) {
         return error;
       }
-      if (const auto error = field.value().get(child)) {
+      if (const auto error = next.value().get(value)) {
         return error;
       }
-      if (const auto error = f(key, child)) {
+      std::uint32_t bit = 1;
+      error_code error = SUCCESS;
+      const auto take = [&](const auto& one) {
+        if (key != one.key) {
+          bit <<= 1U;
+          return false;
+        }
+        error = one.read(Field{.object = cursor, .bit = bit, .key = one.key, .value = value});
+        return true;
+      };
+      if (!(take(wanted) || ...)) {
+        error = pass(value, cursor.level);
+      }
+      if (error) {
         return error;
       }
     }
@@ -388,7 +393,9 @@ class Reader {
       case json_type::object:
       case json_type::array:
         if (level > kMaxDepth) {
-          note_unless(!problem_.empty(), problem_, "the review", " is nested deeper than 128 levels");
+          if (problem_.empty()) {
+            problem_ = "the review is nested deeper than 128 levels";
+          }
           return SUCCESS;
         }
         return type == json_type::object ? pass_object(value, level) : pass_array(value, level);
@@ -448,17 +455,6 @@ class Reader {
       }
     }
     return SUCCESS;
-  }
-
-  static bool first_time(Seen& seen, Seen bit, std::string_view name, std::string& problem) {
-    note_unless((seen & bit) == 0, problem, name, " is given twice");
-    return (std::exchange(seen, seen | bit) & bit) == 0;
-  }
-
-  static void note_unless(bool fine, std::string& problem, std::string_view name, std::string_view what) {
-    if (!fine && problem.empty()) {
-      problem.assign(name).append(what);
-    }
   }
 
   AdmissionReview& review_;
