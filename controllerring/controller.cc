@@ -32,20 +32,6 @@ constexpr BackoffPolicy kTransient{};  // the API server is away, a conflict
 constexpr BackoffPolicy kLasting{.initial = std::chrono::seconds(1), .max = std::chrono::minutes(1)};
 constexpr std::string_view kFailed = "ReconciliationFailed";
 
-// Whether trying again soon is of no use: somebody has to change something first.
-bool is_lasting(ErrorCode code) {
-  switch (code) {
-    case ErrorCode::kInvalid:
-    case ErrorCode::kNotFound:
-    case ErrorCode::kForbidden:
-    case ErrorCode::kUnauthorized:
-    case ErrorCode::kTooLarge:
-      return true;
-    default:
-      return false;
-  }
-}
-
 std::string joined(const std::map<std::string, Error>& troubles) {
   std::string text;
   for (const auto& [what, trouble] : troubles) {
@@ -344,7 +330,7 @@ void Controller::Impl::finish(const std::string& ring, const Reconciliation::Rep
 
 std::chrono::nanoseconds Controller::Impl::pause_after(Work& work, const Error& error) {
   work.failure.failed(error, tools->clock.steady());
-  const bool lasting = is_lasting(error.code) || (work.failure.lasts() && !kube::is_outage(error));
+  const bool lasting = kube::is_refusal(error) || (work.failure.lasts() && !kube::is_outage(error));
   if (!work.backoff || work.backoff_lasting != lasting) {
     work.backoff.emplace(lasting ? kLasting : kTransient);
     work.backoff_lasting = lasting;
@@ -370,7 +356,7 @@ void Controller::Impl::tell(Work& work, const std::string& ring, const Reconcili
   }
   // What may pass in a moment gets none; while the API server is away it would not reach it.
   const bool lasts =
-      !report.error || is_lasting(report.error->code) || (work.failure.lasts() && !kube::is_outage(*report.error));
+      !report.error || kube::is_refusal(*report.error) || (work.failure.lasts() && !kube::is_outage(*report.error));
   if (lasts && !std::exchange(work.recorded, true)) {
     tools->events.record(work.run->reference(), kube::EventType::kWarning, kFailed, capitalised(report.told));
   }

@@ -153,7 +153,7 @@ void Reconciliation::apply_failed(Error error) {
     return;
   }
   report_.contest = Contest::kNone;
-  const bool is_away = kube::is_outage(error) || error.code == ErrorCode::kTimeout;
+  const bool is_away = kube::is_unanswered(error);
   error.message.insert(0, "apply webhook configuration: ");
   note(std::move(error));
   if (is_away) {

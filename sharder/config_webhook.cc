@@ -2,6 +2,8 @@
 #include <optional>
 #include <utility>
 
+#include "base/ascii.h"
+#include "base/base64.h"
 #include "certs/x509.h"
 #include "http/listen_address.h"
 #include "kube/codec/pem.h"
@@ -78,7 +80,7 @@ void read_service(ObjectReader& object, controllerring::WebhookService& service)
 void read_ca_bundle(ObjectReader& object, std::string& bundle) {
   std::string given;
   object.field("caBundle", given);
-  const auto pem = kube::decode_base64(given);
+  const auto pem = decode_base64(given);
   if (!pem) {
     return object.mistake("caBundle", "want PEM certificates in base64");
   }
@@ -164,10 +166,7 @@ void read_selector(ObjectReader& object, ring::LabelSelector& selector) {
 void read_webhook_config(ObjectReader& object, controllerring::WebhookSettings& config) {
   object.field("annotations", config.annotations);
   for (const auto& [key, value] : config.annotations) {
-    std::string lower = key;  // as the API server checks it
-    std::ranges::transform(lower, lower.begin(),
-                           [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
-    if (!is_qualified_name(lower)) {
+    if (!is_qualified_name(to_lower(key))) {  // as the API server checks it
       object.mistake("annotations", "\"" + key + "\" is no annotation key");
     }
   }

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/ascii.h"
 #include "sharder/values.h"
 
 namespace sharder::app {
@@ -60,7 +61,7 @@ template <class T, std::size_t N>
 Result<T> choose(std::string_view flag, const std::string& given, const std::array<Choice<T>, N>& choices) {
   std::string wanted;
   for (std::size_t i = 0; i < N; ++i) {
-    if (CLI::detail::to_lower(given) == choices[i].text) {
+    if (equals_ignoring_case(given, choices[i].text)) {
       return choices[i].value;
     }
     wanted += i == 0 ? "" : i + 1 == N ? " or " : ", ";

@@ -12,6 +12,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/ascii.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/guarded.h"
@@ -27,16 +28,9 @@
 namespace sharder::webhook {
 namespace {
 
-char to_lower(char c) {
-  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-}
-
 // Whether the media type is application/json; parameters (charset) may follow.
 bool is_json(std::string_view content_type) {
-  content_type = content_type.substr(0, content_type.find(';'));
-  const auto last = content_type.find_last_not_of(" \t");
-  content_type = content_type.substr(0, last == std::string_view::npos ? 0 : last + 1);
-  return std::ranges::equal(content_type, std::string_view("application/json"), {}, to_lower);
+  return equals_ignoring_case(trim(content_type.substr(0, content_type.find(';'))), "application/json");
 }
 
 // The ring of /webhooks/sharder/controllerring/<ring>, "" for another path.

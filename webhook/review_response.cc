@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/base64.h"
 #include "base/json_string.h"
 #include "webhook/assign.h"
 #include "webhook/json_text.h"

@@ -2,8 +2,8 @@
 
 #include <utility>
 
+#include "base/base64.h"
 #include "kube/access/token_file.h"
-#include "kube/codec/pem.h"
 
 namespace sharder::kube {
 

@@ -5,7 +5,7 @@
 #include <optional>
 #include <utility>
 
-#include "kube/client/status.h"
+#include "kube/client/answer_error.h"
 
 namespace sharder::kube {
 

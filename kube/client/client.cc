@@ -13,11 +13,11 @@
 #include "kube/access/proxy.h"
 #include "kube/access/tls_files.h"
 #include "kube/access/token_file.h"
+#include "kube/client/answer_error.h"
 #include "kube/client/event_loop.h"
 #include "kube/client/rate_limiter.h"
 #include "kube/client/request_metrics.h"
 #include "kube/client/resource.h"
-#include "kube/client/status.h"
 #include "kube/client/transport.h"
 
 namespace sharder::kube {

@@ -19,8 +19,9 @@
 #include <utility>
 #include <vector>
 
+#include "base/ascii.h"
 #include "base/delete_with.h"
-#include "kube/client/status.h"
+#include "kube/client/answer_error.h"
 
 namespace sharder::kube {
 
@@ -77,10 +78,6 @@ long buffer_size(Lane lane) {
 }
 // What libcurl sends from; its least. Our bodies are small, and its default of 64 KiB counts for each request.
 constexpr long kUploadBufferSize = 16L * 1024;
-
-bool equals_ignoring_case(std::string_view a, std::string_view b) {
-  return std::ranges::equal(a, b, [](unsigned char x, unsigned char y) { return std::tolower(x) == std::tolower(y); });
-}
 
 // Whether the server has agreed to HTTP/2 in the TLS handshake of the connection that `easy` is about to use.
 bool is_multiplexed(CURL* easy) {

@@ -108,37 +108,4 @@ Result<void> check_key_pair(std::string_view certificate_pem, std::string_view k
   return {};
 }
 
-Result<std::string> decode_base64(std::string_view text) {
-  std::string clean;
-  clean.reserve(text.size());
-  std::ranges::copy_if(text, std::back_inserter(clean), [](char c) { return c != '\n' && c != '\r'; });
-  const auto invalid = [] { return fail(ErrorCode::kInvalid, "not valid base64"); };
-  // EVP_DecodeBlock would skip blanks at both ends.
-  if (clean.size() % 4 != 0 || clean.find_first_of(" \t\v\f") != std::string::npos) {
-    return invalid();
-  }
-  const std::size_t padding = clean.ends_with("==") ? 2 : clean.ends_with('=') ? 1 : 0;
-  if (clean.find('=') < clean.size() - padding) {
-    return invalid();
-  }
-  std::string bytes(clean.size() / 4 * 3, '\0');
-  const int size = EVP_DecodeBlock(reinterpret_cast<unsigned char*>(bytes.data()),        // NOLINT
-                                   reinterpret_cast<const unsigned char*>(clean.data()),  // NOLINT
-                                   static_cast<int>(clean.size()));
-  if (size < 0) {
-    return invalid();
-  }
-  bytes.resize(static_cast<std::size_t>(size) - padding);
-  return bytes;
-}
-
-std::string encode_base64(std::string_view bytes) {
-  std::string text((bytes.size() + 2) / 3 * 4 + 1, '\0');  // EVP_EncodeBlock writes a NUL as well
-  const int size = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()),         // NOLINT
-                                   reinterpret_cast<const unsigned char*>(bytes.data()),  // NOLINT
-                                   static_cast<int>(bytes.size()));
-  text.resize(static_cast<std::size_t>(size));
-  return text;
-}
-
 }  // namespace sharder::kube

@@ -1,4 +1,5 @@
 #include "kube/access/kubeconfig.h"
+#include "base/base64.h"
 
 #include <doctest/doctest.h>
 

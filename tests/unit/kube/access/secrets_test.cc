@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "base/base64.h"
 #include "kube/access/config.h"
 #include "kube/access/credentials.h"
 #include "kube/access/exec_plugin.h"
