@@ -114,23 +114,23 @@ http::Response WebhookHandler::review(std::string_view ring_name, std::string_vi
     return refuse(400, "not an AdmissionReview: " + review.error().message);
   }
   uid_ = review->uid;
-  const Decision decision = assigner_.decide(*review, rings, ring_name);
-  if (!decision.warning.empty()) {
+  const Assignment assignment = assigner_.decide(*review, rings, ring_name);
+  if (!assignment.warning.empty()) {
     metrics_.count_warning();
   }
-  if (!decision.patch.empty() && !review->dry_run) {
+  if (!assignment.patch.empty() && !review->dry_run) {
     assignments_.count(ring_name, review->group, review->resource);
   }
   if (log_.enabled(LogLevel::kDebug)) {
     log_.debug("admission review answered",
-               {{"ring", ring_name}, {"uid", uid_}, {"resource", review->resource}, {"answer", decision.message}});
+               {{"ring", ring_name}, {"uid", uid_}, {"resource", review->resource}, {"answer", assignment.message}});
   }
-  return allow(decision);
+  return allow(assignment);
 }
 
-http::Response WebhookHandler::allow(const Decision& decision) const {
+http::Response WebhookHandler::allow(const Assignment& assignment) const {
   http::Response response{.content_type = "application/json", .body = {}};
-  write_review_response(response.body, uid_, decision);
+  write_review_response(response.body, uid_, assignment);
   return response;
 }
 
