@@ -15,20 +15,6 @@ namespace {
 using kube::field_of;
 using nlohmann::json;
 
-std::string_view name_of(ring::SelectorOperator op) {
-  switch (op) {
-    case ring::SelectorOperator::kIn:
-      return "In";
-    case ring::SelectorOperator::kNotIn:
-      return "NotIn";
-    case ring::SelectorOperator::kExists:
-      return "Exists";
-    case ring::SelectorOperator::kDoesNotExist:
-      return "DoesNotExist";
-  }
-  std::unreachable();
-}
-
 // An empty selector is {}: it selects everything, and is not the same as none.
 json selector_json(const ring::LabelSelector& selector) {
   json result = json::object();
@@ -36,7 +22,7 @@ json selector_json(const ring::LabelSelector& selector) {
     result["matchLabels"] = selector.match_labels;
   }
   for (const ring::SelectorRequirement& requirement : selector.match_expressions) {
-    json expression = {{"key", requirement.key}, {"operator", name_of(requirement.op)}};
+    json expression = {{"key", requirement.key}, {"operator", to_string(requirement.op)}};
     if (!requirement.values.empty()) {
       expression["values"] = requirement.values;
     }

@@ -40,22 +40,6 @@ std::vector<ring::RingResource> resources(const json& spec) {
   return found;
 }
 
-std::optional<ring::SelectorOperator> selector_operator(std::string_view name) {
-  if (name == "In") {
-    return ring::SelectorOperator::kIn;
-  }
-  if (name == "NotIn") {
-    return ring::SelectorOperator::kNotIn;
-  }
-  if (name == "Exists") {
-    return ring::SelectorOperator::kExists;
-  }
-  if (name == "DoesNotExist") {
-    return ring::SelectorOperator::kDoesNotExist;
-  }
-  return std::nullopt;
-}
-
 // kInvalid: says which operator there is none of. Everything else the API server checks with the webhook configuration.
 Result<ring::LabelSelector> label_selector(const json& value) {
   ring::LabelSelector selector;
@@ -66,7 +50,7 @@ Result<ring::LabelSelector> label_selector(const json& value) {
   }
   for (const json& expression : kube::elements_of(kube::value_at(value, "/matchExpressions"))) {
     const std::string name = kube::string_at(expression, "/operator");
-    const auto op = selector_operator(name);
+    const auto op = ring::parse_selector_operator(name);
     if (!op) {
       return fail(ErrorCode::kInvalid,
                   "spec.namespaceSelector: \"" + name + "\" is not a valid label selector operator");

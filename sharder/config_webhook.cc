@@ -6,7 +6,6 @@
 #include "base/base64.h"
 #include "certs/x509.h"
 #include "http/listen_address.h"
-#include "kube/codec/pem.h"
 #include "ring/names.h"
 #include "sharder/config_sections_internal.h"
 #include "sharder/values.h"
@@ -106,22 +105,6 @@ void read_client_config(ObjectReader& object, controllerring::WebhookClientConfi
   }
 }
 
-std::optional<ring::SelectorOperator> to_operator(std::string_view text) {
-  if (text == "In") {
-    return ring::SelectorOperator::kIn;
-  }
-  if (text == "NotIn") {
-    return ring::SelectorOperator::kNotIn;
-  }
-  if (text == "Exists") {
-    return ring::SelectorOperator::kExists;
-  }
-  if (text == "DoesNotExist") {
-    return ring::SelectorOperator::kDoesNotExist;
-  }
-  return std::nullopt;
-}
-
 // The API server's rules for a label selector.
 void read_requirement(ObjectReader& object, ring::SelectorRequirement& requirement) {
   std::string op;
@@ -131,7 +114,7 @@ void read_requirement(ObjectReader& object, ring::SelectorRequirement& requireme
   if (!is_qualified_name(requirement.key)) {
     object.mistake("key", "\"" + requirement.key + "\" is no label key");
   }
-  const auto known = to_operator(op);
+  const auto known = ring::parse_selector_operator(op);
   if (!known) {
     return object.mistake("operator", "want In, NotIn, Exists or DoesNotExist, got \"" + op + "\"");
   }

@@ -6,7 +6,6 @@
 #include <filesystem>
 #include <map>
 
-#include "kube/codec/pem.h"
 #include "tests/support/temp_folder.h"
 #include "tests/support/test_certificate.h"
 

@@ -6,7 +6,6 @@
 #include <nlohmann/json.hpp>
 
 #include "kube/access/credentials.h"
-#include "kube/codec/pem.h"
 #include "tests/support/fake_executor.h"
 #include "tests/support/temp_folder.h"
 #include "tests/support/test_certificate.h"
