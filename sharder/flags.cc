@@ -101,7 +101,7 @@ std::unexpected<Error> unknown_flag(std::string_view name) {
   return fail(ErrorCode::kInvalid, std::move(message));
 }
 
-std::string help() {
+std::string help_text() {
   constexpr std::size_t kColumn = 34;  // of what a flag means
   std::string text =
       "Assigns the objects of sharded Kubernetes controllers to their shards.\nUsage: sharder [FLAGS]\n\n";
@@ -127,7 +127,7 @@ Result<std::optional<std::string>> read_texts(const std::vector<std::string>& ar
     const auto equals = text.find('=');
     const std::string name = text.substr(0, equals);
     if (name == "h" || name == "help") {
-      return help();
+      return help_text();
     }
     const auto* const flag = std::ranges::find(kFlags, name, &FlagRow::name);
     if (flag == kFlags.end()) {

@@ -6,12 +6,14 @@
 #include <filesystem>
 #include <map>
 
+#include "tests/support/parse_kubeconfig.h"
 #include "tests/support/temp_folder.h"
 #include "tests/support/test_certificate.h"
 
 namespace sharder::kube {
 namespace {
 
+using testing::parse_kubeconfig;
 using testing::TempFolder;
 using testing::TestCa;
 
