@@ -2,6 +2,14 @@
 
 namespace sharder {
 
+TaskQueue::~TaskQueue() {
+  while (!ready_.empty() || !timers_.empty()) {
+    due_.clear();
+    const auto ready = std::exchange(ready_, {});
+    const auto timers = std::exchange(timers_, {});
+  }
+}
+
 bool TaskQueue::push(Executor::Task task) {
   std::lock_guard lock(mutex_);
   ready_.push_back(std::move(task));

@@ -14,6 +14,12 @@ namespace sharder {
 // The tasks and timers of one loop. Any thread adds; the loop's thread alone calls run_due().
 class TaskQueue {
  public:
+  TaskQueue() = default;
+  // What tasks hold may cancel timers as it goes.
+  ~TaskQueue();
+  TaskQueue(const TaskQueue&) = delete;
+  TaskQueue& operator=(const TaskQueue&) = delete;
+
   // Adds a task. True when the loop must be woken: it may be asleep and did not know of work this early.
   [[nodiscard]] bool push(Executor::Task task);
   // Adds a timer; the second value as for push().

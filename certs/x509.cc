@@ -12,49 +12,30 @@
 namespace sharder::certs {
 namespace {
 
-// OpenSSL asks for a passphrase at the terminal unless somebody else answers; we have none. -1: give up.
-int no_passphrase(char*, int, int, void* asked) {
-  *static_cast<bool*>(asked) = true;
-  return -1;
-}
-
 // All certificates of the text, leaf first.
 Result<std::vector<CertificatePtr>> parse_certificates(std::string_view pem) {
-  ERR_clear_error();
-  const BioPtr bio = read_from(pem);
-  std::vector<CertificatePtr> certificates;
-  while (X509* const next = PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr)) {
-    certificates.emplace_back(next);
-  }
-  // The end of the text is reported as a missing start line, too.
-  const unsigned long last = ERR_peek_last_error();
-  const bool at_end = ERR_GET_LIB(last) == ERR_LIB_PEM && ERR_GET_REASON(last) == PEM_R_NO_START_LINE;
-  if (!at_end) {
+  PemCertificates found = read_pem_certificates(pem);
+  if (found.damage) {
     return fail(ErrorCode::kInvalid,
-                "certificate " + std::to_string(certificates.size() + 1) + " does not parse: " + take_openssl_error());
+                "certificate " + std::to_string(found.certificates.size() + 1) + " does not parse: " + *found.damage);
   }
-  ERR_clear_error();
-  if (certificates.empty()) {
+  if (found.certificates.empty()) {
     return fail(ErrorCode::kInvalid, "holds no PEM certificate");
   }
-  return certificates;
+  return std::move(found.certificates);
 }
 
 Result<KeyPtr> parse_key(std::string_view pem) {
-  ERR_clear_error();
-  const BioPtr bio = read_from(pem);
-  bool encrypted = false;
-  KeyPtr key(PEM_read_bio_PrivateKey(bio.get(), nullptr, no_passphrase, &encrypted));
-  if (encrypted) {
-    ERR_clear_error();
+  PemKey found = read_pem_key(pem);
+  if (found.encrypted) {
     return fail(ErrorCode::kInvalid, "the private key is encrypted, which is not supported");
   }
-  if (!key) {
-    const std::string reason = take_openssl_error();
+  if (!found.key) {
     const bool none = pem.find("PRIVATE KEY-----") == std::string_view::npos;
-    return fail(ErrorCode::kInvalid, none ? "holds no PEM private key" : "the private key does not parse: " + reason);
+    return fail(ErrorCode::kInvalid,
+                none ? "holds no PEM private key" : "the private key does not parse: " + found.damage);
   }
-  return key;
+  return std::move(found.key);
 }
 
 std::optional<WallTime> to_wall_time(const ASN1_TIME* time) {

@@ -1,7 +1,6 @@
 #include "controllerring/controller.h"
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <map>
@@ -12,6 +11,9 @@
 #include <utility>
 
 #include "base/backoff.h"
+#include "base/lifetime.h"
+#include "base/poster.h"
+#include "base/timer.h"
 #include "controllerring/reconciliation.h"
 #include "controllerring/repairs.h"
 #include "controllerring/status.h"
@@ -32,20 +34,6 @@ constexpr BackoffPolicy kTransient{};  // the API server is away, a conflict
 constexpr BackoffPolicy kLasting{.initial = std::chrono::seconds(1), .max = std::chrono::minutes(1)};
 constexpr std::string_view kFailed = "ReconciliationFailed";
 
-// Whether trying again soon is of no use: somebody has to change something first.
-bool is_lasting(ErrorCode code) {
-  switch (code) {
-    case ErrorCode::kInvalid:
-    case ErrorCode::kNotFound:
-    case ErrorCode::kForbidden:
-    case ErrorCode::kUnauthorized:
-    case ErrorCode::kTooLarge:
-      return true;
-    default:
-      return false;
-  }
-}
-
 std::string joined(const std::map<std::string, Error>& troubles) {
   std::string text;
   for (const auto& [what, trouble] : troubles) {
@@ -57,22 +45,30 @@ std::string joined(const std::map<std::string, Error>& troubles) {
 }  // namespace
 
 // Everything but what is marked otherwise belongs to the control loop.
-struct Controller::Impl : std::enable_shared_from_this<Impl> {
+struct Controller::Impl {
   Impl(Executor& control_loop, kube::Api& kube_api, kube::Discovery& discovery, kube::EventRecorder& events,
-       const Clock& clock, const Published<ring::Snapshot>& published, Settings configuration, const Logger& logger)
+       const Clock& clock, const Published<ring::Snapshot>& published, ControllerOptions options, const Logger& logger,
+       WaitGroup& leader_work)
       : control(control_loop),
         api(kube_api),
         snapshots(published),
         log(logger.named("controllerring")),
-        tools(new Tools{control, api, discovery, events, clock, std::move(configuration), log}) {}
+        tools(new Tools{control, api, discovery, events, clock, std::move(options), log, leader_work}) {}
 
   struct Work {
-    explicit Work(std::chrono::nanoseconds sync_period) : repairs(sync_period) {}
+    Work(Executor& control, std::chrono::nanoseconds sync_period) : timer(control), repairs(sync_period) {}
+    ~Work() {
+      if (run) {
+        run->drop();
+      }
+    }
+    Work(const Work&) = delete;
+    Work& operator=(const Work&) = delete;
 
     std::shared_ptr<Reconciliation> run;  // under way
     bool wanted = false;                  // something changed since the last one began
     bool changed = false;                 // the spec did
-    Executor::TimerId timer = 0;
+    Timer timer;
     SteadyTime next = {};            // sync, or try again, if nothing happens before
     std::optional<Backoff> backoff;  // while it fails
     bool backoff_lasting = false;
@@ -89,21 +85,9 @@ struct Controller::Impl : std::enable_shared_from_this<Impl> {
 
   class Sink;
 
-  // Runs f(*this) on the control loop unless it is over by then. Any thread.
-  template <class F>
-  void post(F f) {
-    control.post([weak = weak_from_this(), f = std::move(f)]() mutable {
-      if (const auto self = weak.lock(); self && !self->stopped) {
-        f(*self);
-      }
-    });
-  }
-
   void lead(bool now_leading);
-  void stop();
   // Asks for a reconciliation; `changed`: of the ring itself, which ends a backoff.
   void want(const std::string& ring, bool changed);
-  void forget(const std::string& ring);
   void note_trouble(const std::string& ring, const std::string& what, const std::optional<Error>& trouble);
   void schedule(const std::string& ring, std::chrono::nanoseconds delay);
   // Waits for the time to sync or to try again, or to repair the webhook configuration if that comes first.
@@ -129,47 +113,43 @@ struct Controller::Impl : std::enable_shared_from_this<Impl> {
   const Published<ring::Snapshot>& snapshots;
   const Logger log;
   const std::shared_ptr<Tools> tools;
-  std::atomic<bool> leading = false;  // written by the control loop
-  std::atomic<bool> stopped = false;
 
   // The control loop's:
+  bool leading = false;
+  WaitGroup::Ticket term;                                        // while it leads
   std::map<std::string, Work> works;                             // while leading, one for each ring
   std::map<std::string, std::map<std::string, Error>> troubles;  // by ring and what fails
   std::shared_ptr<kube::ListWatch> configuration_watch;
   kube::LastingFailure configuration_refusal;
   bool told_forbidden = false;
+  Lifetime lifetime;
 };
 
 // What the watch of our webhook configurations shows, on the API loop.
 class Controller::Impl::Sink final : public kube::WatchSink {
  public:
-  explicit Sink(std::weak_ptr<Impl> impl) : impl_(std::move(impl)) {}
+  explicit Sink(Poster<Impl> post) : post_(std::move(post)) {}
 
   void on_event(const kube::WatchEvent& event) override {
-    const auto impl = impl_.lock();
-    if (!impl) {
-      return;
-    }
     if (event.type == kube::WatchEventType::kInit) {
       listed_.clear();
     } else if (event.type == kube::WatchEventType::kInitDone) {
-      list_ended(*impl);
+      list_ended();
     } else {
-      object_came(*impl, event);
+      object_came(event);
     }
   }
 
   void on_connection(bool watching, const std::optional<Error>& error) override {
-    const auto impl = impl_.lock();
-    if (impl && watching) {
-      impl->post([](Impl& self) { self.configuration_refusal.succeeded(self.tools->clock.steady()); });
-    } else if (impl && error && error->code == ErrorCode::kForbidden) {
-      impl->post([error = *error](Impl& self) { self.configuration_watch_forbidden(error); });
+    if (watching) {
+      post_([](Impl& impl) { impl.configuration_refusal.succeeded(impl.tools->clock.steady()); });
+    } else if (error && error->code == ErrorCode::kForbidden) {
+      post_([error = *error](Impl& impl) { impl.configuration_watch_forbidden(error); });
     }
   }
 
  private:
-  void object_came(Impl& impl, const kube::WatchEvent& event) {
+  void object_came(const kube::WatchEvent& event) {
     const auto object = decoder_.decode(event.object);
     const std::string prefix = webhook_configuration_name("");
     if (!object || !object->name.starts_with(prefix)) {
@@ -182,20 +162,20 @@ class Controller::Impl::Sink final : public kube::WatchSink {
     } else if (event.type == kube::WatchEventType::kInitApply) {
       listed_.insert(ring);
     }
-    impl.post([ring = std::move(ring), document = std::string(event.object), deleted](Impl& self) {
-      self.configuration_seen(ring, document, deleted);
+    post_([ring = std::move(ring), document = std::string(event.object), deleted](Impl& impl) {
+      impl.configuration_seen(ring, document, deleted);
     });
   }
 
   // What went while nobody watched. At first those that are missing are about to be made.
-  void list_ended(Impl& impl) {
+  void list_ended() {
     if (std::exchange(has_listed_, true)) {
-      impl.post([listed = listed_](Impl& self) { self.configurations_listed(listed); });
+      post_([listed = listed_](Impl& impl) { impl.configurations_listed(listed); });
     }
     listed_.clear();
   }
 
-  const std::weak_ptr<Impl> impl_;
+  const Poster<Impl> post_;
   kube::ObjectMetaDecoder decoder_;
   std::set<std::string> listed_;  // rings whose configurations the list that is under way has shown
   bool has_listed_ = false;
@@ -206,6 +186,7 @@ void Controller::Impl::lead(bool now_leading) {
     return;
   }
   leading = now_leading;
+  term = leading ? tools->leader_work.enter() : WaitGroup::Ticket();
   if (leading) {
     watch_configurations();
     if (const auto snapshot = snapshots.get()) {
@@ -215,29 +196,15 @@ void Controller::Impl::lead(bool now_leading) {
     }
     return;
   }
-  while (!works.empty()) {
-    forget(std::string(works.begin()->first));
-  }
-  if (auto watch = std::exchange(configuration_watch, nullptr)) {
-    watch->stop();
-  }
-}
-
-void Controller::Impl::stop() {
-  stopped = true;
-  if (configuration_watch) {
-    configuration_watch->stop();
-  }
-  while (!works.empty()) {
-    forget(std::string(works.begin()->first));
-  }
+  works.clear();
+  configuration_watch.reset();
 }
 
 void Controller::Impl::want(const std::string& ring, bool changed) {
   if (!leading) {
     return;
   }
-  Work& work = works.try_emplace(ring, tools->settings.sync_period).first->second;
+  Work& work = works.try_emplace(ring, control, tools->options.sync_period).first->second;
   if (work.run) {
     work.wanted = true;
     work.changed = work.changed || changed;
@@ -245,16 +212,6 @@ void Controller::Impl::want(const std::string& ring, bool changed) {
     // Not while it fails: more shards do not make a wrong spec right.
     work.wanted = true;
     schedule(ring, std::chrono::nanoseconds(0));
-  }
-}
-
-void Controller::Impl::forget(const std::string& ring) {
-  if (const auto work = works.find(ring); work != works.end()) {
-    control.cancel(work->second.timer);
-    if (work->second.run) {
-      work->second.run->drop();
-    }
-    works.erase(work);
   }
 }
 
@@ -275,13 +232,7 @@ void Controller::Impl::note_trouble(const std::string& ring, const std::string& 
 }
 
 void Controller::Impl::schedule(const std::string& ring, std::chrono::nanoseconds delay) {
-  Work& work = works.at(ring);
-  control.cancel(work.timer);
-  work.timer = control.post_after(delay, [weak = weak_from_this(), ring] {
-    if (const auto self = weak.lock(); self && !self->stopped) {
-      self->begin(ring);
-    }
-  });
+  works.at(ring).timer.set(delay, [this, ring] { begin(ring); });
 }
 
 void Controller::Impl::rest(const std::string& ring) {
@@ -310,19 +261,16 @@ void Controller::Impl::begin(const std::string& ring) {
   const std::string trouble = known == troubles.end() ? "" : joined(known->second);
   const auto narrowing = work.taken_back == generation ? Narrowing::kLeave : Narrowing::kTakeBack;
   const auto conflicts = take_back ? Conflicts::kTakeBack : Conflicts::kLeave;
-  work.run = std::make_shared<Reconciliation>(tools, found->second, trouble, narrowing, conflicts,
-                                              [weak = weak_from_this(), ring](const Reconciliation::Report& report) {
-                                                if (const auto self = weak.lock(); self && !self->stopped) {
-                                                  self->finish(ring, report);
-                                                }
-                                              });
+  work.run = std::make_shared<Reconciliation>(
+      tools, found->second, trouble, narrowing, conflicts,
+      lifetime.bind([this, ring](const Reconciliation::Report& report) { finish(ring, report); }));
   work.run->start();
 }
 
 void Controller::Impl::finish(const std::string& ring, const Reconciliation::Report& report) {
   Work& work = works.at(ring);
   const SteadyTime now = tools->clock.steady();
-  std::chrono::nanoseconds delay = tools->settings.sync_period;
+  std::chrono::nanoseconds delay = tools->options.sync_period;
   if (report.error) {
     delay = pause_after(work, *report.error);
   } else {
@@ -344,7 +292,7 @@ void Controller::Impl::finish(const std::string& ring, const Reconciliation::Rep
 
 std::chrono::nanoseconds Controller::Impl::pause_after(Work& work, const Error& error) {
   work.failure.failed(error, tools->clock.steady());
-  const bool lasting = is_lasting(error.code) || (work.failure.lasts() && !kube::is_outage(error));
+  const bool lasting = kube::is_refusal(error) || (work.failure.lasts() && !kube::is_outage(error));
   if (!work.backoff || work.backoff_lasting != lasting) {
     work.backoff.emplace(lasting ? kLasting : kTransient);
     work.backoff_lasting = lasting;
@@ -370,7 +318,7 @@ void Controller::Impl::tell(Work& work, const std::string& ring, const Reconcili
   }
   // What may pass in a moment gets none; while the API server is away it would not reach it.
   const bool lasts =
-      !report.error || is_lasting(report.error->code) || (work.failure.lasts() && !kube::is_outage(*report.error));
+      !report.error || kube::is_refusal(*report.error) || (work.failure.lasts() && !kube::is_outage(*report.error));
   if (lasts && !std::exchange(work.recorded, true)) {
     tools->events.record(work.run->reference(), kube::EventType::kWarning, kFailed, capitalised(report.told));
   }
@@ -413,7 +361,7 @@ void Controller::Impl::watch_configurations() {
                                                {.resource = kube::kMutatingWebhookConfigurations,
                                                 .label_selector = std::string(ring::kRingLabel),
                                                 .sink_tells_failures = true},
-                                               std::make_shared<Sink>(weak_from_this()), log);
+                                               std::make_shared<Sink>(Poster(*this, lifetime, control)), log);
 }
 
 void Controller::Impl::configuration_seen(const std::string& ring, const std::string& document, bool deleted) {
@@ -424,7 +372,7 @@ void Controller::Impl::configuration_seen(const std::string& ring, const std::st
     return;
   }
   Work& work = found->second;
-  std::string wanted = webhook_configuration(status->spec, tools->settings.webhook);
+  std::string wanted = webhook_configuration(status->spec, tools->options.webhook);
   if (work.taken_back == status->spec.generation) {
     wanted = with_narrowed_selector(wanted, document).value_or(wanted);
   }
@@ -447,9 +395,7 @@ void Controller::Impl::configuration_watch_forbidden(const Error& error) {
   if (!configuration_refusal.lasts()) {
     return;  // the watch tries again by itself
   }
-  if (auto watch = std::exchange(configuration_watch, nullptr)) {
-    watch->stop();
-  }
+  configuration_watch.reset();
   if (!std::exchange(told_forbidden, true)) {
     log.info("not allowed to watch webhook configurations, they are repaired at each sync only",
              {{"error", error.message}});
@@ -457,13 +403,12 @@ void Controller::Impl::configuration_watch_forbidden(const Error& error) {
 }
 
 Controller::Controller(Executor& control, kube::Api& api, kube::Discovery& discovery, kube::EventRecorder& events,
-                       const Clock& clock, const Published<ring::Snapshot>& snapshots, Settings settings,
-                       const Logger& log)
-    : impl_(std::make_shared<Impl>(control, api, discovery, events, clock, snapshots, std::move(settings), log)) {}
+                       const Clock& clock, const Published<ring::Snapshot>& snapshots, ControllerOptions options,
+                       const Logger& log, WaitGroup& leader_work)
+    : impl_(std::make_unique<Impl>(control, api, discovery, events, clock, snapshots, std::move(options), log,
+                                   leader_work)) {}
 
-Controller::~Controller() {
-  impl_->stop();
-}
+Controller::~Controller() = default;
 
 void Controller::on_ring_added(const std::string& ring) {
   impl_->want(ring, true);
@@ -474,7 +419,7 @@ void Controller::on_ring_changed(const std::string& ring) {
 }
 
 void Controller::on_ring_removed(const std::string& ring) {
-  impl_->forget(ring);
+  impl_->works.erase(ring);
 }
 
 void Controller::on_shards_changed(const std::string& ring) {
@@ -487,10 +432,6 @@ void Controller::on_leading(bool leading) {
 
 void Controller::on_trouble(const std::string& ring, const std::string& what, const std::optional<Error>& trouble) {
   impl_->note_trouble(ring, what, trouble);
-}
-
-std::size_t Controller::requests_in_flight() const {
-  return impl_->tools->requests_in_flight + (impl_->leading ? 1 : 0);
 }
 
 }  // namespace sharder::controllerring

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <cstddef>
 #include <memory>
 #include <optional>
 #include <string>
@@ -10,6 +9,7 @@
 #include "base/executor.h"
 #include "base/guarded.h"
 #include "base/log.h"
+#include "base/wait_group.h"
 #include "controllerring/settings.h"
 #include "kube/client/api.h"
 #include "kube/client/discovery.h"
@@ -41,9 +41,11 @@ namespace sharder::controllerring {
 // Everything given to the constructor outlives it.
 class Controller final : public ring::Listener {
  public:
-  // `snapshots`: what membership/ publishes; `events`: a recorder with the component kFieldManager.
+  // `snapshots`: what membership/ publishes; `events`: a recorder with the component kFieldManager; `leader_work`:
+  // whoever waits for it waits until this neither leads nor has a request without an answer.
   Controller(Executor& control, kube::Api& api, kube::Discovery& discovery, kube::EventRecorder& events,
-             const Clock& clock, const Published<ring::Snapshot>& snapshots, Settings settings, const Logger& log);
+             const Clock& clock, const Published<ring::Snapshot>& snapshots, ControllerOptions options,
+             const Logger& log, WaitGroup& leader_work);
   ~Controller() override;
   Controller(const Controller&) = delete;
   Controller& operator=(const Controller&) = delete;
@@ -57,13 +59,9 @@ class Controller final : public ring::Listener {
   // What others fail to do for the ring: its Ready condition says so, and an Event.
   void on_trouble(const std::string& ring, const std::string& what, const std::optional<Error>& trouble) override;
 
-  // Requests without an answer yet, and one more for as long as it leads: 0 means that nothing will be written any
-  // more. Any thread.
-  std::size_t requests_in_flight() const;
-
  private:
   struct Impl;
-  std::shared_ptr<Impl> impl_;
+  std::unique_ptr<Impl> impl_;
 };
 
 }  // namespace sharder::controllerring

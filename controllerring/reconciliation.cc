@@ -64,9 +64,8 @@ void Reconciliation::post(F f) {
 }
 
 void Reconciliation::send(kube::Request request, Step then) {
-  ++tools_->requests_in_flight;
-  tools_->api.send(std::move(request), [self = shared_from_this(), then](Result<kube::Response> answer) {
-    --self->tools_->requests_in_flight;
+  tools_->api.send(std::move(request), [self = shared_from_this(), then,
+                                        ticket = tools_->leader_work.enter()](Result<kube::Response> answer) {
     self->post([then, answer = std::move(answer)](Reconciliation& run) mutable { (run.*then)(std::move(answer)); });
   });
 }
@@ -96,7 +95,7 @@ void Reconciliation::start() {
 }
 
 void Reconciliation::apply() {
-  std::string body = webhook_configuration(spec(), tools_->settings.webhook, ca_bundle_);
+  std::string body = webhook_configuration(spec(), tools_->options.webhook, ca_bundle_);
   if (auto narrowed = live_ ? with_narrowed_selector(body, *live_) : std::nullopt) {
     body = std::move(*narrowed);
     report_.contest = Contest::kNarrowed;
@@ -123,7 +122,7 @@ void Reconciliation::apply_failed(Error error) {
   const std::string configuration = webhook_configuration_name(spec().name);
   const auto conflict = parse_apply_conflict(error);
   const bool with_ca_bundle =
-      !tools_->settings.webhook.client_config.ca_bundle.empty() && ca_bundle_ == CaBundle::kAsConfigured;
+      !tools_->options.webhook.client_config.ca_bundle.empty() && ca_bundle_ == CaBundle::kAsConfigured;
   if (conflict) {
     report_.managers = join(conflict->managers);
   }
@@ -153,7 +152,7 @@ void Reconciliation::apply_failed(Error error) {
     return;
   }
   report_.contest = Contest::kNone;
-  const bool is_away = kube::is_outage(error) || error.code == ErrorCode::kTimeout;
+  const bool is_away = kube::is_unanswered(error);
   error.message.insert(0, "apply webhook configuration: ");
   note(std::move(error));
   if (is_away) {

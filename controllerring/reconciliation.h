@@ -1,6 +1,5 @@
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <functional>
 #include <map>
@@ -12,6 +11,7 @@
 #include "base/error.h"
 #include "base/executor.h"
 #include "base/log.h"
+#include "base/wait_group.h"
 #include "controllerring/settings.h"
 #include "controllerring/webhook_configuration.h"
 #include "kube/client/api.h"
@@ -29,9 +29,9 @@ struct Tools {
   kube::Discovery& discovery;
   kube::EventRecorder& events;
   const Clock& clock;
-  const Settings settings;
+  const ControllerOptions options;
   const Logger log;
-  std::atomic<std::size_t> requests_in_flight = 0;
+  WaitGroup& leader_work;
 };
 
 // What is done about somebody who has narrowed the namespaceSelector of a webhook configuration (decision 6).

@@ -48,7 +48,7 @@ struct WebhookSettings {
   bool operator==(const WebhookSettings&) const = default;
 };
 
-struct Settings {
+struct ControllerOptions {
   WebhookSettings webhook = {};
   std::chrono::nanoseconds sync_period = std::chrono::minutes(5);  // controller.sharder.syncPeriod
 };

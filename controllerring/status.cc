@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/ascii.h"
 #include "base/rfc3339.h"
 #include "kube/codec/json.h"
 
@@ -43,8 +44,8 @@ void set_ready(json& conditions, const Outcome& outcome, WallTime now) {
 
 std::string capitalised(std::string_view error) {
   std::string text(error);
-  if (!text.empty() && text.front() >= 'a' && text.front() <= 'z') {
-    text.front() = static_cast<char>(text.front() - 'a' + 'A');
+  if (!text.empty()) {
+    text.front() = to_upper(text.front());
   }
   return text;
 }

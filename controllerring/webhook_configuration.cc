@@ -12,21 +12,8 @@ namespace sharder::controllerring {
 
 namespace {
 
+using kube::field_of;
 using nlohmann::json;
-
-std::string_view name_of(ring::SelectorOperator op) {
-  switch (op) {
-    case ring::SelectorOperator::kIn:
-      return "In";
-    case ring::SelectorOperator::kNotIn:
-      return "NotIn";
-    case ring::SelectorOperator::kExists:
-      return "Exists";
-    case ring::SelectorOperator::kDoesNotExist:
-      return "DoesNotExist";
-  }
-  std::unreachable();
-}
 
 // An empty selector is {}: it selects everything, and is not the same as none.
 json selector_json(const ring::LabelSelector& selector) {
@@ -35,7 +22,7 @@ json selector_json(const ring::LabelSelector& selector) {
     result["matchLabels"] = selector.match_labels;
   }
   for (const ring::SelectorRequirement& requirement : selector.match_expressions) {
-    json expression = {{"key", requirement.key}, {"operator", name_of(requirement.op)}};
+    json expression = {{"key", requirement.key}, {"operator", to_string(requirement.op)}};
     if (!requirement.values.empty()) {
       expression["values"] = requirement.values;
     }
@@ -105,22 +92,20 @@ json metadata(const ring::ControllerRing& ring, const WebhookSettings& settings)
 }
 
 constexpr const char* kSelector = "namespaceSelector";
-const json kAbsent = json::object();
+const json kAbsent;
 
-// The value of a key, {} where there is none.
-const json& at(const json& object, const char* key) {
-  const auto found = object.is_object() ? object.find(key) : object.end();
-  return found == object.end() ? kAbsent : *found;
-}
-
-// The element of a list that has this value, {} where there is none: lists of a configuration are maps by a key.
+// The element of a list that has this value, null where there is none: lists of a configuration are maps by a key.
 const json& element(const json& list, const char* key, const json& value) {
-  const auto found = std::ranges::find_if(list, [&](const json& each) { return at(each, key) == value; });
+  const auto found = std::ranges::find_if(list, [&](const json& each) { return field_of(each, key) == value; });
   return found == list.end() ? kAbsent : *found;
 }
 
-// Server-side apply merges objects field by field and replaces lists, and selectors, as a whole.
+// Server-side apply merges objects field by field and replaces lists, and selectors, as a whole. What we leave out
+// (null) is covered by anything.
 bool covers(const json& live, const json& ours) {
+  if (ours.is_null()) {
+    return true;
+  }
   if (!ours.is_object() || !live.is_object()) {
     return live == ours;
   }
@@ -135,9 +120,9 @@ bool covers(const json& live, const json& ours) {
 
 // Whether everything that `broad` demands is demanded by `narrow` too. What a selector demands is ANDed.
 bool demands_all_of(const json& narrow, const json& broad) {
-  return covers(at(narrow, "matchLabels"), at(broad, "matchLabels")) &&
-         std::ranges::all_of(at(broad, "matchExpressions"), [&](const json& expression) {
-           const json& demands = at(narrow, "matchExpressions");
+  return covers(field_of(narrow, "matchLabels"), field_of(broad, "matchLabels")) &&
+         std::ranges::all_of(field_of(broad, "matchExpressions"), [&](const json& expression) {
+           const json& demands = field_of(narrow, "matchExpressions");
            return std::ranges::find(demands, expression) != demands.end();
          });
 }
@@ -147,7 +132,7 @@ const json& our_webhook(const json& wanted) {
 }
 
 const json& live_webhook(const json& wanted, const json& live) {
-  return element(at(live, "webhooks"), "name", our_webhook(wanted).at("name"));
+  return element(field_of(live, "webhooks"), "name", our_webhook(wanted).at("name"));
 }
 
 }  // namespace
@@ -184,11 +169,11 @@ bool is_in_place(const std::string& wanted, std::string_view live) {
     return false;
   }
   const json ours = json::parse(wanted);
-  const json& metadata = at(*object, "metadata");
+  const json& metadata = field_of(*object, "metadata");
   const json& owner = ours.at("metadata").at("ownerReferences").at(0);
-  return covers(at(metadata, "labels"), ours.at("metadata").at("labels")) &&
-         covers(at(metadata, "annotations"), at(ours.at("metadata"), "annotations")) &&
-         covers(element(at(metadata, "ownerReferences"), "uid", owner.at("uid")), owner) &&
+  return covers(field_of(metadata, "labels"), ours.at("metadata").at("labels")) &&
+         covers(field_of(metadata, "annotations"), field_of(ours.at("metadata"), "annotations")) &&
+         covers(element(field_of(metadata, "ownerReferences"), "uid", owner.at("uid")), owner) &&
          covers(live_webhook(ours, *object), our_webhook(ours));
 }
 
@@ -198,9 +183,9 @@ std::optional<std::string> with_narrowed_selector(const std::string& wanted, std
   if (!object) {
     return std::nullopt;
   }
-  const json& selector = at(live_webhook(ours, *object), kSelector);
+  const json& selector = field_of(live_webhook(ours, *object), kSelector);
   json& our_selector = ours.at("webhooks").at(0).at(kSelector);
-  if (selector == our_selector || !demands_all_of(selector, our_selector)) {
+  if (!selector.is_object() || selector == our_selector || !demands_all_of(selector, our_selector)) {
     return std::nullopt;
   }
   our_selector = selector;

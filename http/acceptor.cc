@@ -23,12 +23,12 @@ constexpr std::chrono::milliseconds kRetryDelay{100};
 Acceptor::Acceptor(ServerState& server, std::vector<std::unique_ptr<Loop>>& loops, FileDescriptor socket)
     : server_(server),
       loops_(loops),
-      watch_(loops.front()->events(), std::move(socket)),
+      registration_(loops.front()->events(), std::move(socket)),
       retry_(loops.front()->events(), [this] { wait(); }) {}
 
 void Acceptor::wait() {
-  if (watch_.fd() >= 0) {
-    watch_.wait(Watch::Direction::kRead, shared_from_this());
+  if (registration_.fd() >= 0) {
+    registration_.wait(Registration::Direction::kRead, shared_from_this());
   }
 }
 
@@ -46,7 +46,7 @@ void Acceptor::on_ready() {
 
 // False when there is nothing to accept now.
 bool Acceptor::accept_one() {
-  FileDescriptor socket(::accept4(watch_.fd(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+  FileDescriptor socket(::accept4(registration_.fd(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
   if (!socket) {
     switch (errno) {
       case EAGAIN:

@@ -4,10 +4,10 @@
 #include <memory>
 #include <vector>
 
-#include "http/event_loop.h"
 #include "http/listen_address.h"
 #include "http/loop.h"
 #include "http/loop_state.h"
+#include "http/poller.h"
 
 namespace sharder::http {
 
@@ -20,7 +20,7 @@ class Acceptor final : public ReadySink, public std::enable_shared_from_this<Acc
   // After a pause: a connection has closed.
   void resume() { wait(); }
   void on_ready() override;
-  void close() { watch_.close(); }
+  void close() { registration_.close(); }
 
  private:
   void wait();
@@ -33,8 +33,8 @@ class Acceptor final : public ReadySink, public std::enable_shared_from_this<Acc
 
   ServerState& server_;
   std::vector<std::unique_ptr<Loop>>& loops_;
-  Watch watch_;
-  Timer retry_;
+  Registration registration_;
+  Deadline retry_;
   std::size_t next_ = 0;  // the loop whose turn it is
   bool failing_ = false;  // the last accept failed; said once
   bool full_ = false;     // the limit has been reached; said once

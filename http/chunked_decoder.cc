@@ -3,21 +3,13 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/ascii.h"
+
 namespace sharder::http {
 namespace {
 
 constexpr Rejection kMalformed{400, "the chunked body is malformed"};
 constexpr int kMaxDigits = 16;
-
-int hex_digit(char c) {
-  if (c >= '0' && c <= '9') {
-    return c - '0';
-  }
-  if (c >= 'a' && c <= 'f') {
-    return c - 'a' + 10;
-  }
-  return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
 
 }  // namespace
 
@@ -46,7 +38,7 @@ std::expected<ChunkedDecoder::Progress, Rejection> ChunkedDecoder::decode(std::s
 std::expected<void, Rejection> ChunkedDecoder::step(char c) {
   switch (state_) {
     case State::kSize:
-      if (const int digit = hex_digit(c); digit >= 0) {
+      if (const int digit = hex_value(c); digit >= 0) {
         return add_digit(digit);
       }
       if (digits_ == 0) {

@@ -20,14 +20,14 @@ constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
 Connection::Connection(LoopState& loop, FileDescriptor socket, SslSession session, bool shed)
     : Member(shed ? Standing::kShed : Standing::kFresh),
       loop_(loop),
-      watch_(loop.events, std::move(socket)),
-      transport_(watch_.fd(), std::move(session)),
+      registration_(loop.events, std::move(socket)),
+      channel_(registration_.fd(), std::move(session)),
       slot_(std::make_shared<ReplySlot>(ReplySlot{.inbox = loop.inbox, .target = this})),
       input_(loop.buffers) {}
 
 void Connection::start() {
-  loop_.add(shared_from_this(), transport_.is_tls() ? Stage::kHandshake : first_stage());
-  wait(Watch::Direction::kRead);
+  loop_.add(shared_from_this(), channel_.is_tls() ? Stage::kHandshake : first_stage());
+  wait(Registration::Direction::kRead);
 }
 
 // One that is to be shed shall not keep its place for as long as an idle one may.
@@ -74,8 +74,8 @@ void Connection::close() {
   }
   const auto self = loop_.remove(*this);
   slot_->target = nullptr;
-  transport_.shut_down();
-  watch_.close();
+  channel_.shut_down();
+  registration_.close();
   if (!in_handler_) {  // who may still look at the request
     input_.release();
   }
@@ -121,16 +121,16 @@ void Connection::advance() {
 }
 
 bool Connection::shake_hands() {
-  const IoResult result = transport_.handshake();
+  const IoResult result = channel_.handshake();
   switch (result.status) {
     case IoStatus::kDone:
       enter(first_stage());
       return true;
     case IoStatus::kWantRead:
-      wait(Watch::Direction::kRead);
+      wait(Registration::Direction::kRead);
       return false;
     case IoStatus::kWantWrite:
-      wait(Watch::Direction::kWrite);
+      wait(Registration::Direction::kWrite);
       return false;
     case IoStatus::kNotTls:
       return reject({400, "this port speaks HTTPS, not HTTP"});
@@ -216,7 +216,7 @@ bool Connection::wait_for_body() {
     return true;
   }
   enter(Stage::kBody);
-  if (head_.expects_continue && transport_.write(kContinue).status != IoStatus::kDone) {
+  if (head_.expects_continue && channel_.write(kContinue).status != IoStatus::kDone) {
     close();  // not even this fits: the client has not read its earlier answers
     return false;
   }
@@ -225,25 +225,25 @@ bool Connection::wait_for_body() {
 
 // Reads what there is, or waits. `expected`: size of the request if known, else 0.
 bool Connection::fill(std::size_t expected) {
-  if (!readable_ && !transport_.has_buffered_input()) {
-    wait(Watch::Direction::kRead);
+  if (!readable_ && !channel_.has_buffered_input()) {
+    wait(Registration::Direction::kRead);
     return false;
   }
   const auto room = input_.prepare(expected);
   if (room.empty()) {
     return reject({503, "too many large requests"});
   }
-  const IoResult result = transport_.read(room);
+  const IoResult result = channel_.read(room);
   switch (result.status) {
     case IoStatus::kDone:
       input_.commit(result.bytes);
       return true;
     case IoStatus::kWantRead:
       readable_ = false;
-      wait(Watch::Direction::kRead);
+      wait(Registration::Direction::kRead);
       return false;
     case IoStatus::kWantWrite:
-      wait(Watch::Direction::kWrite);
+      wait(Registration::Direction::kWrite);
       return false;
     default:
       close();
@@ -319,7 +319,7 @@ bool Connection::reject(Rejection rejection) {
 }
 
 void Connection::send(const std::string& out) {
-  const IoResult result = transport_.write(out);
+  const IoResult result = channel_.write(out);
   switch (result.status) {
     case IoStatus::kDone:
       return finish_answer();
@@ -328,14 +328,15 @@ void Connection::send(const std::string& out) {
       unsent_ = out.substr(result.bytes);
       sent_bytes_ = 0;
       enter(Stage::kWriting);
-      return wait(result.status == IoStatus::kWantRead ? Watch::Direction::kRead : Watch::Direction::kWrite);
+      return wait(result.status == IoStatus::kWantRead ? Registration::Direction::kRead
+                                                       : Registration::Direction::kWrite);
     default:
       return close();
   }
 }
 
 bool Connection::flush() {
-  const IoResult result = transport_.write(std::string_view(unsent_).substr(sent_bytes_));
+  const IoResult result = channel_.write(std::string_view(unsent_).substr(sent_bytes_));
   switch (result.status) {
     case IoStatus::kDone:
       unsent_ = {};
@@ -344,7 +345,7 @@ bool Connection::flush() {
     case IoStatus::kWantRead:
     case IoStatus::kWantWrite:
       sent_bytes_ += result.bytes;
-      wait(result.status == IoStatus::kWantRead ? Watch::Direction::kRead : Watch::Direction::kWrite);
+      wait(result.status == IoStatus::kWantRead ? Registration::Direction::kRead : Registration::Direction::kWrite);
       return false;
     default:
       close();
@@ -359,7 +360,7 @@ void Connection::finish_answer() {
   }
   // Closing a socket with unread input resets the connection, and the client may lose the answer.
   if (linger_after_ || input_.view().size() > request_bytes_) {
-    transport_.shut_down();
+    channel_.shut_down();
     return enter(Stage::kLingering);
   }
   close();
@@ -369,19 +370,19 @@ bool Connection::linger() {
   if (!in_handler_) {
     input_.release();
   }
-  if (transport_.discard().status == IoStatus::kWantRead) {
-    wait(Watch::Direction::kRead);
+  if (channel_.discard().status == IoStatus::kWantRead) {
+    wait(Registration::Direction::kRead);
   } else {
     close();
   }
   return false;
 }
 
-void Connection::wait(Watch::Direction direction) {
+void Connection::wait(Registration::Direction direction) {
   if (input_.empty()) {
     input_.release();  // so that an idle connection has none
   }
-  watch_.wait(direction, shared_from_this());
+  registration_.wait(direction, shared_from_this());
 }
 
 }  // namespace sharder::http

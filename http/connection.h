@@ -5,14 +5,14 @@
 #include <optional>
 #include <string>
 
+#include "http/channel.h"
 #include "http/chunked_decoder.h"
-#include "http/event_loop.h"
 #include "http/input_buffer.h"
 #include "http/loop_state.h"
+#include "http/poller.h"
 #include "http/reply.h"
 #include "http/request_head.h"
 #include "http/roster.h"
-#include "http/transport.h"
 
 namespace sharder::http {
 
@@ -58,12 +58,12 @@ class Connection final : public Member,
   bool reject(Rejection rejection);
   void send(const std::string& out);
   void finish_answer();
-  void wait(Watch::Direction direction);
+  void wait(Registration::Direction direction);
   void enter(Stage next) { loop_.enter(*this, next); }
 
   LoopState& loop_;
-  Watch watch_;
-  Transport transport_;
+  Registration registration_;
+  Channel channel_;
   std::shared_ptr<ReplySlot> slot_;
   InputBuffer input_;
 

@@ -36,12 +36,12 @@ class Loop {
   std::size_t join();
 
   // Any thread:
-  void post(EventLoop::Task task) { state_.events.post(std::move(task)); }
+  void post(Poller::Task task) { state_.events.post(std::move(task)); }
   void adopt(FileDescriptor socket, Admission admission);
   // Closes what is idle and, from now on, each connection after its answer.
   void begin_stop();
   const LoopCounters& counters() const { return state_.counters; }
-  EventLoop& events() { return state_.events; }
+  Poller& events() { return state_.events; }
 
  private:
   void run();

@@ -12,8 +12,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "http/answer.h"
-#include "http/event_loop.h"
 #include "http/input_buffer.h"
+#include "http/poller.h"
 #include "http/reply.h"
 #include "http/roster.h"
 #include "http/server_options.h"
@@ -72,7 +72,7 @@ struct LoopState {
   void clear_out();
 
   ServerState& server;
-  EventLoop events;  // before all that has descriptors in it
+  Poller events;  // before all that has descriptors in it
   std::unique_ptr<Handler> handler;
   LoopCounters counters;
   BufferPool buffers;
@@ -88,7 +88,7 @@ struct LoopState {
 
   DateLine date_;
   Roster roster_;
-  Timer timer_;
+  Deadline timer_;
   SteadyTime armed_ = SteadyTime::max();
 };
 

@@ -7,8 +7,8 @@
 #include <utility>
 #include <vector>
 
-#include "http/event_loop.h"
 #include "http/message.h"
+#include "http/poller.h"
 
 namespace sharder::http {
 
@@ -32,7 +32,7 @@ struct ReplySlot {
 // Brings answers from any thread to the loop that owns their connection. Outlives the loop where replies do.
 class ReplyInbox {
  public:
-  explicit ReplyInbox(EventLoop& events) : events_(&events) {}
+  explicit ReplyInbox(Poller& events) : events_(&events) {}
 
   // The calling thread runs the loop from now on.
   void bind_thread() { thread_.store(std::this_thread::get_id(), std::memory_order_relaxed); }
@@ -47,7 +47,7 @@ class ReplyInbox {
   std::atomic<std::thread::id> thread_;
   std::mutex mutex_;
   // Guarded by mutex_:
-  EventLoop* events_;
+  Poller* events_;
   std::vector<std::pair<std::shared_ptr<ReplySlot>, Response>> waiting_;
 };
 

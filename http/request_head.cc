@@ -8,6 +8,8 @@
 #include <string_view>
 #include <utility>
 
+#include "base/ascii.h"
+
 namespace sharder::http {
 namespace {
 
@@ -16,17 +18,11 @@ using beast::http::field;
 
 // Characters of a method (RFC 9110, 5.6.2): what a request may begin with.
 bool is_token_char(char c) {
-  return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
-         std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
+  return is_alphanumeric(c) || std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
 }
 
 bool is_number(std::string_view text) {
   return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos;
-}
-
-// Case-insensitive for ASCII; `lower` is in lower case.
-bool equals_ignoring_case(std::string_view text, std::string_view lower) {
-  return std::ranges::equal(text, lower, [](char a, char b) { return (a >= 'A' && a <= 'Z' ? a + 32 : a) == b; });
 }
 
 // Beast tokenises and checks syntax; this class decides what the fields mean.

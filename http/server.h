@@ -26,7 +26,8 @@ struct ServerStats {
   std::uint64_t failed_handshakes = 0;
 };
 
-// Binds in start(); the destructor is stop() without grace. start(), begin_drain() and stop() from one thread.
+// Binds in start(); the destructor is stop() without grace. start(), begin_drain() and stop() from one thread. The
+// process ignores SIGPIPE.
 class Server {
  public:
   // One handler for each loop, made by `make_handler(loop index)` in start().

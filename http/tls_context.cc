@@ -1,91 +1,19 @@
 #include "http/tls_context.h"
 
-#include <openssl/bio.h>
 #include <openssl/err.h>
-#include <openssl/pem.h>
 #include <openssl/ssl.h>
-#include <openssl/x509.h>
-#include <sys/socket.h>
 
-#include <array>
-#include <cerrno>
-#include <cstdint>
 #include <string>
 #include <string_view>
 
-#include "base/delete_with.h"
+#include "base/pem_internal.h"
 
 namespace sharder::http {
 namespace {
 
-using BioPtr = std::unique_ptr<BIO, DeleteWith<BIO_free>>;
-using CertificatePtr = std::unique_ptr<X509, DeleteWith<X509_free>>;
-using KeyPtr = std::unique_ptr<EVP_PKEY, DeleteWith<EVP_PKEY_free>>;
-
 std::unexpected<Error> openssl_failure(const std::string& what) {
-  std::array<char, 256> text = {};
-  ERR_error_string_n(ERR_peek_last_error(), text.data(), text.size());
-  ERR_clear_error();
-  return fail(ErrorCode::kInvalid, what + ": " + text.data());
+  return fail(ErrorCode::kInvalid, what + ": " + take_openssl_error());
 }
-
-// --- The socket under OpenSSL. Its own would send with write(2), which raises SIGPIPE when the client has gone. ---
-
-int socket_of(BIO* bio) {
-  return static_cast<int>(reinterpret_cast<std::intptr_t>(BIO_get_data(bio)));
-}
-
-int socket_read(BIO* bio, char* into, std::size_t size, std::size_t* bytes) {
-  BIO_clear_retry_flags(bio);
-  const ssize_t received = ::recv(socket_of(bio), into, size, 0);
-  if (received > 0) {
-    *bytes = static_cast<std::size_t>(received);
-    return 1;
-  }
-  if (received == 0) {
-    BIO_set_flags(bio, BIO_FLAGS_IN_EOF);
-  } else if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) {
-    BIO_set_retry_read(bio);
-  }
-  return 0;
-}
-
-int socket_write(BIO* bio, const char* data, std::size_t size, std::size_t* bytes) {
-  BIO_clear_retry_flags(bio);
-  const ssize_t sent = ::send(socket_of(bio), data, size, MSG_NOSIGNAL);
-  if (sent >= 0) {
-    *bytes = static_cast<std::size_t>(sent);
-    return 1;
-  }
-  if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) {
-    BIO_set_retry_write(bio);
-  }
-  return 0;
-}
-
-long socket_control(BIO* bio, int command, long /*number*/, void* /*pointer*/) {
-  switch (command) {
-    case BIO_CTRL_FLUSH:
-      return 1;
-    case BIO_CTRL_EOF:
-      return BIO_test_flags(bio, BIO_FLAGS_IN_EOF) != 0 ? 1 : 0;
-    default:
-      return 0;
-  }
-}
-
-const BIO_METHOD* socket_method() {
-  static const std::unique_ptr<BIO_METHOD, DeleteWith<BIO_meth_free>> shared = [] {
-    BIO_METHOD* method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "non-blocking socket");
-    BIO_meth_set_read_ex(method, socket_read);
-    BIO_meth_set_write_ex(method, socket_write);
-    BIO_meth_set_ctrl(method, socket_control);
-    return std::unique_ptr<BIO_METHOD, DeleteWith<BIO_meth_free>>(method);
-  }();
-  return shared.get();
-}
-
-// --- Settings ---
 
 // A client that offers ALPN must offer HTTP/1.1; one that offers nothing is taken to mean it.
 int select_http_1_1(SSL* /*session*/, const unsigned char** out, unsigned char* out_size, const unsigned char* in,
@@ -121,34 +49,28 @@ Result<void> configure(SSL_CTX* context) {
   return {};
 }
 
-CertificatePtr next_certificate(BIO* pem) {
-  return CertificatePtr(PEM_read_bio_X509(pem, nullptr, nullptr, nullptr));
-}
-
 Result<void> use_chain(SSL_CTX* context, const std::string& chain_pem) {
-  const BioPtr pem(BIO_new_mem_buf(chain_pem.data(), static_cast<int>(chain_pem.size())));
-  const CertificatePtr leaf = next_certificate(pem.get());
-  if (!leaf || SSL_CTX_use_certificate(context, leaf.get()) != 1) {
+  const PemCertificates chain = read_pem_certificates(chain_pem);
+  if (chain.certificates.empty()) {
+    return fail(ErrorCode::kInvalid, "certificate: " + chain.damage.value_or("there is none"));
+  }
+  if (SSL_CTX_use_certificate(context, chain.certificates.front().get()) != 1) {
     return openssl_failure("certificate");
   }
-  while (const CertificatePtr intermediate = next_certificate(pem.get())) {
-    if (SSL_CTX_add1_chain_cert(context, intermediate.get()) != 1) {
+  for (std::size_t i = 1; i < chain.certificates.size(); ++i) {
+    if (SSL_CTX_add1_chain_cert(context, chain.certificates[i].get()) != 1) {
       return openssl_failure("certificate chain");
     }
   }
-  ERR_clear_error();  // the end of the file counts as an error
   return {};
 }
 
-// A key with a passphrase does not load: nobody is asked for it.
-int no_passphrase(char* /*buffer*/, int /*size*/, int /*writing*/, void* /*context*/) {
-  return 0;
-}
-
 Result<void> use_key(SSL_CTX* context, const std::string& key_pem) {
-  const BioPtr pem(BIO_new_mem_buf(key_pem.data(), static_cast<int>(key_pem.size())));
-  const KeyPtr key(PEM_read_bio_PrivateKey(pem.get(), nullptr, no_passphrase, nullptr));
-  if (!key || SSL_CTX_use_PrivateKey(context, key.get()) != 1 || SSL_CTX_check_private_key(context) != 1) {
+  const PemKey found = read_pem_key(key_pem);
+  if (!found.key) {
+    return fail(ErrorCode::kInvalid, "private key: " + found.damage);
+  }
+  if (SSL_CTX_use_PrivateKey(context, found.key.get()) != 1 || SSL_CTX_check_private_key(context) != 1) {
     return openssl_failure("private key");
   }
   return {};
@@ -180,15 +102,11 @@ Result<TlsContext> TlsContext::make(const TlsIdentity& identity) {
 
 SslSession TlsContext::new_session(int fd) const {
   SslSession session(SSL_new(context_.get()));
-  BIO* bio = BIO_new(socket_method());
-  if (!session || bio == nullptr) {
-    BIO_free(bio);
+  // OpenSSL sends with write(2): whoever runs a server ignores SIGPIPE.
+  if (!session || SSL_set_fd(session.get(), fd) != 1) {
     ERR_clear_error();
     return nullptr;
   }
-  BIO_set_data(bio, reinterpret_cast<void*>(static_cast<std::intptr_t>(fd)));  // NOLINT(performance-no-int-to-ptr)
-  BIO_set_init(bio, 1);
-  SSL_set_bio(session.get(), bio, bio);  // takes the BIO
   SSL_set_accept_state(session.get());
   return session;
 }

@@ -6,7 +6,7 @@
 #include "base/guarded.h"
 #include "base/log.h"
 #include "base/tls_identity.h"
-#include "http/transport.h"
+#include "http/channel.h"
 
 struct ssl_ctx_st;
 

@@ -27,18 +27,9 @@ constexpr std::chrono::minutes kLasted{10};  // what stayed so long was not stri
 // So long without a renewal of any Lease: nobody could write.
 constexpr std::chrono::seconds kNoRenewals{10};
 
-bool is_lasting(ErrorCode code) {
-  return code == ErrorCode::kForbidden || code == ErrorCode::kInvalid || code == ErrorCode::kUnauthorized ||
-         code == ErrorCode::kTooLarge;
-}
-
 // Of an answer, next to what is known, by a watch perhaps that shows no versions.
 bool is_news(const std::string& answered, const std::string& known) {
   return known.empty() ? !answered.empty() : kube::newer_version(answered, known);
-}
-
-bool is_unanswered(ErrorCode code) {
-  return code == ErrorCode::kUnavailable || code == ErrorCode::kTimeout;
 }
 
 }  // namespace
@@ -226,7 +217,8 @@ void LeaseKeeper::failed(Entry& entry, const Action& action, const Error& error,
   if (error.code != ErrorCode::kNotFound && entry.failure.failed(error, now.steady)) {
     note_trouble(entry, action.kind, error);
   }
-  const bool lasting = is_lasting(error.code) || (entry.failure.lasts() && error.http_status >= 500);
+  const bool refused = kube::is_refusal(error) && error.code != ErrorCode::kNotFound;
+  const bool lasting = refused || (entry.failure.lasts() && error.http_status >= 500);
   if (!entry.backoff || entry.backoff_lasting != lasting) {
     entry.backoff.emplace(lasting ? kLasting : kTransient, seeds_());
     entry.backoff_lasting = lasting;
@@ -238,7 +230,7 @@ void LeaseKeeper::failed(Entry& entry, const Action& action, const Error& error,
   } else {
     entry.outdated = error.code == ErrorCode::kConflict;
   }
-  if (is_unanswered(error.code)) {
+  if (kube::may_be_done(error)) {
     entry.renewed = healthy_.mark(now.steady);
   }
 }

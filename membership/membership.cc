@@ -3,8 +3,8 @@
 #include <prometheus/counter.h>
 #include <prometheus/family.h>
 #include <prometheus/registry.h>
+
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <iterator>
@@ -13,6 +13,9 @@
 #include <utility>
 #include <vector>
 
+#include "base/lifetime.h"
+#include "base/poster.h"
+#include "base/timer.h"
 #include "kube/client/resource.h"
 #include "kube/events/events.h"
 #include "kube/watch/list_watch.h"
@@ -29,14 +32,15 @@ constexpr std::string_view kEventComponent = kTakeOverIdentity;
 }  // namespace
 
 // Everything but what is marked otherwise belongs to the control loop.
-struct Membership::Impl : std::enable_shared_from_this<Impl> {
+struct Membership::Impl {
   Impl(Executor& control_loop, kube::Api& kube_api, const Clock& system_clock, prometheus::Registry* registry,
-       const Logger& logger)
+       const Logger& logger, WaitGroup& work)
       : control(control_loop),
         api(kube_api),
         clock(system_clock),
         log(logger.named("membership")),
         events(kube_api, system_clock, std::string(kEventComponent), logger),
+        leader_work(work),
         ledger(std::random_device{}()) {
     if (registry != nullptr) {
       calculations = &prometheus::BuildCounter()
@@ -56,24 +60,13 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
 
   Now now() const { return {.wall = clock.wall(), .steady = clock.steady()}; }
 
-  // Runs f(*this) on the control loop unless it is over by then. Any thread.
-  template <class F>
-  void post(F f) {
-    control.post([weak = weak_from_this(), f = std::move(f)]() mutable {
-      if (const auto self = weak.lock(); self && !self->stopped) {
-        f(*self);
-      }
-    });
-  }
-
   void start();
-  void stop();
 
   void ring_event(kube::WatchEventType type, RingObject object);
   void lease_event(kube::WatchEventType type, ShardLease lease);
   void connection(WatchHealth& health, bool watching, const std::optional<Error>& error);
   void lease_connection(bool watching);
-  void lead(bool now_leading);
+  void lead(bool now_leading, WaitGroup::Ticket ticket);
 
   // Takes out what the ledger has to say after the tasks that wait now: many events, one RingSet.
   void request_flush();
@@ -103,92 +96,80 @@ struct Membership::Impl : std::enable_shared_from_this<Impl> {
   Published<ring::RingSet> ring_sets;
   Published<ring::Snapshot> snapshots;
   Guarded<std::optional<std::string>> not_ready{std::string("not started")};
-  std::atomic<std::size_t> in_flight = 0;
-  std::atomic<bool> leading = false;  // written by the control loop
-  std::atomic<bool> stopped = false;
+  WaitGroup& leader_work;
   std::shared_ptr<kube::ListWatch> ring_watch;
   std::shared_ptr<kube::ListWatch> lease_watch;
 
   // The control loop's:
   Ledger ledger;
+  bool leading = false;
+  WaitGroup::Ticket term;  // while it leads
   WatchHealth rings{.what = "ControllerRings"};
   WatchHealth leases{.what = "shard Leases"};
   bool no_definition_told = false;  // that the CRD is missing
   std::map<std::string, prometheus::Counter*> calculation_counters;
   bool flush_posted = false;
-  Executor::TimerId timer = 0;
+  Timer timer{control};
   std::optional<SteadyTime> timer_due;
-  Executor::TimerId probe_timer = 0;
+  Timer probe_timer{control};
+  Lifetime lifetime;
+  // Any thread.
+  const Poster<Impl> post{*this, lifetime, control};
 };
 
 class Membership::Impl::Sink final : public kube::WatchSink {
  public:
   enum class Of { kRings, kLeases };
-  Sink(std::weak_ptr<Impl> impl, Of of) : impl_(std::move(impl)), of_(of) {}
+  Sink(const Impl& impl, Of of) : post_(impl.post), log_(impl.log), of_(of) {}
 
   void on_event(const kube::WatchEvent& event) override {
-    const auto impl = impl_.lock();
-    if (!impl) {
-      return;
-    }
     if (of_ == Of::kRings) {
-      deliver<RingObject>(*impl, event, decode_ring, &Impl::ring_event);
+      deliver<RingObject>(event, decode_ring, &Impl::ring_event);
     } else {
-      deliver<ShardLease>(*impl, event, decode_shard_lease, &Impl::lease_event);
+      deliver<ShardLease>(event, decode_shard_lease, &Impl::lease_event);
     }
   }
 
   void on_connection(bool watching, const std::optional<Error>& error) override {
-    if (const auto impl = impl_.lock()) {
-      impl->post([of = of_, watching, error](Impl& self) {
-        self.connection(of == Of::kRings ? self.rings : self.leases, watching, error);
-        if (of == Of::kLeases) {
-          self.lease_connection(watching);
-        }
-      });
-    }
+    post_([of = of_, watching, error](Impl& impl) {
+      impl.connection(of == Of::kRings ? impl.rings : impl.leases, watching, error);
+      if (of == Of::kLeases) {
+        impl.lease_connection(watching);
+      }
+    });
   }
 
  private:
   template <class T>
-  static void deliver(Impl& impl, const kube::WatchEvent& event, Result<T> (*decode)(std::string_view),
-                      void (Impl::*handle)(kube::WatchEventType, T)) {
+  void deliver(const kube::WatchEvent& event, Result<T> (*decode)(std::string_view),
+               void (Impl::*handle)(kube::WatchEventType, T)) {
     T object;
     if (event.type != kube::WatchEventType::kInit && event.type != kube::WatchEventType::kInitDone) {
       auto decoded = decode(event.object);
       if (!decoded) {
-        impl.log.warn("ignoring an object that makes no sense", {{"error", decoded.error().message}});
+        log_.warn("ignoring an object that makes no sense", {{"error", decoded.error().message}});
         return;
       }
       object = std::move(*decoded);
     }
-    impl.post([type = event.type, object = std::move(object), handle](Impl& self) mutable {
-      (self.*handle)(type, std::move(object));
+    post_([type = event.type, object = std::move(object), handle](Impl& impl) mutable {
+      (impl.*handle)(type, std::move(object));
     });
   }
 
-  const std::weak_ptr<Impl> impl_;
+  const Poster<Impl> post_;
+  const Logger log_;
   const Of of_;
 };
 
 void Membership::Impl::start() {
   not_ready.with([](auto& reason) { reason = "waiting for ControllerRings"; });
   ring_watch = kube::ListWatch::start(api, clock, {.resource = kube::kControllerRings},
-                                      std::make_shared<Sink>(weak_from_this(), Sink::Of::kRings), log);
+                                      std::make_shared<Sink>(*this, Sink::Of::kRings), log);
   lease_watch =
       kube::ListWatch::start(api, clock, {.resource = kube::kLeases, .label_selector = std::string(ring::kRingLabel)},
-                             std::make_shared<Sink>(weak_from_this(), Sink::Of::kLeases), log);
+                             std::make_shared<Sink>(*this, Sink::Of::kLeases), log);
   post([](Impl& self) { self.probe_after_pause(); });
-}
-
-void Membership::Impl::stop() {
-  stopped = true;
-  if (ring_watch) {
-    ring_watch->stop();
-    lease_watch->stop();
-  }
-  control.cancel(timer);
-  control.cancel(probe_timer);
 }
 
 void Membership::Impl::ring_event(kube::WatchEventType type, RingObject object) {
@@ -251,11 +232,13 @@ void Membership::Impl::lease_connection(bool watching) {
   }
 }
 
-void Membership::Impl::lead(bool now_leading) {
+// `ticket` was there before this was posted: nobody takes us for done who does not know yet that we lead.
+void Membership::Impl::lead(bool now_leading, WaitGroup::Ticket ticket) {
   if (leading == now_leading) {
     return;
   }
   leading = now_leading;
+  term = leading ? std::move(ticket) : WaitGroup::Ticket();
   ledger.set_leading(now_leading);
   for (ring::Listener* listener : listeners) {
     listener->on_leading(now_leading);
@@ -309,17 +292,13 @@ void Membership::Impl::arm_timer() {
   if (due == timer_due) {
     return;
   }
-  if (timer_due) {
-    control.cancel(timer);
-  }
+  timer.cancel();
   timer_due = due;
   if (due) {
     const auto delay = std::max(*due, clock.steady()) - clock.steady();
-    timer = control.post_after(delay, [weak = weak_from_this()] {
-      if (const auto self = weak.lock(); self && !self->stopped) {
-        self->timer_due.reset();
-        self->flush();
-      }
+    timer.set(delay, [this] {
+      timer_due.reset();
+      flush();
     });
   }
 }
@@ -399,14 +378,11 @@ void Membership::Impl::perform(Action action) {
     return;
   }
   kube::Request request = request_for(action);
-  ++in_flight;
-  api.send(std::move(request), [weak = weak_from_this(), action = std::move(action)](Result<kube::Response> response) {
-    if (const auto self = weak.lock()) {
-      --self->in_flight;
-      self->post([action, answer = read_answer(action, std::move(response))](Impl& impl) mutable {
-        impl.finished(action, std::move(answer));
-      });
-    }
+  api.send(std::move(request), [to_control = post, action = std::move(action),
+                                ticket = leader_work.enter()](Result<kube::Response> response) {
+    to_control([action, answer = read_answer(action, std::move(response))](Impl& impl) mutable {
+      impl.finished(action, std::move(answer));
+    });
   });
 }
 
@@ -445,11 +421,7 @@ void Membership::Impl::reject_name(const Action& action) {
 }
 
 void Membership::Impl::probe_after_pause() {
-  probe_timer = control.post_after(HealthyTime::kProbePeriod, [weak = weak_from_this()] {
-    if (const auto self = weak.lock(); self && !self->stopped) {
-      self->probe();
-    }
-  });
+  probe_timer.set(HealthyTime::kProbePeriod, [this] { probe(); });
 }
 
 void Membership::Impl::probe() {
@@ -461,10 +433,8 @@ void Membership::Impl::probe() {
   kube::Request request = kube::get_request(kube::kLeases, target->lease_namespace, target->name);
   request.lane = kube::Lane::kUrgent;
   request.timeout = HealthyTime::kProbeTimeout;
-  api.send(std::move(request), [weak = weak_from_this()](Result<kube::Response> response) {
-    if (const auto self = weak.lock()) {
-      self->post([response = std::move(response)](Impl& impl) mutable { impl.probed(std::move(response)); });
-    }
+  api.send(std::move(request), [to_control = post](Result<kube::Response> response) {
+    to_control([response = std::move(response)](Impl& impl) mutable { impl.probed(std::move(response)); });
   });
 }
 
@@ -483,12 +453,10 @@ void Membership::Impl::probed(Result<kube::Response> response) {
 }
 
 Membership::Membership(Executor& control, kube::Api& api, const Clock& clock, prometheus::Registry* registry,
-                       Logger log)
-    : impl_(std::make_shared<Impl>(control, api, clock, registry, log)) {}
+                       Logger log, WaitGroup& leader_work)
+    : impl_(std::make_unique<Impl>(control, api, clock, registry, log, leader_work)) {}
 
-Membership::~Membership() {
-  impl_->stop();
-}
+Membership::~Membership() = default;
 
 void Membership::add_listener(ring::Listener& listener) {
   impl_->listeners.push_back(&listener);
@@ -499,7 +467,8 @@ void Membership::start() {
 }
 
 void Membership::set_leading(bool leading) {
-  impl_->post([leading](Impl& impl) { impl.lead(leading); });
+  impl_->post(
+      [leading, ticket = impl_->leader_work.enter()](Impl& impl) mutable { impl.lead(leading, std::move(ticket)); });
 }
 
 const Published<ring::RingSet>& Membership::ring_sets() const {
@@ -512,10 +481,6 @@ const Published<ring::Snapshot>& Membership::snapshots() const {
 
 std::optional<std::string> Membership::not_ready() const {
   return impl_->not_ready.with([](const auto& reason) { return reason; });
-}
-
-std::size_t Membership::requests_in_flight() const {
-  return impl_->in_flight + (impl_->leading ? 1 : 0);
 }
 
 }  // namespace sharder::membership

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <cstddef>
 #include <memory>
 #include <optional>
 #include <string>
@@ -9,6 +8,7 @@
 #include "base/executor.h"
 #include "base/guarded.h"
 #include "base/log.h"
+#include "base/wait_group.h"
 #include "kube/client/api.h"
 #include "ring/listener.h"
 #include "ring/ring_set.h"
@@ -29,8 +29,10 @@ namespace sharder::membership {
 // each listener, outlives it.
 class Membership {
  public:
-  // `registry` (may be null) gets controller_sharding_ring_calculations_total{controllerring}.
-  Membership(Executor& control, kube::Api& api, const Clock& clock, prometheus::Registry* registry, Logger log);
+  // `registry` (may be null) gets controller_sharding_ring_calculations_total{controllerring}. `leader_work`: whoever
+  // waits for it waits until this neither leads nor has a write without an answer.
+  Membership(Executor& control, kube::Api& api, const Clock& clock, prometheus::Registry* registry, Logger log,
+             WaitGroup& leader_work);
   ~Membership();
   Membership(const Membership&) = delete;
   Membership& operator=(const Membership&) = delete;
@@ -50,13 +52,10 @@ class Membership {
   // Why rings and Leases have not synced, for everybody and so in fixed words ("waiting for shard Leases: forbidden";
   // what the API server said is in the log); nullopt once they have, from then on for ever. Any thread.
   std::optional<std::string> not_ready() const;
-  // The leader's requests without an answer yet, and one more for as long as it leads: 0 means that nothing will be
-  // written any more. Any thread.
-  std::size_t requests_in_flight() const;
 
  private:
   struct Impl;
-  std::shared_ptr<Impl> impl_;
+  std::unique_ptr<Impl> impl_;
 };
 
 }  // namespace sharder::membership

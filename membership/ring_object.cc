@@ -14,34 +14,9 @@ namespace {
 
 using nlohmann::json;
 
-const json kNothing;
-
-const json& at(const json& object, const char* key) {
-  if (!object.is_object()) {
-    return kNothing;
-  }
-  const auto found = object.find(key);
-  return found == object.end() ? kNothing : *found;
-}
-
-std::string text(const json& object, const char* key) {
-  const json& value = at(object, key);
-  return value.is_string() ? value.get<std::string>() : std::string();
-}
-
-std::int64_t number(const json& object, const char* key) {
-  const json& value = at(object, key);
-  return value.is_number_integer() ? value.get<std::int64_t>() : 0;
-}
-
-// The elements of an array; of anything else none.
-std::vector<json> elements(const json& value) {
-  return value.is_array() ? value.get<std::vector<json>>() : std::vector<json>();
-}
-
 std::vector<std::string> strings(const json& value) {
   std::vector<std::string> found;
-  for (const json& element : elements(value)) {
+  for (const json& element : kube::elements_of(value)) {
     if (element.is_string()) {
       found.push_back(element.get<std::string>());
     }
@@ -50,14 +25,14 @@ std::vector<std::string> strings(const json& value) {
 }
 
 ring::GroupResource group_resource(const json& value) {
-  return {.group = text(value, "group"), .resource = text(value, "resource")};
+  return {.group = kube::string_at(value, "/group"), .resource = kube::string_at(value, "/resource")};
 }
 
 std::vector<ring::RingResource> resources(const json& spec) {
   std::vector<ring::RingResource> found;
-  for (const json& element : elements(at(spec, "resources"))) {
+  for (const json& element : kube::elements_of(kube::value_at(spec, "/resources"))) {
     ring::RingResource resource{.main = group_resource(element), .controlled = {}};
-    for (const json& controlled : elements(at(element, "controlledResources"))) {
+    for (const json& controlled : kube::elements_of(kube::value_at(element, "/controlledResources"))) {
       resource.controlled.push_back(group_resource(controlled));
     }
     found.push_back(std::move(resource));
@@ -65,39 +40,24 @@ std::vector<ring::RingResource> resources(const json& spec) {
   return found;
 }
 
-std::optional<ring::SelectorOperator> selector_operator(std::string_view name) {
-  if (name == "In") {
-    return ring::SelectorOperator::kIn;
-  }
-  if (name == "NotIn") {
-    return ring::SelectorOperator::kNotIn;
-  }
-  if (name == "Exists") {
-    return ring::SelectorOperator::kExists;
-  }
-  if (name == "DoesNotExist") {
-    return ring::SelectorOperator::kDoesNotExist;
-  }
-  return std::nullopt;
-}
-
 // kInvalid: says which operator there is none of. Everything else the API server checks with the webhook configuration.
 Result<ring::LabelSelector> label_selector(const json& value) {
   ring::LabelSelector selector;
-  if (const json& labels = at(value, "matchLabels"); labels.is_object()) {
+  if (const json& labels = kube::value_at(value, "/matchLabels"); labels.is_object()) {
     for (const auto& [key, label] : labels.items()) {
-      selector.match_labels.emplace(key, label.is_string() ? label.get<std::string>() : std::string());
+      selector.match_labels.emplace(key, kube::string_of(label));
     }
   }
-  for (const json& expression : elements(at(value, "matchExpressions"))) {
-    const std::string name = text(expression, "operator");
-    const auto op = selector_operator(name);
+  for (const json& expression : kube::elements_of(kube::value_at(value, "/matchExpressions"))) {
+    const std::string name = kube::string_at(expression, "/operator");
+    const auto op = ring::parse_selector_operator(name);
     if (!op) {
       return fail(ErrorCode::kInvalid,
                   "spec.namespaceSelector: \"" + name + "\" is not a valid label selector operator");
     }
-    selector.match_expressions.push_back(
-        {.key = text(expression, "key"), .op = *op, .values = strings(at(expression, "values"))});
+    selector.match_expressions.push_back({.key = kube::string_at(expression, "/key"),
+                                          .op = *op,
+                                          .values = strings(kube::value_at(expression, "/values"))});
   }
   return selector;
 }
@@ -142,24 +102,24 @@ Result<RingObject> decode_ring(std::string_view json_text) {
   if (!document) {
     return fail("decode ControllerRing", document.error());
   }
-  const json& metadata = at(*document, "metadata");
-  const json& spec = at(*document, "spec");
-  const json& status = at(*document, "status");
-  RingObject object{.spec = {.name = text(metadata, "name"),
-                             .uid = text(metadata, "uid"),
-                             .generation = number(metadata, "generation"),
+  const json& metadata = kube::value_at(*document, "/metadata");
+  const json& spec = kube::value_at(*document, "/spec");
+  const json& status = kube::value_at(*document, "/status");
+  RingObject object{.spec = {.name = kube::string_at(metadata, "/name"),
+                             .uid = kube::string_at(metadata, "/uid"),
+                             .generation = kube::int_at(metadata, "/generation").value_or(0),
                              .resources = resources(spec),
                              .namespace_selector = {}},
                     .spec_error = "",
-                    .deleting = !at(metadata, "deletionTimestamp").is_null(),
-                    .observed_generation = number(status, "observedGeneration"),
-                    .status_shards = number(status, "shards"),
-                    .status_available_shards = number(status, "availableShards")};
+                    .deleting = !kube::value_at(metadata, "/deletionTimestamp").is_null(),
+                    .observed_generation = kube::int_at(status, "/observedGeneration").value_or(0),
+                    .status_shards = kube::int_at(status, "/shards").value_or(0),
+                    .status_available_shards = kube::int_at(status, "/availableShards").value_or(0)};
   if (object.spec.name.empty()) {
     return fail(ErrorCode::kInvalid, "decode ControllerRing: it has no name");
   }
   object.spec_error = find_error(object.spec);
-  if (const json& value = at(spec, "namespaceSelector"); value.is_object()) {
+  if (const json& value = kube::value_at(spec, "/namespaceSelector"); value.is_object()) {
     auto selector = label_selector(value);
     if (!selector && object.spec_error.empty()) {
       object.spec_error = selector.error().message;

@@ -18,37 +18,10 @@ using nlohmann::json;
 // leaseDurationSeconds and leaseTransitions are int32 in the API.
 constexpr std::int64_t kMaxInt32 = std::numeric_limits<std::int32_t>::max();
 
-const json* member(const json& object, std::string_view key) {
-  if (!object.is_object()) {
-    return nullptr;
-  }
-  const auto found = object.find(key);
-  return found == object.end() ? nullptr : &*found;
-}
-
-std::string text(const json& object, std::string_view key) {
-  const json* value = member(object, key);
-  return value != nullptr && value->is_string() ? value->get<std::string>() : std::string();
-}
-
-// The integer there if it lies in [min, 2^31-1]. Unsigned numbers are compared as such: 2^64-1 must not turn into -1.
-std::optional<std::int64_t> int32_at(const json& object, std::string_view key, std::int64_t min) {
-  const json* value = member(object, key);
-  if (value == nullptr || !value->is_number_integer()) {
-    return std::nullopt;
-  }
-  if (value->is_number_unsigned() && value->get<std::uint64_t>() > static_cast<std::uint64_t>(kMaxInt32)) {
-    return std::nullopt;
-  }
-  const auto number = value->get<std::int64_t>();
-  return number >= min && number <= kMaxInt32 ? std::optional(number) : std::nullopt;
-}
-
-const json kNothing = json::object();
-
-const json& object_at(const json& object, std::string_view key) {
-  const json* value = member(object, key);
-  return value != nullptr && value->is_object() ? *value : kNothing;
+// The number at `pointer` if it lies in [min, 2^31-1].
+std::optional<std::int64_t> int32_at(const json& object, const char* pointer, std::int64_t min) {
+  const auto number = kube::int_at(object, pointer);
+  return number && *number >= min && *number <= kMaxInt32 ? number : std::nullopt;
 }
 
 }  // namespace
@@ -70,25 +43,25 @@ Result<ShardLease> decode_shard_lease(std::string_view json_text) {
   if (!document) {
     return fail("decode Lease", document.error());
   }
-  const json& metadata = object_at(*document, "metadata");
-  const json& labels = object_at(metadata, "labels");
-  const json& spec = object_at(*document, "spec");
+  const json& metadata = kube::value_at(*document, "/metadata");
+  const json& labels = kube::value_at(metadata, "/labels");
+  const json& spec = kube::value_at(*document, "/spec");
   ShardLease lease;
-  lease.id = {.lease_namespace = text(metadata, "namespace"), .name = text(metadata, "name")};
+  lease.id = {.lease_namespace = kube::string_at(metadata, "/namespace"), .name = kube::string_at(metadata, "/name")};
   if (lease.id.name.empty()) {
     return fail(ErrorCode::kInvalid, "decode Lease: it has no name");
   }
-  lease.uid = text(metadata, "uid");
-  lease.resource_version = text(metadata, "resourceVersion");
-  lease.ring = text(labels, ring::kRingLabel);
-  lease.state_label = text(labels, ring::kStateLabel);
-  lease.holder_identity = text(spec, "holderIdentity");
-  lease.lease_duration = int32_at(spec, "leaseDurationSeconds", 1).transform([](std::int64_t seconds) {
+  lease.uid = kube::string_at(metadata, "/uid");
+  lease.resource_version = kube::string_at(metadata, "/resourceVersion");
+  lease.ring = kube::string_of(kube::field_of(labels, ring::kRingLabel));
+  lease.state_label = kube::string_of(kube::field_of(labels, ring::kStateLabel));
+  lease.holder_identity = kube::string_at(spec, "/holderIdentity");
+  lease.lease_duration = int32_at(spec, "/leaseDurationSeconds", 1).transform([](std::int64_t seconds) {
     return std::chrono::seconds(seconds);
   });
-  lease.acquire_time = parse_rfc3339(text(spec, "acquireTime"));
-  lease.renew_time = parse_rfc3339(text(spec, "renewTime"));
-  lease.lease_transitions = int32_at(spec, "leaseTransitions", 0).value_or(0);
+  lease.acquire_time = parse_rfc3339(kube::string_at(spec, "/acquireTime"));
+  lease.renew_time = parse_rfc3339(kube::string_at(spec, "/renewTime"));
+  lease.lease_transitions = int32_at(spec, "/leaseTransitions", 0).value_or(0);
   return lease;
 }
 
@@ -105,7 +78,7 @@ Result<kube::GuardedObject> take_over_body(std::string_view document, std::chron
   if (!spec.is_object()) {
     spec = json::object();
   }
-  const std::int64_t transitions = int32_at(spec, "leaseTransitions", 0).value_or(0);
+  const std::int64_t transitions = int32_at(spec, "/leaseTransitions", 0).value_or(0);
   spec["holderIdentity"] = kTakeOverIdentity;
   spec["leaseDurationSeconds"] = std::min<std::int64_t>(2 * lease_duration.count(), kMaxInt32);
   spec["acquireTime"] = spec["renewTime"] = format_micro_time(now);

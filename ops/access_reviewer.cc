@@ -83,11 +83,6 @@ json review_object(const kube::Resource& resource, json spec) {
           {"spec", std::move(spec)}};
 }
 
-bool is_true(const json& object, const char* pointer) {
-  const json& value = kube::value_at(object, pointer);
-  return value.is_boolean() && value.get<bool>();
-}
-
 // The SubjectAccessReview's spec: the user whom a TokenReview's status named, with all that authorizers look at.
 json subject_access(const json& token_review, const std::string& path) {
   json spec = {{"nonResourceAttributes", {{"path", path}, {"verb", "get"}}},
@@ -159,7 +154,7 @@ struct AccessReviewer::Review {
   }
 
   static void on_token_review(std::unique_ptr<Review> self, const json& answer) {
-    if (!is_true(answer, "/status/authenticated")) {
+    if (!kube::bool_at(answer, "/status/authenticated")) {
       return self->decide(Access::kUnauthenticated);
     }
     json spec = subject_access(answer, self->path);
@@ -167,7 +162,7 @@ struct AccessReviewer::Review {
   }
 
   static void on_access_review(std::unique_ptr<Review> self, const json& answer) {
-    self->decide(is_true(answer, "/status/allowed") ? Access::kAllowed : Access::kDenied);
+    self->decide(kube::bool_at(answer, "/status/allowed") ? Access::kAllowed : Access::kDenied);
   }
 
   void decide(Access access) {

@@ -17,11 +17,6 @@ constexpr int kTries = 4;
 constexpr std::chrono::seconds kRoomPatience{5};
 constexpr std::chrono::seconds kPageTimeout{30};
 
-// Whether to try again soon is of no use: somebody has to change something first.
-bool is_refusal(const Error& error) {
-  return error.code == ErrorCode::kForbidden || error.code == ErrorCode::kNotFound || error.code == ErrorCode::kInvalid;
-}
-
 }  // namespace
 
 Passes::Passes(std::shared_ptr<Tools> tools, const RingView& view, Callbacks callbacks)
@@ -195,7 +190,7 @@ void Passes::page_failed(const Error& error) {
     page_size_ /= 2;
     request_page();
     return;
-  } else if (is_refusal(error) || error.code == ErrorCode::kTimeout || failures_ + 1 >= kTries ||
+  } else if (kube::is_refusal(error) || error.code == ErrorCode::kTimeout || failures_ + 1 >= kTries ||
              troubles_[plan_.running()->source].failure.lasts()) {
     give_way(error);
     return;
@@ -210,7 +205,7 @@ void Passes::give_way(const Error& error) {
   Trouble& trouble = troubles_[source];
   const SteadyTime now = tools_->clock.steady();
   const bool tell = trouble.failure.failed(error, now);
-  const bool lasts = is_refusal(error) || (trouble.failure.lasts() && !kube::is_outage(error));
+  const bool lasts = kube::is_refusal(error) || (trouble.failure.lasts() && !kube::is_outage(error));
   plan_.give_way(now + (lasts ? backoff_pause(kube::kLastingPauses, trouble.refusals++, random_)
                               : backoff_pause(kBroken, trouble.failures++, random_)));
   if (tell) {

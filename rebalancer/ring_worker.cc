@@ -17,11 +17,6 @@ constexpr std::chrono::seconds kSettled{5};
 // Between orphan watches while many orphans wait.
 constexpr std::chrono::seconds kCrowded{5};
 
-// The request line is too long for the server, or for a proxy before it.
-bool is_request_too_large(const Error& error) {
-  return error.http_status == 414 || error.http_status == 431;
-}
-
 // Not permitted, or the resource has no watch (or no list either, which the passes will meet).
 bool is_watch_refused(const Error& error) {
   return error.code == ErrorCode::kForbidden || error.http_status == 405;
@@ -377,7 +372,7 @@ void RingWorker::orphan_connection(std::uint32_t source, bool watching, const st
   Nets& nets = nets_[source];
   look_at_watch(source);
   nets.watching = watching ? std::optional(tools_->clock.steady()) : std::nullopt;
-  if (error && is_request_too_large(*error) && nets.selector == OrphanSelector::kNotIn) {
+  if (error && kube::is_request_too_large(*error) && nets.selector == OrphanSelector::kNotIn) {
     log_.info("too many shards for a selector, objects of dead shards are found by passes only",
               {{"resource", to_string(view_.sources()[source].name)}});
     nets.selector = OrphanSelector::kAbsent;

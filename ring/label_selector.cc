@@ -1,11 +1,19 @@
 #include "ring/label_selector.h"
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <string>
+#include <utility>
 
 namespace sharder::ring {
 namespace {
+
+constexpr std::array<std::pair<SelectorOperator, std::string_view>, 4> kOperators{
+    {{SelectorOperator::kIn, "In"},
+     {SelectorOperator::kNotIn, "NotIn"},
+     {SelectorOperator::kExists, "Exists"},
+     {SelectorOperator::kDoesNotExist, "DoesNotExist"}}};
 
 bool lists(const SelectorRequirement& requirement, const std::string& value) {
   return std::ranges::find(requirement.values, value) != requirement.values.end();
@@ -28,6 +36,15 @@ bool matches_requirement(const SelectorRequirement& requirement, const std::map<
 }
 
 }  // namespace
+
+std::string_view to_string(SelectorOperator op) {
+  return std::ranges::find(kOperators, op, &std::pair<SelectorOperator, std::string_view>::first)->second;
+}
+
+std::optional<SelectorOperator> parse_selector_operator(std::string_view word) {
+  const auto* const found = std::ranges::find(kOperators, word, &std::pair<SelectorOperator, std::string_view>::second);
+  return found == kOperators.end() ? std::nullopt : std::optional(found->first);
+}
 
 bool LabelSelector::matches(const std::map<std::string, std::string>& labels) const {
   return std::ranges::all_of(match_labels,

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -8,6 +9,9 @@
 namespace sharder::ring {
 
 enum class SelectorOperator { kIn, kNotIn, kExists, kDoesNotExist };
+// "In", "NotIn", "Exists", "DoesNotExist".
+std::string_view to_string(SelectorOperator op);
+std::optional<SelectorOperator> parse_selector_operator(std::string_view word);
 
 struct SelectorRequirement {
   std::string key;

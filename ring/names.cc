@@ -4,15 +4,12 @@
 #include <cstddef>
 #include <string_view>
 
+#include "base/ascii.h"
+
 namespace sharder::ring {
 namespace {
 
 constexpr std::size_t kMaxLabelValueLength = 63;
-
-// Not std::isalnum: that depends on the locale.
-constexpr bool is_alphanumeric(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-}
 
 }  // namespace
 

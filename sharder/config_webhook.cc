@@ -2,9 +2,10 @@
 #include <optional>
 #include <utility>
 
+#include "base/ascii.h"
+#include "base/base64.h"
 #include "certs/x509.h"
 #include "http/listen_address.h"
-#include "kube/codec/pem.h"
 #include "ring/names.h"
 #include "sharder/config_sections_internal.h"
 #include "sharder/values.h"
@@ -78,7 +79,7 @@ void read_service(ObjectReader& object, controllerring::WebhookService& service)
 void read_ca_bundle(ObjectReader& object, std::string& bundle) {
   std::string given;
   object.field("caBundle", given);
-  const auto pem = kube::decode_base64(given);
+  const auto pem = decode_base64(given);
   if (!pem) {
     return object.mistake("caBundle", "want PEM certificates in base64");
   }
@@ -104,22 +105,6 @@ void read_client_config(ObjectReader& object, controllerring::WebhookClientConfi
   }
 }
 
-std::optional<ring::SelectorOperator> to_operator(std::string_view text) {
-  if (text == "In") {
-    return ring::SelectorOperator::kIn;
-  }
-  if (text == "NotIn") {
-    return ring::SelectorOperator::kNotIn;
-  }
-  if (text == "Exists") {
-    return ring::SelectorOperator::kExists;
-  }
-  if (text == "DoesNotExist") {
-    return ring::SelectorOperator::kDoesNotExist;
-  }
-  return std::nullopt;
-}
-
 // The API server's rules for a label selector.
 void read_requirement(ObjectReader& object, ring::SelectorRequirement& requirement) {
   std::string op;
@@ -129,7 +114,7 @@ void read_requirement(ObjectReader& object, ring::SelectorRequirement& requireme
   if (!is_qualified_name(requirement.key)) {
     object.mistake("key", "\"" + requirement.key + "\" is no label key");
   }
-  const auto known = to_operator(op);
+  const auto known = ring::parse_selector_operator(op);
   if (!known) {
     return object.mistake("operator", "want In, NotIn, Exists or DoesNotExist, got \"" + op + "\"");
   }
@@ -164,10 +149,7 @@ void read_selector(ObjectReader& object, ring::LabelSelector& selector) {
 void read_webhook_config(ObjectReader& object, controllerring::WebhookSettings& config) {
   object.field("annotations", config.annotations);
   for (const auto& [key, value] : config.annotations) {
-    std::string lower = key;  // as the API server checks it
-    std::ranges::transform(lower, lower.begin(),
-                           [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
-    if (!is_qualified_name(lower)) {
+    if (!is_qualified_name(to_lower(key))) {  // as the API server checks it
       object.mistake("annotations", "\"" + key + "\" is no annotation key");
     }
   }

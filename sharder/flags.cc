@@ -1,12 +1,12 @@
 #include "sharder/flags.h"
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
 #include <charconv>
 #include <string_view>
 #include <utility>
 
+#include "base/ascii.h"
 #include "sharder/values.h"
 
 namespace sharder::app {
@@ -60,7 +60,7 @@ template <class T, std::size_t N>
 Result<T> choose(std::string_view flag, const std::string& given, const std::array<Choice<T>, N>& choices) {
   std::string wanted;
   for (std::size_t i = 0; i < N; ++i) {
-    if (CLI::detail::to_lower(given) == choices[i].text) {
+    if (equals_ignoring_case(given, choices[i].text)) {
       return choices[i].value;
     }
     wanted += i == 0 ? "" : i + 1 == N ? " or " : ", ";
@@ -101,60 +101,46 @@ std::unexpected<Error> unknown_flag(std::string_view name) {
   return fail(ErrorCode::kInvalid, std::move(message));
 }
 
-// Go's way to write arguments as the GNU one, which CLI11 reads: "-name value" becomes "--name=value". Like Go, and
-// unlike CLI11, takes whatever follows a flag that needs a value for it.
-Result<std::vector<std::string>> from_go_syntax(const std::vector<std::string>& arguments) {
-  std::vector<std::string> out;
+std::string help_text() {
+  constexpr std::size_t kColumn = 34;  // of what a flag means
+  std::string text =
+      "Assigns the objects of sharded Kubernetes controllers to their shards.\nUsage: sharder [FLAGS]\n\n";
+  const auto add = [&text](std::string flag, std::string_view meaning) {
+    flag.resize(kColumn, ' ');
+    text.append("  ").append(flag).append(meaning).append("\n");
+  };
+  add("-h, --help", "print this text and exit");
+  for (const FlagRow& flag : kFlags) {
+    add("--" + std::string(flag.name) + (flag.takes == Takes::kValue ? " TEXT" : ""), flag.help);
+  }
+  return text;
+}
+
+// As Go's package flag: "-name value", "--name=value", "-flag"; whatever follows a flag that needs a value is taken for
+// it, and the last one counts. Fills the texts; a text in return is the help that was asked for.
+Result<std::optional<std::string>> read_texts(const std::vector<std::string>& arguments, Texts& texts) {
   for (auto argument = arguments.begin(); argument != arguments.end(); ++argument) {
     if (!argument->starts_with('-') || *argument == "-" || *argument == "--") {
       return fail(ErrorCode::kInvalid, "unexpected argument \"" + *argument + "\": there are only flags");
     }
-    std::string text = argument->substr(argument->starts_with("--") ? 2 : 1);
+    const std::string text = argument->substr(argument->starts_with("--") ? 2 : 1);
     const auto equals = text.find('=');
     const std::string name = text.substr(0, equals);
     if (name == "h" || name == "help") {
-      out.emplace_back("--help");
-      continue;
+      return help_text();
     }
     const auto* const flag = std::ranges::find(kFlags, name, &FlagRow::name);
     if (flag == kFlags.end()) {
       return unknown_flag(name);
     }
+    std::string value = equals == std::string::npos ? "true" : text.substr(equals + 1);
     if (flag->takes == Takes::kValue && equals == std::string::npos) {
-      if (++argument == arguments.end()) {
-        return fail(ErrorCode::kInvalid, "--" + name + ": needs a value");
-      }
-      text += '=' + *argument;
+      value = ++argument == arguments.end() ? "" : *argument;
     }
-    if (text.ends_with('=') && text.size() == name.size() + 1) {
+    if (value.empty()) {
       return fail(ErrorCode::kInvalid, "--" + name + ": needs a value");
     }
-    out.push_back("--" + text);
-  }
-  return out;
-}
-
-// Fills the texts; a text in return is the help that was asked for.
-Result<std::optional<std::string>> read_texts(const std::vector<std::string>& arguments, Texts& texts) {
-  auto rest = from_go_syntax(arguments);
-  if (!rest) {
-    return std::unexpected(std::move(rest.error()));
-  }
-  CLI::App app("Assigns the objects of sharded Kubernetes controllers to their shards.", "sharder");
-  app.set_help_flag("-h,--help", "print this text and exit");
-  for (const FlagRow& flag : kFlags) {
-    const std::string name = "--" + std::string(flag.name);
-    CLI::Option* const option = flag.takes == Takes::kBoolean ? app.add_flag(name, texts.*flag.text, flag.help)
-                                                              : app.add_option(name, texts.*flag.text, flag.help);
-    option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
-  }
-  try {
-    std::ranges::reverse(*rest);  // CLI11 takes them from the back
-    app.parse(std::move(*rest));
-  } catch (const CLI::CallForHelp&) {
-    return app.help();
-  } catch (const CLI::ParseError& error) {
-    return fail(ErrorCode::kInvalid, error.what());
+    texts.*flag->text = std::move(value);
   }
   return std::nullopt;
 }

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/task_loop.h"
+#include "base/wait_group.h"
 #include "certs/certificate_files.h"
 #include "certs/self_signed.h"
 #include "controllerring/controller.h"
@@ -105,6 +106,7 @@ struct Program::Impl {
   const std::shared_ptr<prometheus::Registry> registry = std::make_shared<prometheus::Registry>();
   prometheus::Gauge& master_status;
   std::atomic<bool> stopping = false;
+  WaitGroup leader_work;  // what only the leader does: until nobody is at it the leadership is kept
 
   // The loops outlive the clients, whose callbacks post to them.
   TaskLoop worker;   // gathers metrics
@@ -172,11 +174,12 @@ Result<void> Program::Impl::make_clients() {
 void Program::Impl::make_parts() {
   events = std::make_unique<kube::EventRecorder>(*api, clock, "controllerring-controller", log.named("events"));
   discovery = std::make_unique<kube::Discovery>(*api, log.named("discovery"));
-  membership = std::make_unique<membership::Membership>(control, *api, clock, registry.get(), log.named("membership"));
+  membership = std::make_unique<membership::Membership>(control, *api, clock, registry.get(), log.named("membership"),
+                                                        leader_work);
   controller_rings = std::make_unique<controllerring::Controller>(
       control, *api, *discovery, *events, clock, membership->snapshots(),
-      controllerring::Settings{.webhook = config.webhook, .sync_period = config.sync_period},
-      log.named("controllerring"));
+      controllerring::ControllerOptions{.webhook = config.webhook, .sync_period = config.sync_period},
+      log.named("controllerring"), leader_work);
   membership->add_listener(*controller_rings);
   move_events = std::make_unique<kube::EventRecorder>(*api, clock, "sharder", log.named("events"));
   rebalancer = std::make_unique<rebalancer::Rebalancer>(
@@ -323,11 +326,8 @@ void Program::Impl::stop_leading(steady_clock::time_point deadline) {
   // A request that is not answered by then is guarded by its resourceVersion, whoever leads.
   const auto until = std::max(deadline, steady_clock::now() + std::chrono::seconds(2));
   election->stop([this, until] {
-    const auto writing = [this] {
-      return membership->requests_in_flight() + controller_rings->requests_in_flight() +
-             rebalancer->requests_in_flight();
-    };
-    while (writing() > 0 && steady_clock::now() < until) {
+    leader_work.wait_for(until - steady_clock::now());
+    while (rebalancer->requests_in_flight() > 0 && steady_clock::now() < until) {
       std::this_thread::sleep_for(milliseconds(5));
     }
   });

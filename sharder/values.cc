@@ -9,20 +9,11 @@
 #include <utility>
 #include <vector>
 
+#include "base/ascii.h"
 #include "ring/names.h"
 
 namespace sharder::app {
 namespace {
-
-bool is_digit(char c) {
-  return c >= '0' && c <= '9';
-}
-bool is_lower(char c) {
-  return c >= 'a' && c <= 'z';
-}
-char to_lower(char c) {
-  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-}
 
 std::optional<std::int64_t> unit_nanoseconds(std::string_view unit) {
   static constexpr std::array<std::pair<std::string_view, std::int64_t>, 8> kUnits{{

@@ -54,7 +54,7 @@ void append_add(std::string& patch, std::string_view path, std::string_view valu
 
 }  // namespace
 
-Decision Assigner::decide(const AdmissionReview& review, const ring::RingSet* rings, std::string_view ring_name) {
+Assignment Assigner::decide(const AdmissionReview& review, const ring::RingSet* rings, std::string_view ring_name) {
   if (rings == nullptr) {
     return {.message = "the sharder does not know its rings yet", .warning = {}, .patch = {}};
   }
@@ -71,7 +71,7 @@ Decision Assigner::decide(const AdmissionReview& review, const ring::RingSet* ri
   return assign(review, *entry);
 }
 
-Decision Assigner::assign(const AdmissionReview& review, const ring::RingEntry& entry) {
+Assignment Assigner::assign(const AdmissionReview& review, const ring::RingEntry& entry) {
   const ReviewedObject& object = review.object;
   std::string_view new_name;
   switch (entry.role(review.group, review.resource)) {
@@ -108,7 +108,7 @@ Decision Assigner::assign(const AdmissionReview& review, const ring::RingEntry& 
   return {.message = "assigning object", .warning = {}, .patch = patch_};
 }
 
-Decision Assigner::not_assigned(std::string_view reason) {
+Assignment Assigner::not_assigned(std::string_view reason) {
   warning_.assign("sharder: the object gets no shard: ").append(reason);
   return {.message = "object cannot be assigned", .warning = warning_, .patch = {}};
 }

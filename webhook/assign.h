@@ -12,7 +12,7 @@
 namespace sharder::webhook {
 
 // What an answer says. The views live until the next decide() and as long as the RingSet.
-struct Decision {
+struct Assignment {
   std::string_view message;  // status.message
   std::string_view warning;  // for the user who sent the object; "" for none
   std::string_view patch;    // JSON Patch; "" for none
@@ -32,11 +32,11 @@ class Assigner {
   // generateName, the name that its key is made of.
   // Namespace of the key: metadata.namespace, which kube-apiserver has set by then; where it is absent,
   // request.namespace, except for Namespaces: there kube-apiserver puts the object's own name in it.
-  Decision decide(const AdmissionReview& review, const ring::RingSet* rings, std::string_view ring_name);
+  Assignment decide(const AdmissionReview& review, const ring::RingSet* rings, std::string_view ring_name);
 
  private:
-  Decision assign(const AdmissionReview& review, const ring::RingEntry& entry);
-  Decision not_assigned(std::string_view reason);
+  Assignment assign(const AdmissionReview& review, const ring::RingEntry& entry);
+  Assignment not_assigned(std::string_view reason);
   std::string_view make_name(std::string_view prefix);
   void write_patch(const AdmissionReview& review, const ring::RingEntry& entry, std::string_view shard,
                    std::string_view name);

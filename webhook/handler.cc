@@ -12,6 +12,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/ascii.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/guarded.h"
@@ -27,16 +28,9 @@
 namespace sharder::webhook {
 namespace {
 
-char to_lower(char c) {
-  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-}
-
 // Whether the media type is application/json; parameters (charset) may follow.
 bool is_json(std::string_view content_type) {
-  content_type = content_type.substr(0, content_type.find(';'));
-  const auto last = content_type.find_last_not_of(" \t");
-  content_type = content_type.substr(0, last == std::string_view::npos ? 0 : last + 1);
-  return std::ranges::equal(content_type, std::string_view("application/json"), {}, to_lower);
+  return equals_ignoring_case(trim(content_type.substr(0, content_type.find(';'))), "application/json");
 }
 
 // The ring of /webhooks/sharder/controllerring/<ring>, "" for another path.
@@ -120,23 +114,23 @@ http::Response WebhookHandler::review(std::string_view ring_name, std::string_vi
     return refuse(400, "not an AdmissionReview: " + review.error().message);
   }
   uid_ = review->uid;
-  const Decision decision = assigner_.decide(*review, rings, ring_name);
-  if (!decision.warning.empty()) {
+  const Assignment assignment = assigner_.decide(*review, rings, ring_name);
+  if (!assignment.warning.empty()) {
     metrics_.count_warning();
   }
-  if (!decision.patch.empty() && !review->dry_run) {
+  if (!assignment.patch.empty() && !review->dry_run) {
     assignments_.count(ring_name, review->group, review->resource);
   }
   if (log_.enabled(LogLevel::kDebug)) {
     log_.debug("admission review answered",
-               {{"ring", ring_name}, {"uid", uid_}, {"resource", review->resource}, {"answer", decision.message}});
+               {{"ring", ring_name}, {"uid", uid_}, {"resource", review->resource}, {"answer", assignment.message}});
   }
-  return allow(decision);
+  return allow(assignment);
 }
 
-http::Response WebhookHandler::allow(const Decision& decision) const {
+http::Response WebhookHandler::allow(const Assignment& assignment) const {
   http::Response response{.content_type = "application/json", .body = {}};
-  write_review_response(response.body, uid_, decision);
+  write_review_response(response.body, uid_, assignment);
   return response;
 }
 

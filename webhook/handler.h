@@ -38,7 +38,7 @@ class WebhookHandler final : public http::Handler {
  private:
   http::Response answer(const http::Request& request);
   http::Response review(std::string_view ring_name, std::string_view body);
-  http::Response allow(const Decision& decision) const;
+  http::Response allow(const Assignment& assignment) const;
   http::Response failed(std::string_view what);
   const ring::RingSet* newest_rings();
 

@@ -1,6 +1,5 @@
 #include "webhook/json_text.h"
 
-#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -8,27 +7,20 @@
 #include <string>
 #include <string_view>
 
+#include "base/ascii.h"
+
 namespace sharder::webhook {
 namespace {
-
-bool is_digit(char c) {
-  return c >= '0' && c <= '9';
-}
 
 // The value of four hexadecimal digits, or -1. Reads no further than the first character that is none.
 int code_unit(const char* digits) {
   int value = 0;
   for (int i = 0; i < 4; ++i) {
-    const char c = digits[i];
-    if (is_digit(c)) {
-      value = value * 16 + (c - '0');
-    } else if (c >= 'a' && c <= 'f') {
-      value = value * 16 + (c - 'a' + 10);
-    } else if (c >= 'A' && c <= 'F') {
-      value = value * 16 + (c - 'A' + 10);
-    } else {
+    const int digit = hex_value(digits[i]);
+    if (digit < 0) {
       return -1;
     }
+    value = value * 16 + digit;
   }
   return value;
 }
@@ -130,20 +122,6 @@ void append_pointer_token(std::string& out, std::string_view key) {
       out += "~1";
     } else {
       out += c;
-    }
-  }
-}
-
-void append_base64(std::string& out, std::string_view bytes) {
-  static constexpr std::string_view kDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  const auto byte = [&](std::size_t i) {
-    return i < bytes.size() ? static_cast<std::uint32_t>(static_cast<unsigned char>(bytes[i])) : 0U;
-  };
-  for (std::size_t i = 0; i < bytes.size(); i += 3) {
-    const std::uint32_t group = byte(i) << 16 | byte(i + 1) << 8 | byte(i + 2);
-    const std::size_t digits = std::min<std::size_t>(bytes.size() - i, 3) + 1;
-    for (std::size_t digit = 0; digit < 4; ++digit) {
-      out += digit < digits ? kDigits[group >> (18 - 6 * digit) & 63] : '=';
     }
   }
 }

@@ -3,7 +3,7 @@
 #include <string>
 #include <string_view>
 
-// Small pieces of JSON (RFC 8259), of its pointers (RFC 6901) and of base64, without allocation. Strings are written by
+// Small pieces of JSON (RFC 8259) and of its pointers (RFC 6901), without allocation. Strings are written by
 // base/json_string.h.
 namespace sharder::webhook {
 
@@ -18,8 +18,5 @@ bool is_number(std::string_view text);
 
 // Appends `key` as one reference token of a JSON pointer ("a/b" is "a~1b").
 void append_pointer_token(std::string& out, std::string_view key);
-
-// Appends `bytes` in base64 with padding (RFC 4648, 4).
-void append_base64(std::string& out, std::string_view bytes);
 
 }  // namespace sharder::webhook

@@ -139,9 +139,4 @@ Result<ClusterConfig> load_config(const ConfigSources& sources) {
   return from_file(file, sources.context);
 }
 
-Result<ClusterConfig> parse_kubeconfig(std::string_view text, const std::string& folder, const std::string& context) {
-  const KubeconfigText file{.file = {}, .folder = folder, .text = std::string(text)};
-  return resolve_kubeconfig(std::span(&file, 1), context);
-}
-
 }  // namespace sharder::kube

@@ -59,7 +59,4 @@ struct ConfigSources {
 // kInvalid: names the file and what is wrong with it.
 Result<ClusterConfig> load_config(const ConfigSources& sources);
 
-// One kubeconfig's text. Relative files are relative to `folder`. "" for the file's current-context.
-Result<ClusterConfig> parse_kubeconfig(std::string_view text, const std::string& folder, const std::string& context);
-
 }  // namespace sharder::kube

@@ -2,8 +2,8 @@
 
 #include <utility>
 
+#include "base/base64.h"
 #include "kube/access/token_file.h"
-#include "kube/codec/pem.h"
 
 namespace sharder::kube {
 
@@ -86,15 +86,11 @@ void CredentialSource::run_plugin(Callback callback) {
   if (std::exchange(running_, true)) {
     return;
   }
-  thread_ = std::jthread([this, alive = std::weak_ptr(alive_), &loop = loop_, plugin = *config_.exec,
-                          info = exec_info(config_)](const std::stop_token& stop) {
-    auto run = run_exec_plugin(plugin, info, kPluginTimeout, stop);
-    loop.post([this, alive, run = std::move(run)]() mutable {
-      if (alive.lock()) {
-        on_plugin_done(std::move(run));
-      }
-    });
-  });
+  auto done = lifetime_.bind_on(loop_, [this](PluginRun run) { on_plugin_done(std::move(run)); });
+  thread_ = std::jthread(
+      [done = std::move(done), plugin = *config_.exec, info = exec_info(config_)](const std::stop_token& stop) mutable {
+        done(run_exec_plugin(plugin, info, kPluginTimeout, stop));
+      });
 }
 
 void CredentialSource::on_plugin_done(PluginRun run) {

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/executor.h"
+#include "base/lifetime.h"
 #include "base/log.h"
 #include "kube/access/config.h"
 #include "kube/access/exec_plugin.h"
@@ -49,9 +50,6 @@ class CredentialSource {
   void renew(const Current& used, Callback callback);
 
  private:
-  // What the plugin's thread may still touch when this is gone.
-  struct Alive {};
-
   void read_token_file();
   bool plugin_due() const;
   void run_plugin(Callback callback);
@@ -71,7 +69,7 @@ class CredentialSource {
   std::optional<Error> failure_;      // of the last run
   bool running_ = false;
   std::vector<Callback> waiting_;
-  std::shared_ptr<Alive> alive_ = std::make_shared<Alive>();
+  Lifetime lifetime_;
   std::jthread thread_;
 };
 

@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/base64.h"
 #include "base/rfc3339.h"
 #include "kube/access/token_file.h"
 #include "kube/codec/json.h"

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/base64.h"
 #include "base/read_file.h"
 #include "kube/access/server_url.h"
 #include "kube/access/token_file.h"

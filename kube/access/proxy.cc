@@ -9,6 +9,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "base/ascii.h"
+
 namespace sharder::kube {
 
 namespace {
@@ -50,22 +52,6 @@ bool same_prefix(const Address& a, const Address& b, unsigned bits) {
     bits -= take;
   }
   return true;
-}
-
-std::string lower(std::string_view text) {
-  std::string result(text);
-  std::ranges::transform(result, result.begin(), [](unsigned char c) { return c >= 'A' && c <= 'Z' ? c + 32 : c; });
-  return result;
-}
-
-std::string_view trim(std::string_view text) {
-  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) {
-    text.remove_prefix(1);
-  }
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) {
-    text.remove_suffix(1);
-  }
-  return text;
 }
 
 struct HostPort {
@@ -150,6 +136,9 @@ std::string any_of(const Environment& environment, const char* upper_case, const
 
 }  // namespace
 
+// NO_PROXY is not left to libcurl (CURLOPT_NOPROXY, 7.88), which takes it otherwise than Go: it knows no ports, no "*."
+// and no "*" in a list, takes ".example.com" for the domain itself too, not "0.0.0.0/0", nor IPv6 ranges and brackets,
+// and asks the proxy for localhost and loopback addresses.
 std::string proxy_from_environment(const ServerUrl& server, const Environment& environment) {
   std::string proxy;
   if (server.scheme == "https") {
@@ -157,12 +146,12 @@ std::string proxy_from_environment(const ServerUrl& server, const Environment& e
   } else if (any_of(environment, "REQUEST_METHOD", "REQUEST_METHOD").empty()) {
     proxy = any_of(environment, "HTTP_PROXY", "http_proxy");
   }
-  const std::string host = lower(server.host);
+  const std::string host = to_lower(server.host);
   const auto address = parse_address(host);
   if (proxy.empty() || host == "localhost" || (address && is_loopback(*address))) {
     return {};
   }
-  const std::string exceptions = lower(any_of(environment, "NO_PROXY", "no_proxy"));
+  const std::string exceptions = to_lower(any_of(environment, "NO_PROXY", "no_proxy"));
   const std::string port = std::to_string(server.port);
   for (std::string_view rest = exceptions; !rest.empty();) {
     const auto comma = std::min(rest.find(','), rest.size());

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/ascii.h"
 #include "base/read_file.h"
 
 namespace sharder::kube {
@@ -11,9 +12,7 @@ Result<std::string> read_token(const std::string& path) {
   if (!text) {
     return text;
   }
-  constexpr std::string_view kBlank = " \t\r\n";
-  text->erase(text->find_last_not_of(kBlank) + 1);
-  text->erase(0, text->find_first_not_of(kBlank));
+  *text = trim(*text, " \t\r\n");
   if (text->empty()) {
     return fail(ErrorCode::kInvalid, path + ": no token in it");
   }

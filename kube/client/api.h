@@ -3,7 +3,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <stop_token>
 #include <string>
 #include <string_view>
 
@@ -59,8 +58,5 @@ class Api {
  private:
   std::map<std::string, StreamedList> streamed_lists_;
 };
-
-// Sends and waits for the answer; not from the API loop. kCancelled as soon as `stop` is requested.
-Result<Response> call(Api& api, Request request, const std::stop_token& stop = {});
 
 }  // namespace sharder::kube

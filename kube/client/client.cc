@@ -9,15 +9,16 @@
 #include <utility>
 #include <vector>
 
+#include "base/timer.h"
 #include "kube/access/credentials.h"
 #include "kube/access/proxy.h"
 #include "kube/access/tls_files.h"
 #include "kube/access/token_file.h"
+#include "kube/client/answer_error.h"
 #include "kube/client/event_loop.h"
 #include "kube/client/rate_limiter.h"
 #include "kube/client/request_metrics.h"
 #include "kube/client/resource.h"
-#include "kube/client/status.h"
 #include "kube/client/transport.h"
 
 namespace sharder::kube {
@@ -181,7 +182,7 @@ struct Client::Impl {
   std::unordered_map<Call*, std::shared_ptr<Call>> calls;
   std::unique_ptr<CredentialSource> credentials;
   std::unique_ptr<Transport> transport;
-  Executor::TimerId trim_timer = 0;
+  Timer trim_timer{loop};
   bool closing = false;
 };
 
@@ -194,13 +195,15 @@ class Client::Impl::Call final : public ExchangeSink, public std::enable_shared_
         deadline(begun + request.timeout),
         callback(std::move(on_answer)),
         sink(std::move(stream)),
+        deadline_timer(client.loop),
+        wait_timer(client.loop),
         client_(client) {}
 
   void on_head(const ResponseHead& new_head) override {
     head = new_head;
     if (sink != nullptr && is_success(head.status)) {
       opened = true;
-      client_.loop.cancel(std::exchange(deadline_timer, 0));  // a stream may last
+      deadline_timer.cancel();  // a stream may last
       if (!cancelled) {
         sink->on_open();
       }
@@ -239,8 +242,8 @@ class Client::Impl::Call final : public ExchangeSink, public std::enable_shared_
   const SteadyTime deadline;
   Callback callback;                 // of a request,
   std::shared_ptr<StreamSink> sink;  // of a stream
-  Executor::TimerId deadline_timer = 0;
-  Executor::TimerId wait_timer = 0;
+  Timer deadline_timer;
+  Timer wait_timer;
   CredentialSource::Current used;
   Transport::Exchange* exchange = nullptr;
   ResponseHead head;
@@ -289,7 +292,7 @@ Client::Impl::~Impl() {
 
 void Client::Impl::shut_down() {
   closing = true;
-  loop.cancel(trim_timer);
+  trim_timer.cancel();
   while (!calls.empty()) {
     cancel(*calls.begin()->second);
   }
@@ -304,10 +307,7 @@ void Client::Impl::begin(const std::shared_ptr<Call>& call) {
     return;
   }
   const auto now = std::chrono::steady_clock::now();
-  call->deadline_timer = loop.post_after(call->deadline - now, [this, call = call.get()] {
-    call->deadline_timer = 0;
-    on_deadline(*call);
-  });
+  call->deadline_timer.set(call->deadline - now, [this, call = call.get()] { on_deadline(*call); });
   std::optional<std::chrono::nanoseconds> delay(0);
   if (const Lane lane = call->request.lane; lane != Lane::kUrgent && lane != Lane::kWatch) {
     delay = limiter.reserve(now, call->deadline - now);
@@ -324,10 +324,7 @@ void Client::Impl::begin(const std::shared_ptr<Call>& call) {
 }
 
 void Client::Impl::wait(Call& call, std::chrono::nanoseconds delay) {
-  call.wait_timer = loop.post_after(delay, [this, &call] {
-    call.wait_timer = 0;
-    authenticate(call.shared_from_this());
-  });
+  call.wait_timer.set(delay, [this, &call] { authenticate(call.shared_from_this()); });
 }
 
 void Client::Impl::authenticate(const std::shared_ptr<Call>& call) {
@@ -471,8 +468,8 @@ void Client::Impl::retry_with_new_credentials(Call& call) {
 void Client::Impl::finish(Call& call, Result<Response> result) {
   const auto self = call.shared_from_this();
   call.finished = true;
-  loop.cancel(call.deadline_timer);
-  loop.cancel(call.wait_timer);
+  call.deadline_timer.cancel();
+  call.wait_timer.cancel();
   calls.erase(&call);
   const auto duration = std::chrono::steady_clock::now() - call.begun;
   if (log.enabled(LogLevel::kDebug)) {
@@ -495,11 +492,8 @@ void Client::Impl::finish(Call& call, Result<Response> result) {
 
 // glibc keeps what large answers took: its heap shrinks from the top only.
 void Client::Impl::trim_later() {
-  if (trim_timer == 0 && !closing) {
-    trim_timer = loop.post_after(kTrimDelay, [this] {
-      trim_timer = 0;
-      malloc_trim(0);
-    });
+  if (!trim_timer.is_set() && !closing) {
+    trim_timer.set(kTrimDelay, [] { malloc_trim(0); });
   }
 }
 

@@ -23,13 +23,10 @@ std::vector<std::string> versions_of(const nlohmann::json& group) {
   if (std::string preferred = string_at(group, "/preferredVersion/version"); !preferred.empty()) {
     versions.push_back(std::move(preferred));
   }
-  const auto list = group.find("versions");
-  if (list != group.end() && list->is_array()) {
-    for (const nlohmann::json& entry : *list) {
-      std::string version = string_at(entry, "/version");
-      if (!version.empty() && std::ranges::find(versions, version) == versions.end()) {
-        versions.push_back(std::move(version));
-      }
+  for (const nlohmann::json& entry : elements_of(value_at(group, "/versions"))) {
+    std::string version = string_at(entry, "/version");
+    if (!version.empty() && std::ranges::find(versions, version) == versions.end()) {
+      versions.push_back(std::move(version));
     }
   }
   return versions;
@@ -37,23 +34,19 @@ std::vector<std::string> versions_of(const nlohmann::json& group) {
 
 // Adds the resources of an APIResourceList that `table` does not have yet.
 void add_resources(const nlohmann::json& list, const std::string& group, const std::string& version, Table& table) {
-  const auto resources = list.find("resources");
-  if (resources == list.end() || !resources->is_array()) {
-    return;
-  }
-  for (const nlohmann::json& entry : *resources) {
+  for (const nlohmann::json& entry : elements_of(value_at(list, "/resources"))) {
     std::string plural = string_at(entry, "/name");
     std::string kind = string_at(entry, "/kind");
-    const auto namespaced = entry.find("namespaced");
+    const nlohmann::json& namespaced = value_at(entry, "/namespaced");
     const bool is_subresource = plural.find('/') != std::string::npos;
-    if (plural.empty() || kind.empty() || is_subresource || namespaced == entry.end() || !namespaced->is_boolean()) {
+    if (plural.empty() || kind.empty() || is_subresource || !namespaced.is_boolean()) {
       continue;
     }
     Resource resource{.group = group,
                       .version = version,
                       .plural = plural,
                       .kind = std::move(kind),
-                      .namespaced = namespaced->get<bool>()};
+                      .namespaced = namespaced.get<bool>()};
     table.try_emplace(std::move(plural), std::move(resource));
   }
 }

@@ -22,10 +22,6 @@ std::chrono::seconds patience(const Error& error) {
 
 }  // namespace
 
-bool is_outage(const Error& error) {
-  return error.code == ErrorCode::kUnavailable && error.http_status == 0;
-}
-
 bool LastingFailure::failed(const Error& error, SteadyTime now) {
   if (is_outage(error) && !told_) {
     since_.reset();

@@ -7,17 +7,9 @@
 #include "base/backoff.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "kube/client/failure_class.h"
 
 namespace sharder::kube {
-
-// Whether the API server was not reached, or the connection to it broke. That says nothing about what was asked for,
-// and an Event would not reach it either; it is told where the connection is watched over, once.
-bool is_outage(const Error& error);
-
-// Whether both are the same failure, but for the message, which may name another object each time.
-inline bool is_alike(const Error& one, const Error& other) {
-  return one.code == other.code && one.http_status == other.http_status;
-}
 
 // The pauses between tries of what fails for long, where others do not wait for it.
 inline constexpr BackoffPolicy kLastingPauses{.initial = std::chrono::seconds(1), .max = std::chrono::minutes(2)};

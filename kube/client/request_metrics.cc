@@ -4,7 +4,7 @@
 #include <prometheus/histogram.h>
 #include <prometheus/registry.h>
 
-#include "kube/client/status.h"
+#include "kube/client/answer_error.h"
 
 namespace sharder::kube {
 

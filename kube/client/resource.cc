@@ -2,13 +2,14 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/ascii.h"
+
 namespace sharder::kube {
 
 namespace {
 
 bool is_unreserved(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' ||
-         c == '_' || c == '~';
+  return is_alphanumeric(c) || c == '-' || c == '.' || c == '_' || c == '~';
 }
 
 void append_encoded(std::string& out, std::string_view text) {

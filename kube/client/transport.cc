@@ -19,8 +19,10 @@
 #include <utility>
 #include <vector>
 
+#include "base/ascii.h"
 #include "base/delete_with.h"
-#include "kube/client/status.h"
+#include "base/timer.h"
+#include "kube/client/answer_error.h"
 
 namespace sharder::kube {
 
@@ -77,10 +79,6 @@ long buffer_size(Lane lane) {
 }
 // What libcurl sends from; its least. Our bodies are small, and its default of 64 KiB counts for each request.
 constexpr long kUploadBufferSize = 16L * 1024;
-
-bool equals_ignoring_case(std::string_view a, std::string_view b) {
-  return std::ranges::equal(a, b, [](unsigned char x, unsigned char y) { return std::tolower(x) == std::tolower(y); });
-}
 
 // Whether the server has agreed to HTTP/2 in the TLS handshake of the connection that `easy` is about to use.
 bool is_multiplexed(CURL* easy) {
@@ -185,8 +183,6 @@ class Pool final : public FdHandler {
   // No exchange is left.
   ~Pool() override {
     curl_multi_cleanup(multi_);  // closes the connections, unwatches their sockets
-    loop_.cancel(timer_);
-    loop_.cancel(pause_);
   }
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
@@ -212,7 +208,7 @@ class Pool final : public FdHandler {
     const unsigned mask = ((events & EPOLLIN) != 0 ? CURL_CSELECT_IN : 0U) |
                           ((events & EPOLLOUT) != 0 ? CURL_CSELECT_OUT : 0U) |
                           ((events & (EPOLLERR | EPOLLHUP)) != 0 ? CURL_CSELECT_IN | CURL_CSELECT_ERR : 0U);
-    if (lane == Lane::kMove && active.size() >= kManyMoves && sockets_.size() == 1 && pause_ == 0) {
+    if (lane == Lane::kMove && active.size() >= kManyMoves && sockets_.size() == 1 && !pause_.is_set()) {
       pause();
     }
     drive(fd, static_cast<int>(mask));
@@ -250,7 +246,7 @@ class Pool final : public FdHandler {
     return 0;
   }
 
-  void watch(int fd, std::uint32_t events) { loop_.watch(fd, pause_ == 0 ? events : 0U, *this); }
+  void watch(int fd, std::uint32_t events) { loop_.watch(fd, pause_.is_set() ? 0U : events, *this); }
 
   void watch_all() {
     for (const auto& [fd, events] : sockets_) {
@@ -260,8 +256,7 @@ class Pool final : public FdHandler {
 
   // What comes now is read, and what is started now is sent, at the end of the pause. Errors are heard of at once.
   void pause() {
-    pause_ = loop_.post_after(kMovesPause, [this] {
-      pause_ = 0;
+    pause_.set(kMovesPause, [this] {
       watch_all();
       if (std::exchange(timer_due_, false)) {
         drive(CURL_SOCKET_TIMEOUT, 0);
@@ -272,11 +267,10 @@ class Pool final : public FdHandler {
 
   static int on_timer(CURLM* /*multi*/, long timeout_ms, void* user) noexcept {
     auto& self = *static_cast<Pool*>(user);
-    self.loop_.cancel(std::exchange(self.timer_, 0));
+    self.timer_.cancel();
     if (timeout_ms >= 0) {  // -1: no timer. Never drive from in here, not even for 0.
-      self.timer_ = self.loop_.post_after(std::chrono::milliseconds(timeout_ms), [&self] {
-        self.timer_ = 0;
-        if (self.pause_ != 0) {
+      self.timer_.set(std::chrono::milliseconds(timeout_ms), [&self] {
+        if (self.pause_.is_set()) {
           self.timer_due_ = true;
         } else {
           self.drive(CURL_SOCKET_TIMEOUT, 0);
@@ -317,9 +311,9 @@ class Pool final : public FdHandler {
   EventLoop& loop_;
   Owner& owner_;
   CURLM* const multi_;
-  Executor::TimerId timer_ = 0;
-  Executor::TimerId pause_ = 0;                     // not 0: until it ends, libcurl is left alone
-  bool timer_due_ = false;                          // its timer ended meanwhile
+  Timer timer_{loop_};                              // libcurl's
+  Timer pause_{loop_};                              // until it ends, libcurl is left alone
+  bool timer_due_ = false;                          // libcurl's timer ended meanwhile
   std::unordered_map<int, std::uint32_t> sockets_;  // of its connections: what libcurl waits for
   bool must_not_share_ = false;                     // looked at when libcurl has returned
   int driving_ = 0;

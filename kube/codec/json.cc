@@ -1,13 +1,14 @@
 #include "kube/codec/json.h"
 
 #include <algorithm>
-#include <string>
+#include <limits>
 
 namespace sharder::kube {
 
 namespace {
 
 const nlohmann::json kNothing;
+const nlohmann::json kNoElements = nlohmann::json::array();
 
 // "line 3, column 14": of the byte at which a parser stopped, counted from 1.
 std::string position(std::string_view text, std::size_t byte) {
@@ -40,9 +41,33 @@ const nlohmann::json& value_at(const nlohmann::json& object, const char* pointer
   }
 }
 
-std::string string_at(const nlohmann::json& object, const char* pointer) {
-  const nlohmann::json& value = value_at(object, pointer);
+const nlohmann::json& field_of(const nlohmann::json& object, std::string_view key) {
+  const auto found = object.is_object() ? object.find(key) : object.end();
+  return found == object.end() ? kNothing : *found;
+}
+
+const nlohmann::json& elements_of(const nlohmann::json& value) {
+  return value.is_array() ? value : kNoElements;
+}
+
+std::string string_of(const nlohmann::json& value) {
   return value.is_string() ? value.get<std::string>() : std::string();
+}
+
+std::string string_at(const nlohmann::json& object, const char* pointer) {
+  return string_of(value_at(object, pointer));
+}
+
+std::optional<std::int64_t> int_at(const nlohmann::json& object, const char* pointer) {
+  const nlohmann::json& value = value_at(object, pointer);
+  const bool too_large =
+      value.is_number_unsigned() && value.get<std::uint64_t>() > std::numeric_limits<std::int64_t>::max();
+  return value.is_number_integer() && !too_large ? std::optional(value.get<std::int64_t>()) : std::nullopt;
+}
+
+bool bool_at(const nlohmann::json& object, const char* pointer) {
+  const nlohmann::json& value = value_at(object, pointer);
+  return value.is_boolean() && value.get<bool>();
 }
 
 }  // namespace sharder::kube

@@ -6,6 +6,8 @@
 #include <string_view>
 #include <utility>
 
+#include "base/ascii.h"
+
 // Reading objects field by field with simdjson; for .cc files of kube/ only.
 namespace sharder::kube {
 
@@ -44,15 +46,10 @@ simdjson::error_code for_each_field(simdjson::ondemand::value value, Each each) 
   return for_each_field(object, each);
 }
 
-inline std::string_view trim_end(std::string_view text) {
-  const auto last = text.find_last_not_of(" \t\r\n");
-  return text.substr(0, last + 1);
-}
-
 // The bytes of an object.
 inline simdjson::error_code raw_text(simdjson::ondemand::object& object, std::string_view& text) {
   const auto error = object.raw_json().get(text);
-  text = trim_end(text);  // simdjson's view reaches to the next bracket or comma
+  text = trim(text, " \t\r\n");  // simdjson's view reaches to the next bracket or comma
   return error;
 }
 

@@ -1,64 +1,28 @@
 #include "kube/codec/pem.h"
 
-#include <openssl/bio.h>
-#include <openssl/err.h>
-#include <openssl/evp.h>
-#include <openssl/pem.h>
-#include <openssl/x509.h>
-
-#include <algorithm>
-#include <memory>
-
-#include "base/delete_with.h"
+#include "base/pem_internal.h"
 
 namespace sharder::kube {
 
 namespace {
 
-using Bio = std::unique_ptr<BIO, DeleteWith<BIO_free>>;
-using Certificate = std::unique_ptr<X509, DeleteWith<X509_free>>;
-using Key = std::unique_ptr<EVP_PKEY, DeleteWith<EVP_PKEY_free>>;
-
-Bio open(std::string_view text) {
-  return Bio(BIO_new_mem_buf(text.data(), static_cast<int>(std::min<std::size_t>(text.size(), 1U << 30U))));
-}
-
-// Instead of OpenSSL's own, which asks on the terminal.
-int no_passphrase(char* /*buffer*/, int /*size*/, int /*writing*/, void* user) {
-  *static_cast<bool*>(user) = true;
-  return -1;
-}
-
-// The first certificate of a text in which all must be readable.
-Result<Certificate> read_certificates(std::string_view pem) {
-  const Bio bio = open(pem);
-  Certificate first;
-  for (int count = 1;; ++count) {
-    ERR_clear_error();
-    bool asked = false;
-    Certificate next(PEM_read_bio_X509(bio.get(), nullptr, &no_passphrase, &asked));
-    if (!next) {
-      const bool at_end = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
-      ERR_clear_error();
-      if (!at_end) {
-        return fail(ErrorCode::kInvalid, "certificate " + std::to_string(count) + " is damaged");
-      }
-      if (!first) {
-        return fail(ErrorCode::kInvalid, "no certificate in it");
-      }
-      return first;
-    }
-    if (!first) {
-      first = std::move(next);
-    }
+// Those of a text in which all must be readable; at least one.
+Result<std::vector<CertificatePtr>> read_certificates(std::string_view pem) {
+  PemCertificates found = read_pem_certificates(pem);
+  if (found.damage) {
+    return fail(ErrorCode::kInvalid, "certificate " + std::to_string(found.certificates.size() + 1) + " is damaged");
   }
+  if (found.certificates.empty()) {
+    return fail(ErrorCode::kInvalid, "no certificate in it");
+  }
+  return std::move(found.certificates);
 }
 
 }  // namespace
 
 Result<void> check_certificates(std::string_view pem) {
-  if (auto certificate = read_certificates(pem); !certificate) {
-    return std::unexpected(std::move(certificate.error()));
+  if (auto certificates = read_certificates(pem); !certificates) {
+    return std::unexpected(std::move(certificates.error()));
   }
   return {};
 }
@@ -87,58 +51,23 @@ Result<CaBundle> read_ca_bundle(std::string_view pem) {
 }
 
 Result<void> check_key_pair(std::string_view certificate_pem, std::string_view key_pem) {
-  const auto certificate = read_certificates(certificate_pem);
-  if (!certificate) {
-    return std::unexpected(certificate.error());
+  const auto certificates = read_certificates(certificate_pem);
+  if (!certificates) {
+    return std::unexpected(certificates.error());
   }
-  const Bio bio = open(key_pem);
-  bool encrypted = false;
-  const Key key(PEM_read_bio_PrivateKey(bio.get(), nullptr, &no_passphrase, &encrypted));
-  const bool matching = key && X509_check_private_key(certificate->get(), key.get()) == 1;
-  ERR_clear_error();
-  if (encrypted) {
+  const PemKey found = read_pem_key(key_pem);
+  if (found.encrypted) {
     return fail(ErrorCode::kInvalid, "the private key is encrypted");
   }
-  if (!key) {
+  if (!found.key) {
     return fail(ErrorCode::kInvalid, "no private key in it");
   }
+  const bool matching = X509_check_private_key(certificates->front().get(), found.key.get()) == 1;
+  ERR_clear_error();
   if (!matching) {
     return fail(ErrorCode::kInvalid, "certificate and key do not match");
   }
   return {};
-}
-
-Result<std::string> decode_base64(std::string_view text) {
-  std::string clean;
-  clean.reserve(text.size());
-  std::ranges::copy_if(text, std::back_inserter(clean), [](char c) { return c != '\n' && c != '\r'; });
-  const auto invalid = [] { return fail(ErrorCode::kInvalid, "not valid base64"); };
-  // EVP_DecodeBlock would skip blanks at both ends.
-  if (clean.size() % 4 != 0 || clean.find_first_of(" \t\v\f") != std::string::npos) {
-    return invalid();
-  }
-  const std::size_t padding = clean.ends_with("==") ? 2 : clean.ends_with('=') ? 1 : 0;
-  if (clean.find('=') < clean.size() - padding) {
-    return invalid();
-  }
-  std::string bytes(clean.size() / 4 * 3, '\0');
-  const int size = EVP_DecodeBlock(reinterpret_cast<unsigned char*>(bytes.data()),        // NOLINT
-                                   reinterpret_cast<const unsigned char*>(clean.data()),  // NOLINT
-                                   static_cast<int>(clean.size()));
-  if (size < 0) {
-    return invalid();
-  }
-  bytes.resize(static_cast<std::size_t>(size) - padding);
-  return bytes;
-}
-
-std::string encode_base64(std::string_view bytes) {
-  std::string text((bytes.size() + 2) / 3 * 4 + 1, '\0');  // EVP_EncodeBlock writes a NUL as well
-  const int size = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()),         // NOLINT
-                                   reinterpret_cast<const unsigned char*>(bytes.data()),  // NOLINT
-                                   static_cast<int>(bytes.size()));
-  text.resize(static_cast<std::size_t>(size));
-  return text;
 }
 
 }  // namespace sharder::kube

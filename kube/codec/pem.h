@@ -23,8 +23,4 @@ Result<CaBundle> read_ca_bundle(std::string_view pem);
 // encrypted", "no private key in it", "certificate and key do not match". Never asks for a passphrase.
 Result<void> check_key_pair(std::string_view certificate_pem, std::string_view key_pem);
 
-// Standard base64 with padding; line breaks are skipped, as in Go. kInvalid: "not valid base64".
-Result<std::string> decode_base64(std::string_view text);
-std::string encode_base64(std::string_view bytes);
-
 }  // namespace sharder::kube

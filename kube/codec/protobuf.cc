@@ -1,7 +1,6 @@
 #include <simdjson.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <protozero/pbf_message.hpp>
 #include <utility>
@@ -33,7 +32,7 @@ enum class Meta : protozero::pbf_tag_type {
 enum class MapEntry : protozero::pbf_tag_type { kKey = 1, kValue = 2 };
 enum class Event : protozero::pbf_tag_type { kType = 1, kObject = 2 };
 enum class RawExtension : protozero::pbf_tag_type { kRaw = 1 };
-enum class Status : protozero::pbf_tag_type { kMessage = 3, kReason = 4, kDetails = 5, kCode = 6 };
+enum class StatusField : protozero::pbf_tag_type { kMetadata = 1, kMessage = 3, kReason = 4, kDetails = 5, kCode = 6 };
 enum class StatusDetails : protozero::pbf_tag_type { kRetryAfterSeconds = 5 };
 enum class Owner : protozero::pbf_tag_type { kKind = 1, kName = 3, kApiVersion = 5, kController = 6 };
 
@@ -259,12 +258,20 @@ void read_event_metadata(Message<Meta> message, RawEvent& event) {
   }
 }
 
-nlohmann::json read_details(Message<StatusDetails> message) {
-  nlohmann::json details = nlohmann::json::object();
-  while (message.next(StatusDetails::kRetryAfterSeconds)) {
-    details["retryAfterSeconds"] = number(message);
+std::string read_continue_token(Message<ListMeta> message) {
+  std::string token;
+  while (message.next(ListMeta::kContinue)) {
+    token = text(message);
   }
-  return details;
+  return token;
+}
+
+std::chrono::seconds read_retry_after(Message<StatusDetails> message) {
+  std::int32_t seconds = 0;
+  while (message.next(StatusDetails::kRetryAfterSeconds)) {
+    seconds = number(message);
+  }
+  return std::clamp(std::chrono::seconds(seconds), std::chrono::seconds(0), Status::kMaxRetryAfter);
 }
 
 }  // namespace
@@ -291,13 +298,9 @@ Result<std::string> decode_protobuf_list(std::string_view body,
   Message<List> list(raw->data(), raw->size());
   while (list.next()) {
     switch (list.tag()) {
-      case List::kMetadata: {
-        auto meta = inner<ListMeta>(list);
-        while (meta.next(ListMeta::kContinue)) {
-          continue_token = text(meta);
-        }
+      case List::kMetadata:
+        continue_token = read_continue_token(inner<ListMeta>(list));
         break;
-      }
       case List::kItems:
         items.push_back(bytes(list));
         break;
@@ -348,32 +351,35 @@ Result<RawEvent> decode_protobuf_event(std::string_view frame) try {
   return fail(ErrorCode::kInvalid, std::string("not a watch event: ") + exception.what());
 }
 
-Result<std::string> status_in_json(std::string_view body) try {
+Result<Status> decode_protobuf_status(std::string_view body) try {
   const auto raw = open_envelope(body, "Status");
   if (!raw) {
     return fail("not a Status", raw.error());
   }
-  nlohmann::json status = nlohmann::json::object();
-  Message<Status> message(raw->data(), raw->size());
+  Status status;
+  Message<StatusField> message(raw->data(), raw->size());
   while (message.next()) {
     switch (message.tag()) {
-      case Status::kMessage:
-        status["message"] = text_view(message);
+      case StatusField::kMetadata:
+        status.continue_token = read_continue_token(inner<ListMeta>(message));
         break;
-      case Status::kReason:
-        status["reason"] = text_view(message);
+      case StatusField::kMessage:
+        status.message = text(message);
         break;
-      case Status::kDetails:
-        status["details"] = read_details(inner<StatusDetails>(message));
+      case StatusField::kReason:
+        status.reason = text(message);
         break;
-      case Status::kCode:
-        status["code"] = number(message);
+      case StatusField::kDetails:
+        status.retry_after = read_retry_after(inner<StatusDetails>(message));
+        break;
+      case StatusField::kCode:
+        status.code = number(message);
         break;
       default:
         message.skip();
     }
   }
-  return status.dump();
+  return status;
 } catch (const protozero::exception& exception) {
   return fail(ErrorCode::kInvalid, std::string("not a Status: ") + exception.what());
 }

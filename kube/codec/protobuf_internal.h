@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "kube/codec/object_meta.h"
 #include "kube/codec/raw_event_internal.h"
+#include "kube/codec/status.h"
 
 // Metadata in the API server's protobuf; for .cc files of kube/ only. Field numbers as in the .proto files of
 // k8s.io/apimachinery (runtime.Unknown, metav1), which never change.
@@ -26,7 +27,7 @@ Result<std::string> decode_protobuf_list(std::string_view body,
 // told of it. kInvalid for anything else.
 Result<RawEvent> decode_protobuf_event(std::string_view frame);
 
-// A metav1.Status as JSON, as far as errors are told by it. kInvalid for anything else.
-Result<std::string> status_in_json(std::string_view body);
+// A metav1.Status. kInvalid for anything else.
+Result<Status> decode_protobuf_status(std::string_view body);
 
 }  // namespace sharder::kube

@@ -39,39 +39,34 @@ bool ElectionDriver::leading() const {
 }
 
 void ElectionDriver::post_start() {
-  executor_->post([weak = weak_from_this()] {
-    if (const auto self = weak.lock()) {
-      self->begin_attempt();
-    }
-  });
+  post_([](ElectionDriver& self) { self.begin_attempt(); });
 }
 
 void ElectionDriver::post_stop(std::move_only_function<void()> done) {
-  executor_->post([weak = weak_from_this(), done = std::move(done)]() mutable {
-    if (const auto self = weak.lock(); self && self->mode_ == Mode::kElecting) {
-      self->mode_ = Mode::kStopping;
-      self->disarm(self->attempt_timer_);
-      self->state_.step_down();
-      self->update_leading();
+  post_([done = std::move(done)](ElectionDriver& self) mutable {
+    if (self.mode_ == Mode::kElecting) {
+      self.mode_ = Mode::kStopping;
+      self.attempt_timer_.cancel();
+      self.state_.step_down();
+      self.update_leading();
     }
     done();
   });
 }
 
 void ElectionDriver::post_release(std::move_only_function<void()> done) {
-  executor_->post([weak = weak_from_this(), done = std::move(done)]() mutable {
-    const auto self = weak.lock();
-    if (!self || self->mode_ != Mode::kStopping) {
+  post_([done = std::move(done)](ElectionDriver& self) mutable {
+    if (self.mode_ != Mode::kStopping) {
       done();
       return;
     }
-    self->released_ = std::move(done);
-    self->arm(self->release_timer_, std::min<std::chrono::nanoseconds>(kReleaseTimeout, self->options_.renew_deadline),
-              &ElectionDriver::finish_release);
-    if (self->in_flight_ && self->state_.is_writing()) {
-      self->mode_ = Mode::kAwaitingWrite;
+    self.released_ = std::move(done);
+    self.arm(self.release_timer_, std::min<std::chrono::nanoseconds>(kReleaseTimeout, self.options_.renew_deadline),
+             &ElectionDriver::finish_release);
+    if (self.in_flight_ && self.state_.is_writing()) {
+      self.mode_ = Mode::kAwaitingWrite;
     } else {
-      self->begin_release();
+      self.begin_release();
     }
   });
 }
@@ -85,11 +80,11 @@ void ElectionDriver::begin_attempt() {
 void ElectionDriver::send(Request request) {
   in_flight_ = true;
   api_.send(std::move(request),
-            [weak = weak_from_this(), executor = executor_, sent = ++request_](Result<Response> result) {
-              executor->post([weak, sent, result = std::move(result)] {
-                if (const auto self = weak.lock(); self && self->in_flight_ && self->request_ == sent) {
-                  self->in_flight_ = false;
-                  self->answered(result);
+            [executor = executor_, to_executor = post_, sent = ++request_](Result<Response> result) {
+              to_executor([sent, result = std::move(result)](ElectionDriver& self) {
+                if (self.in_flight_ && self.request_ == sent) {
+                  self.in_flight_ = false;
+                  self.answered(result);
                 }
               });
             });
@@ -134,7 +129,7 @@ void ElectionDriver::attempt_answered(const Result<Response>& result) {
 
 // Compares what the state says with what the callbacks were told.
 void ElectionDriver::update_leading() {
-  disarm(deadline_timer_);
+  deadline_timer_.cancel();
   leading_until_.store(state_.leading_until(), std::memory_order_release);
   const std::chrono::nanoseconds left = state_.leading_until() - std::min(clock_.boot(), state_.leading_until());
   if (left > 0ns) {
@@ -180,8 +175,8 @@ void ElectionDriver::release_answered(const Result<Response>& result) {
 
 void ElectionDriver::finish_release() {
   mode_ = Mode::kReleased;
-  disarm(attempt_timer_);
-  disarm(release_timer_);
+  attempt_timer_.cancel();
+  release_timer_.cancel();
   if (state_.may_hold()) {
     log_.warn("the lease could not be released, it will expire", {{"holder", options_.identity}});
   }
@@ -208,20 +203,8 @@ void ElectionDriver::tell(std::string_view message) {
   }
 }
 
-void ElectionDriver::arm(Executor::TimerId& timer, std::chrono::nanoseconds delay, void (ElectionDriver::*then)()) {
-  disarm(timer);
-  timer = executor_->post_after(delay, [weak = weak_from_this(), &timer, then] {
-    if (const auto self = weak.lock()) {  // else `timer` is gone as well
-      timer = 0;
-      (self.get()->*then)();
-    }
-  });
-}
-
-void ElectionDriver::disarm(Executor::TimerId& timer) {
-  if (timer != 0) {
-    executor_->cancel(std::exchange(timer, 0));
-  }
+void ElectionDriver::arm(Timer& timer, std::chrono::nanoseconds delay, void (ElectionDriver::*then)()) {
+  timer.set(delay, [this, then] { (this->*then)(); });
 }
 
 }  // namespace sharder::kube

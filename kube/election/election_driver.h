@@ -7,7 +7,10 @@
 
 #include "base/clock.h"
 #include "base/executor.h"
+#include "base/lifetime.h"
 #include "base/log.h"
+#include "base/poster.h"
+#include "base/timer.h"
 #include "kube/client/api.h"
 #include "kube/election/election_state.h"
 #include "kube/election/leader_election.h"
@@ -16,9 +19,10 @@ namespace sharder::kube {
 
 // Sends what an ElectionState says and watches its deadlines, on an executor. LeaderElection gives it a thread; tests
 // give it one that they drive. Everything but leading() and post_*() happens on the executor.
-class ElectionDriver final : public std::enable_shared_from_this<ElectionDriver> {
+class ElectionDriver final {
  public:
-  // Shared, because an answer of the Api may come when everything else is gone.
+  // The executor is shared, because an answer of the Api may come when everything else is gone. Destroy it on the
+  // executor, or when that stands still.
   ElectionDriver(Api& api, const Clock& clock, LeaderElectionOptions options, LeaderElection::Callbacks callbacks,
                  const Logger& log, std::shared_ptr<Executor> executor, std::uint64_t seed = std::random_device{}());
 
@@ -49,8 +53,7 @@ class ElectionDriver final : public std::enable_shared_from_this<ElectionDriver>
   void finish_release();
   void log_answer(const Result<Response>& result);
   void tell(std::string_view message);
-  void arm(Executor::TimerId& timer, std::chrono::nanoseconds delay, void (ElectionDriver::*then)());
-  void disarm(Executor::TimerId& timer);
+  void arm(Timer& timer, std::chrono::nanoseconds delay, void (ElectionDriver::*then)());
 
   Api& api_;
   const Clock& clock_;
@@ -68,11 +71,13 @@ class ElectionDriver final : public std::enable_shared_from_this<ElectionDriver>
   bool in_flight_ = false;
   std::uint64_t request_ = 0;  // the one that is in flight; answers of older ones are not heard
   std::move_only_function<void()> released_;
-  Executor::TimerId attempt_timer_ = 0;
-  Executor::TimerId deadline_timer_ = 0;
-  Executor::TimerId release_timer_ = 0;
+  Timer attempt_timer_{*executor_};
+  Timer deadline_timer_{*executor_};
+  Timer release_timer_{*executor_};
   std::string last_error_;
   std::string last_holder_;
+  Lifetime lifetime_;
+  const Poster<ElectionDriver> post_{*this, lifetime_, *executor_};
 };
 
 }  // namespace sharder::kube

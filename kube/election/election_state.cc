@@ -4,41 +4,13 @@
 #include <utility>
 
 #include "base/rfc3339.h"
+#include "kube/client/failure_class.h"
 #include "kube/client/resource.h"
 #include "kube/codec/json.h"
 
 namespace sharder::kube {
 
 using namespace std::chrono_literals;
-
-namespace {
-
-// Whether the API server certainly did not carry out a write that failed so.
-bool is_refused(ErrorCode code) {
-  switch (code) {
-    case ErrorCode::kInvalid:
-    case ErrorCode::kNotFound:
-    case ErrorCode::kExists:
-    case ErrorCode::kConflict:
-    case ErrorCode::kGone:
-    case ErrorCode::kUnauthorized:
-    case ErrorCode::kForbidden:
-    case ErrorCode::kTooLarge:
-      return true;
-    case ErrorCode::kUnavailable:
-    case ErrorCode::kTimeout:
-    case ErrorCode::kCancelled:
-      return false;
-  }
-  return false;
-}
-
-std::int64_t int_in(const nlohmann::json& spec, const char* field) {
-  const auto found = spec.find(field);
-  return found != spec.end() && found->is_number_integer() ? found->get<std::int64_t>() : 0;
-}
-
-}  // namespace
 
 ElectionTime read_time(const Clock& clock) {
   // BOOTTIME first: what we hold is then measured from before the request.
@@ -122,7 +94,7 @@ std::optional<Request> ElectionState::release_answer(const Result<Response>& res
                 {"leaseDurationSeconds", 1},
                 {"acquireTime", time},
                 {"renewTime", time},
-                {"leaseTransitions", int_in(observed_spec_, "leaseTransitions")}},
+                {"leaseTransitions", int_at(observed_spec_, "/leaseTransitions").value_or(0)}},
                now);
 }
 
@@ -155,7 +127,7 @@ Request ElectionState::acquire(const ElectionTime& now) {
       {"renewTime", time},
       {"leaseTransitions", 0}};
   if (lease_.is_object()) {
-    const std::int64_t transitions = int_in(observed_spec_, "leaseTransitions");
+    const std::int64_t transitions = int_at(observed_spec_, "/leaseTransitions").value_or(0);
     spec["leaseTransitions"] = transitions + (holder_ == options_.identity ? 0 : 1);
     if (const auto acquired = observed_spec_.find("acquireTime");
         holder_ == options_.identity && acquired != observed_spec_.end() && acquired->is_string()) {
@@ -230,7 +202,7 @@ std::optional<Request> ElectionState::on_written(const Result<Response>& result,
     return std::nullopt;
   }
   const ErrorCode code = result.error().code;
-  if (is_refused(code)) {
+  if (!may_be_done(result.error())) {
     may_hold_ = holder_ == options_.identity;
   }
   const bool is_stale = code == ErrorCode::kConflict || code == ErrorCode::kNotFound || code == ErrorCode::kExists;
@@ -265,7 +237,7 @@ Result<void> ElectionState::observe(std::string_view body, const ElectionTime& n
 
 // How long the record that was seen protects its holder.
 std::chrono::nanoseconds ElectionState::observed_duration() const {
-  const std::int64_t seconds = int_in(observed_spec_, "leaseDurationSeconds");
+  const std::int64_t seconds = int_at(observed_spec_, "/leaseDurationSeconds").value_or(0);
   // Nonsense does not make a lease free at once, and cannot overflow.
   constexpr std::int64_t kMost = std::int64_t{365} * 24 * 3600;
   return seconds > 0 ? std::chrono::seconds(std::min(seconds, kMost))

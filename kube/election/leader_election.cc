@@ -35,7 +35,7 @@ void wait_for(Post post) {
 
 struct LeaderElection::Impl {
   std::shared_ptr<TaskLoop> loop;
-  std::shared_ptr<ElectionDriver> driver;
+  std::unique_ptr<ElectionDriver> driver;
   std::once_flag stopped;
 };
 
@@ -43,7 +43,7 @@ LeaderElection::LeaderElection(Api& api, const Clock& clock, LeaderElectionOptio
                                Logger log) {
   check(options);
   auto loop = std::make_shared<TaskLoop>("election", log);
-  auto driver = std::make_shared<ElectionDriver>(api, clock, std::move(options), std::move(callbacks), log, loop);
+  auto driver = std::make_unique<ElectionDriver>(api, clock, std::move(options), std::move(callbacks), log, loop);
   impl_ = std::make_unique<Impl>();
   impl_->loop = std::move(loop);
   impl_->driver = std::move(driver);

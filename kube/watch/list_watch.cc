@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/timer.h"
 #include "kube/codec/list_page.h"
 #include "kube/watch/watch_decoder.h"
 #include "kube/watch/watch_state.h"
@@ -91,8 +92,8 @@ class Runner final : public std::enable_shared_from_this<Runner> {
 
   void end() {
     step(watch_input::Stopped{});
-    forget_timer(pause_timer_);
-    forget_timer(deadline_timer_);
+    pause_timer_.cancel();
+    deadline_timer_.cancel();
     sink_.reset();
   }
 
@@ -164,10 +165,7 @@ class Runner final : public std::enable_shared_from_this<Runner> {
   }
 
   void act(const watch_action::Pause& pause) {
-    pause_timer_ = api_.loop().post_after(pause.delay, [self = shared_from_this()] {
-      self->pause_timer_ = 0;
-      self->step(watch_input::PauseOver{});
-    });
+    pause_timer_.set(pause.delay, [this] { step(watch_input::PauseOver{}); });
   }
 
   void page_came(Result<Response> result) {
@@ -217,21 +215,11 @@ class Runner final : public std::enable_shared_from_this<Runner> {
   // As a rule the deadline has moved on when the timer fires: an event costs no timer.
   void await_deadline() {
     const auto due = state_.deadline();
-    if (!due || (deadline_timer_ != 0 && timer_due_ <= *due)) {
+    if (!due || (deadline_timer_.is_set() && timer_due_ <= *due)) {
       return;
     }
-    forget_timer(deadline_timer_);
     timer_due_ = *due;
-    deadline_timer_ = api_.loop().post_after(*due - clock_.steady(), [self = shared_from_this()] {
-      self->deadline_timer_ = 0;
-      self->step(watch_input::Late{});
-    });
-  }
-
-  void forget_timer(Executor::TimerId& timer) {
-    if (timer != 0) {
-      api_.loop().cancel(std::exchange(timer, 0));
-    }
+    deadline_timer_.set(*due - clock_.steady(), [this] { step(watch_input::Late{}); });
   }
 
   // An outage is one line, however often it is retried.
@@ -260,16 +248,16 @@ class Runner final : public std::enable_shared_from_this<Runner> {
   WatchState state_;
   const Sink* current_sink_ = nullptr;  // of the open stream; the Api owns it
   std::unique_ptr<Stream> stream_;
-  Executor::TimerId deadline_timer_ = 0;  // 0: not armed
+  Timer deadline_timer_{api_.loop()};
   SteadyTime timer_due_ = {};
-  Executor::TimerId pause_timer_ = 0;
+  Timer pause_timer_{api_.loop()};
   std::string_view object_;              // of the message that is being handled
   std::vector<std::string_view> items_;  // of the page that is being handled
   std::string last_error_;
   bool is_reported_ = false;
 };
 
-// What the caller holds. The runner is held by its timers and requests.
+// What the caller holds. The runner lives until it has ended and the last answer has come.
 class Handle final : public ListWatch {
  public:
   explicit Handle(std::shared_ptr<Runner> runner) : runner_(std::move(runner)) {}

@@ -6,10 +6,10 @@
 #include <optional>
 #include <utility>
 
-#include "kube/client/status.h"
-#include "kube/codec/json.h"
+#include "kube/client/answer_error.h"
 #include "kube/codec/json_fields_internal.h"
 #include "kube/codec/protobuf_internal.h"
+#include "kube/codec/status.h"
 
 namespace sharder::kube {
 
@@ -100,30 +100,16 @@ std::optional<WatchMessageType> message_type(std::string_view type) {
   return std::nullopt;
 }
 
-// The number at `pointer`, or `otherwise`.
-int int_at(const nlohmann::json& object, const char* pointer, int otherwise) {
-  const nlohmann::json& value = value_at(object, pointer);
-  return value.is_number_integer() ? static_cast<int>(std::clamp<std::int64_t>(value.get<std::int64_t>(), 0, 3600))
-                                   : otherwise;
-}
-
-// What the metav1.Status of an ERROR event says, as an answer with its code would have said it.
-Error error_of_status(std::string_view status) {
-  const auto parsed = parse_json(status);
-  if (!parsed) {
-    return fail("ERROR event", parsed.error()).error();
+// What an ERROR event tells, as an answer with its Status would have told it.
+Error error_of(const RawEvent& event) {
+  auto status = decode_status(event.object);
+  if (!status) {
+    return fail("ERROR event", std::move(status.error())).error();
   }
-  int code = int_at(*parsed, "/code", 500);
-  if (code < 400) {
-    code = 500;  // it is an ERROR event, whatever its Status says
+  if (status->code < 400) {
+    status->code = 500;  // it is an ERROR event, whatever its Status says
   }
-  std::optional<std::chrono::seconds> retry_after;
-  if (const int seconds = int_at(*parsed, "/details/retryAfterSeconds", 0); seconds > 0) {
-    retry_after = std::chrono::seconds(seconds);
-  }
-  Error error = error_from_answer(Method::kGet, "", code, status, retry_after);
-  error.message.replace(0, describe(Method::kGet, "").size(), "ERROR event");
-  return error;
+  return error_from_status("ERROR event", *std::move(status));
 }
 
 }  // namespace
@@ -182,15 +168,6 @@ struct WatchDecoder::Impl {
       return fail(ErrorCode::kInvalid, std::string("not a watch event: ") + simdjson::error_message(error));
     }
     return event;
-  }
-
-  // What an ERROR event tells.
-  Error error_of(const RawEvent& event) const {
-    if (!*is_framed) {
-      return error_of_status(event.object);
-    }
-    const auto status = status_in_json(event.object);
-    return status ? error_of_status(*status) : fail("ERROR event", status.error()).error();
   }
 
   Result<bool> decode(const Extent& extent, const Consumer& consumer) {

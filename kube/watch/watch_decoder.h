@@ -41,8 +41,8 @@ class WatchDecoder {
   using Consumer = std::function<bool(const WatchMessage&)>;
 
   // Shows the consumer the events that `chunk` completes. Fails with
-  // - what an ERROR event tells, as if the API server had answered with its Status (kube/client/status.h): kGone for a
-  // 410;
+  // - what an ERROR event tells, as if the API server had answered with its Status (kube/client/answer_error.h): kGone
+  // for a 410;
   // - kInvalid for anything else that is no event, and for an event of more than max_event_bytes.
   // After a failure, and after the consumer's false, the decoder is of no further use.
   Result<void> feed(std::string_view chunk, const Consumer& consumer);

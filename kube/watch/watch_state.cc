@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "kube/client/failure_class.h"
 #include "kube/codec/resource_version.h"
 
 namespace sharder::kube {
@@ -17,16 +18,9 @@ bool is_too_large_version(const Error& error) {
   return error.message.find("Too large resource version") != std::string::npos;
 }
 
-// The server did not take the request because of its length, not because of the answer's: smaller pages don't help.
-bool is_request_too_large(const Error& error) {
-  return error.http_status == 414 || error.http_status == 431;
-}
-
 // Nobody took the request: no connection, no answer in time, or a gateway that says so.
 bool reached_nobody(const Error& error) {
-  const bool of_gateway = error.http_status >= 502 && error.http_status <= 504;
-  return (error.code == ErrorCode::kUnavailable || error.code == ErrorCode::kTimeout) &&
-         (error.http_status == 0 || of_gateway);
+  return is_unanswered(error) || (error.http_status >= 502 && error.http_status <= 504);
 }
 
 }  // namespace

@@ -3,9 +3,9 @@
 #include <string>
 #include <utility>
 
+#include "base/base64.h"
 #include "base/rfc3339.h"
 #include "kube/codec/yaml.h"
-#include "tests/apiserver/base64.h"
 
 namespace sharder::apiserver {
 
@@ -65,7 +65,7 @@ bool is_micro_time(const std::string& text) {
 Outcome<void> check_base64(const json& object, const char* field) {
   const json data = object.value(field, json::object());
   for (const auto& [key, value] : data.items()) {
-    if (!value.is_null() && !(value.is_string() && base64_decode(value.get_ref<const std::string&>()))) {
+    if (!value.is_null() && !(value.is_string() && decode_base64(value.get_ref<const std::string&>()))) {
       return refuse(wrong_shape(std::string(field) + "." + key, "base64"));
     }
   }
@@ -76,7 +76,7 @@ Outcome<void> check_bundles(const json& object) {
   for (const json& webhook : object.value("webhooks", json::array())) {
     const json config = webhook.is_object() ? webhook.value("clientConfig", json::object()) : json::object();
     const json bundle = config.is_object() ? config.value("caBundle", json()) : json();
-    if (bundle.is_string() && !base64_decode(bundle.get_ref<const std::string&>())) {
+    if (bundle.is_string() && !decode_base64(bundle.get_ref<const std::string&>())) {
       return refuse(wrong_shape("webhooks.clientConfig.caBundle", "base64"));
     }
   }

@@ -3,12 +3,14 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
+#include <charconv>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <fstream>
 #include <iostream>
 #include <iterator>
+#include <limits>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -47,36 +49,67 @@ void write_private(const std::string& file, const std::string& text) {
   }
 }
 
+constexpr const char* kUsage =
+    "An embedded Kubernetes API server for tests, on 127.0.0.1.\n"
+    "  --port N            0, the default: a free one\n"
+    "  --kubeconfig FILE   to write\n"
+    "  --audit-log FILE    one line of JSON per request\n"
+    "  --crd FILE          a CustomResourceDefinition (YAML); may be given again\n"
+    "  --no-watch-list     refuse sendInitialEvents\n"
+    "  --history N         versions kept per resource\n"
+    "  --service NAMESPACE/NAME:PORT=HOST:PORT   where a webhook's service is; may be given again\n";
+
+int number(const std::string& flag, const std::string& text, int max) {
+  int value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || value < 0 || value > max) {
+    throw std::runtime_error(flag + ": a number is expected");
+  }
+  return value;
+}
+
+void add_service(const std::string& text, ServerOptions& options) {
+  const std::size_t sign = text.find('=');
+  if (sign == std::string::npos) {
+    throw std::runtime_error("--service: NAMESPACE/NAME:PORT=HOST:PORT is expected");
+  }
+  options.services[text.substr(0, sign)] = text.substr(sign + 1);
+}
+
+void read_flags(int argc, char** argv, ServerOptions& options, std::string& kubeconfig) {
+  for (int i = 1; i < argc; ++i) {
+    const std::string flag = argv[i];
+    if (flag == "--help") {
+      std::cout << kUsage;
+      std::exit(0);
+    }
+    if (flag == "--no-watch-list") {
+      options.streaming_lists = false;
+      continue;
+    }
+    const std::string value = ++i < argc ? argv[i] : throw std::runtime_error(flag + ": needs a value");
+    if (flag == "--port") {
+      options.port = number(flag, value, 65535);
+    } else if (flag == "--kubeconfig") {
+      kubeconfig = value;
+    } else if (flag == "--audit-log") {
+      options.audit_log = value;
+    } else if (flag == "--crd") {
+      options.definitions.push_back(read_definition(value));
+    } else if (flag == "--history") {
+      options.history = static_cast<std::size_t>(number(flag, value, std::numeric_limits<int>::max()));
+    } else if (flag == "--service") {
+      add_service(value, options);
+    } else {
+      throw std::runtime_error("unknown flag " + flag);
+    }
+  }
+}
+
 int run(int argc, char** argv) {
-  CLI::App app("An embedded Kubernetes API server for tests, on 127.0.0.1");
   ServerOptions options;
   std::string kubeconfig;
-  std::string audit_log;
-  std::vector<std::string> definitions;
-  std::vector<std::string> services;
-  bool no_watch_list = false;
-  app.add_option("--port", options.port, "port, 0: a free one")->check(CLI::Range(0, 65535));
-  app.add_option("--kubeconfig", kubeconfig, "kubeconfig to write");
-  app.add_option("--audit-log", audit_log, "file for one JSON line per request");
-  app.add_option("--crd", definitions, "CustomResourceDefinitions (YAML)");
-  app.add_flag("--no-watch-list", no_watch_list, "refuse sendInitialEvents");
-  app.add_option("--history", options.history, "versions kept per resource");
-  app.add_option("--service", services, "where webhooks' services are: NAMESPACE/NAME:PORT=HOST:PORT");
-  CLI11_PARSE(app, argc, argv);
-  options.streaming_lists = !no_watch_list;
-  if (!audit_log.empty()) {
-    options.audit_log = audit_log;
-  }
-  for (const std::string& service : services) {
-    const std::size_t sign = service.find('=');
-    if (sign == std::string::npos) {
-      throw std::runtime_error("--service: NAMESPACE/NAME:PORT=HOST:PORT is expected");
-    }
-    options.services[service.substr(0, sign)] = service.substr(sign + 1);
-  }
-  for (const std::string& file : definitions) {
-    options.definitions.push_back(read_definition(file));
-  }
+  read_flags(argc, argv, options, kubeconfig);
 
   sigset_t signals;
   sigemptyset(&signals);

@@ -6,8 +6,8 @@
 #include <random>
 #include <utility>
 
+#include "base/base64.h"
 #include "base/rfc3339.h"
-#include "tests/apiserver/base64.h"
 #include "tests/apiserver/catalog.h"
 #include "tests/apiserver/object.h"
 
@@ -57,7 +57,7 @@ void secret_defaults(json& object) {
   set_default(object, "type", "Opaque");
   if (object.contains("stringData")) {
     for (const auto& [key, value] : object["stringData"].items()) {
-      object["data"][key] = base64_encode(value.is_string() ? value.get<std::string>() : "");
+      object["data"][key] = encode_base64(value.is_string() ? value.get<std::string>() : "");
     }
     object.erase("stringData");
   }

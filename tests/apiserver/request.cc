@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
-#include "tests/apiserver/base64.h"
+#include "base/base64.h"
 
 namespace sharder::apiserver {
 
@@ -252,7 +252,7 @@ Outcome<ListOptions> list_options(const Request& request, const Resource&, bool 
 std::string encode(const ContinueToken& token) {
   nlohmann::json value = {{"v", "meta.k8s.io/v1"}, {"start", token.from}, {"left", token.remaining}};
   value["rv"] = token.version ? nlohmann::json(*token.version) : nlohmann::json(-1);
-  std::string text = base64_encode(value.dump());
+  std::string text = encode_base64(value.dump());
   text.erase(text.find_last_not_of('=') + 1);
   std::ranges::replace(text, '+', '-');  // all of it is safe in a query then
   std::ranges::replace(text, '/', '_');
@@ -263,7 +263,8 @@ std::optional<ContinueToken> decode_token(std::string_view text) {
   std::string plain(text);
   std::ranges::replace(plain, '-', '+');
   std::ranges::replace(plain, '_', '/');
-  const auto bytes = base64_decode(plain);
+  plain.append((4 - plain.size() % 4) % 4, '=');
+  const auto bytes = decode_base64(plain);
   if (!bytes) {
     return std::nullopt;
   }

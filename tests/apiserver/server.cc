@@ -4,8 +4,8 @@
 #include <thread>
 #include <utility>
 
+#include "base/base64.h"
 #include "base/rfc3339.h"
-#include "tests/apiserver/base64.h"
 #include "tests/apiserver/body.h"
 #include "tests/apiserver/preparation.h"
 
@@ -68,7 +68,7 @@ void ApiServer::stop() {
 std::string ApiServer::kubeconfig() const {
   return "apiVersion: v1\nkind: Config\ncurrent-context: embedded\n"
          "clusters:\n- name: embedded\n  cluster:\n    server: " +
-         url() + "\n    certificate-authority-data: " + base64_encode(authority_.certificate_pem()) +
+         url() + "\n    certificate-authority-data: " + encode_base64(authority_.certificate_pem()) +
          "\nusers:\n- name: admin\n  user:\n    token: " + token_ +
          "\ncontexts:\n- name: embedded\n  context:\n    cluster: embedded\n    user: admin\n    namespace: default\n";
 }

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "tests/apiserver/base64.h"
+#include "base/base64.h"
 
 namespace sharder::apiserver {
 
@@ -41,7 +41,7 @@ Webhook webhook_of(const json& object) {
                       std::to_string(service.value("port", 443));
     webhook.service_path = service.value("path", "/");
   }
-  webhook.ca_bundle_pem = base64_decode(config.value("caBundle", "")).value_or("");
+  webhook.ca_bundle_pem = decode_base64(config.value("caBundle", "")).value_or("");
   for (const json& rule : object.value("rules", json::array())) {
     webhook.rules.push_back({.operations = strings(rule, "operations"),
                              .groups = strings(rule, "apiGroups"),
@@ -169,7 +169,7 @@ Verdict verdict_of(const Webhook& webhook, const std::string& answer, const std:
     if (response.value("patchType", "") != "JSONPatch") {
       return {.broken = "expected response.patchType JSONPatch"};
     }
-    const auto bytes = base64_decode(response.at("patch").get_ref<const std::string&>());
+    const auto bytes = decode_base64(response.at("patch").get_ref<const std::string&>());
     json patch = bytes ? json::parse(*bytes, nullptr, false) : json(json::value_t::discarded);
     if (patch.is_discarded()) {
       return {.broken = "the patch cannot be decoded"};

@@ -260,15 +260,15 @@ void check_answer(std::string_view text, const AdmissionReview& review) {
   }();
   static sharder::webhook::Assigner assigner{std::mt19937_64(1)};
   static std::string out;
-  const auto decision = assigner.decide(review, &rings, "example");
-  sharder::webhook::write_review_response(out, review.uid, decision);
+  const auto assignment = assigner.decide(review, &rings, "example");
+  sharder::webhook::write_review_response(out, review.uid, assignment);
   const json response = json::parse(out).at("response");
   expect(response.at("allowed") == true, "always allowed");
-  expect(response.contains("patch") == !decision.patch.empty(), "a patch where one was decided");
-  if (!decision.patch.empty()) {
+  expect(response.contains("patch") == !assignment.patch.empty(), "a patch where one was decided");
+  if (!assignment.patch.empty()) {
     const json sent = json::parse(text, nullptr, false);
     if (!sent.is_discarded()) {
-      static_cast<void>(sent.at("request").at("object").patch(json::parse(decision.patch)));  // throws if it does not
+      static_cast<void>(sent.at("request").at("object").patch(json::parse(assignment.patch)));  // throws if it does not
     }
   }
 }

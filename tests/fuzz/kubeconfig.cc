@@ -8,6 +8,7 @@
 #include "kube/access/config.h"
 #include "kube/access/server_url.h"
 #include "kube/codec/pem.h"
+#include "tests/support/parse_kubeconfig.h"
 
 namespace {
 
@@ -21,7 +22,7 @@ void require(bool holds) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
-  const auto config = sharder::kube::parse_kubeconfig(text, "/nonexistent", "");
+  const auto config = sharder::testing::parse_kubeconfig(text, "/nonexistent", "");
   if (!config) {
     require(config.error().code == sharder::ErrorCode::kInvalid);
     require(config.error().message.starts_with("kubeconfig"));

@@ -11,6 +11,7 @@
 #include "kube/access/kubeconfig.h"
 #include "kube/client/client.h"
 #include "kube/client/resource.h"
+#include "tests/support/call.h"
 #include "tests/support/eventually.h"
 
 // The whole server, through our own client: TLS, HTTP/1.1, a token.
@@ -34,7 +35,7 @@ class Fixture {
   }
 
   Result<json> send(kube::Request request) {
-    auto answer = kube::call(*client, std::move(request));
+    auto answer = testing::call(*client, std::move(request));
     if (!answer) {
       return std::unexpected(answer.error());
     }

@@ -112,4 +112,19 @@ TEST_CASE("when a task throws, the others stay queued") {
   CHECK(bench.ran == "bc");
 }
 
+TEST_CASE("what tasks hold may cancel and post as it goes with the queue") {
+  struct Holder {
+    ~Holder() {
+      tasks.cancel(timer);
+      static_cast<void>(tasks.push([] {}));
+    }
+    TaskQueue& tasks;
+    sharder::Executor::TimerId timer;
+  };
+  TaskQueue tasks;
+  const auto timer = tasks.push_at(kStart, [] {}).first;
+  static_cast<void>(tasks.push([holder = std::make_unique<Holder>(tasks, timer)] {}));
+  static_cast<void>(tasks.push_at(kStart, [holder = std::make_unique<Holder>(tasks, timer)] {}));
+}
+
 }  // namespace

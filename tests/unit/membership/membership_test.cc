@@ -53,11 +53,14 @@ struct Harness {
   testing::FakeApi api{executor};
   prometheus::Registry registry;
   std::shared_ptr<std::string> lines = std::make_shared<std::string>();
+  WaitGroup leader_work;
   std::unique_ptr<Membership> membership =
-      std::make_unique<Membership>(executor, api, clock, &registry, Logger::to_string(lines));
+      std::make_unique<Membership>(executor, api, clock, &registry, Logger::to_string(lines), leader_work);
   const Membership* view = membership.get();
   Told told{view};
 
+  // It leads, or a write of it is without an answer.
+  bool is_at_work() { return !leader_work.wait_for(std::chrono::seconds(0)); }
   Harness() {
     membership->add_listener(told);
     membership->start();
@@ -285,13 +288,13 @@ TEST_CASE("only the leader acts: the state label is a merge patch with the resou
   h.send(h.rings(), "ADDED", Harness::ring_json("r"));
   h.send(h.leases(), "ADDED", h.lease_json("a", "5", "a", ""));
   CHECK(h.api.pending.empty());
-  CHECK(h.membership->requests_in_flight() == 0);
+  CHECK_FALSE(h.is_at_work());
 
   h.membership->set_leading(true);
   h.executor.run();
   CHECK(h.told.take() == std::vector<std::string>{"added r", "shards r", "leading"});
   REQUIRE(h.api.pending.size() == 1);
-  CHECK(h.membership->requests_in_flight() == 2);
+  CHECK(h.is_at_work());
   const kube::Request request = h.api.answer(h.lease_json("a", "6", "a", "ready").dump());
   h.executor.run();
   CHECK(request.method == Method::kPatch);
@@ -305,9 +308,20 @@ TEST_CASE("only the leader acts: the state label is a merge patch with the resou
   h.membership->set_leading(false);
   h.executor.run();
   CHECK(h.told.take() == std::vector<std::string>{"following"});
-  CHECK(h.membership->requests_in_flight() == 0);
+  CHECK_FALSE(h.is_at_work());
   h.send(h.leases(), "MODIFIED", h.lease_json("a", "7", "", "ready"));
   CHECK(h.api.pending.empty());
+
+  // A write without an answer is waited for, though it leads no more.
+  h.membership->set_leading(true);
+  h.executor.run();
+  REQUIRE(h.api.pending.size() == 1);
+  h.membership->set_leading(false);
+  h.executor.run();
+  CHECK(h.is_at_work());
+  h.api.answer(h.lease_json("a", "8", "", "dead").dump());
+  h.executor.run();
+  CHECK_FALSE(h.is_at_work());
 }
 
 TEST_CASE("a dead shard's lease is labelled, read, and taken over with the version of the label (protocol, 3 and 9)") {

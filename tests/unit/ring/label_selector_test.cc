@@ -64,3 +64,12 @@ TEST_CASE("all labels and expressions of a selector must match") {
   CHECK_FALSE(selector.matches({{"env", "prod"}, {"team", "a"}, {"tier", "db"}}));
   CHECK_FALSE(selector.matches({{"env", "prod"}, {"team", "a"}, {"tier", "web"}, {"legacy", ""}}));
 }
+
+TEST_CASE("operators have the API's words, and no other") {
+  for (const auto op : {kIn, kNotIn, kExists, kDoesNotExist}) {
+    CHECK(sharder::ring::parse_selector_operator(to_string(op)) == op);
+  }
+  CHECK(to_string(kDoesNotExist) == "DoesNotExist");
+  CHECK_FALSE(sharder::ring::parse_selector_operator("in"));
+  CHECK_FALSE(sharder::ring::parse_selector_operator(""));
+}

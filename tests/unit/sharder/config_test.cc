@@ -1,4 +1,5 @@
 #include "sharder/config.h"
+#include "base/base64.h"
 
 #include <doctest/doctest.h>
 
@@ -31,14 +32,6 @@ std::string mistake(const std::string& body) {
   REQUIRE_FALSE(config);
   CHECK(config.error().code == ErrorCode::kInvalid);
   return config.error().message;
-}
-
-std::string base64(const std::string& text) {
-  std::string out(4 * ((text.size() + 2) / 3) + 1, '\0');
-  out.resize(static_cast<std::size_t>(EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data()),
-                                                      reinterpret_cast<const unsigned char*>(text.data()),
-                                                      static_cast<int>(text.size()))));
-  return out;
 }
 
 void check_defaults(const Config& config) {
@@ -83,7 +76,7 @@ TEST_CASE("the file that the Go sharder ran with is understood") {
 
 TEST_CASE("each field is read") {
   const sharder::testing::TestCa ca;
-  const std::string bundle = base64(ca.certificate_pem());
+  const std::string bundle = encode_base64(ca.certificate_pem());
   const Config config = good(R"(
 clientConnection:
   kubeconfig: /ignored

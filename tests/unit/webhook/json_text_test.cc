@@ -68,25 +68,3 @@ TEST_CASE("a label key becomes one token of a JSON pointer") {
   webhook::append_pointer_token(out, "shard.alpha.sharding.timebertt.dev/ex~ample");
   CHECK(out == "shard.alpha.sharding.timebertt.dev~1ex~0ample");
 }
-
-// RFC 4648, 10
-TEST_CASE("base64 is that of RFC 4648, padded") {
-  const auto encode = [](std::string_view bytes) {
-    std::string out;
-    webhook::append_base64(out, bytes);
-    return out;
-  };
-  CHECK(encode("") == "");
-  CHECK(encode("f") == "Zg==");
-  CHECK(encode("fo") == "Zm8=");
-  CHECK(encode("foo") == "Zm9v");
-  CHECK(encode("foob") == "Zm9vYg==");
-  CHECK(encode("fooba") == "Zm9vYmE=");
-  CHECK(encode("foobar") == "Zm9vYmFy");
-  CHECK(encode("\xff\xfb\xbf") == "//u/");
-  std::string all;
-  for (int c = 0; c < 256; ++c) {
-    all += static_cast<char>(c);
-  }
-  CHECK(webhook::testing::decode_base64(encode(all)) == all);
-}

@@ -137,26 +137,4 @@ ring::RingSet ring_set(std::vector<std::string> shards, std::uint64_t version) {
   return rings;
 }
 
-std::string decode_base64(std::string_view text) {
-  static constexpr std::string_view kDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  REQUIRE(text.size() % 4 == 0);
-  std::string bytes;
-  std::uint32_t group = 0;
-  int bits = 0;
-  for (const char c : text) {
-    if (c == '=') {
-      break;
-    }
-    const auto digit = kDigits.find(c);
-    REQUIRE(digit != std::string_view::npos);
-    group = group << 6 | static_cast<std::uint32_t>(digit);
-    bits += 6;
-    if (bits >= 8) {
-      bits -= 8;
-      bytes += static_cast<char>(group >> bits & 255);
-    }
-  }
-  return bytes;
-}
-
 }  // namespace sharder::webhook::testing

@@ -39,6 +39,4 @@ nlohmann::json secret_update_review();
 // alone; with these shards. And a ring "other" for jobs.
 ring::RingSet ring_set(std::vector<std::string> shards = {"shard-0", "shard-1", "shard-2"}, std::uint64_t version = 1);
 
-std::string decode_base64(std::string_view text);
-
 }  // namespace sharder::webhook::testing

@@ -1,17 +1,19 @@
 #include "kube/access/config.h"
+#include "base/base64.h"
 
 #include <doctest/doctest.h>
 
 #include <filesystem>
 #include <map>
 
-#include "kube/codec/pem.h"
+#include "tests/support/parse_kubeconfig.h"
 #include "tests/support/temp_folder.h"
 #include "tests/support/test_certificate.h"
 
 namespace sharder::kube {
 namespace {
 
+using testing::parse_kubeconfig;
 using testing::TempFolder;
 using testing::TestCa;
 

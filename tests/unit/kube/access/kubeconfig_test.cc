@@ -1,11 +1,11 @@
 #include "kube/access/kubeconfig.h"
+#include "base/base64.h"
 
 #include <doctest/doctest.h>
 
 #include <nlohmann/json.hpp>
 
 #include "kube/access/credentials.h"
-#include "kube/codec/pem.h"
 #include "tests/support/fake_executor.h"
 #include "tests/support/temp_folder.h"
 #include "tests/support/test_certificate.h"

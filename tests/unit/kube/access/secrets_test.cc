@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "base/base64.h"
 #include "kube/access/config.h"
 #include "kube/access/credentials.h"
 #include "kube/access/exec_plugin.h"
@@ -15,6 +16,7 @@
 #include "kube/watch/watch_decoder.h"
 #include "tests/support/eventually.h"
 #include "tests/support/fake_executor.h"
+#include "tests/support/parse_kubeconfig.h"
 #include "tests/support/temp_folder.h"
 #include "tests/support/test_certificate.h"
 
@@ -24,6 +26,7 @@ namespace sharder::kube {
 namespace {
 
 using namespace std::chrono_literals;
+using testing::parse_kubeconfig;
 using testing::TempFolder;
 using testing::TestCa;
 

@@ -9,6 +9,7 @@
 #include <mutex>
 #include <vector>
 
+#include "tests/support/call.h"
 #include "tests/support/eventually.h"
 #include "tests/unit/kube/http_server.h"
 #include "tests/unit/kube/loopback.h"
@@ -17,6 +18,7 @@ namespace sharder::kube {
 namespace {
 
 using namespace std::chrono_literals;
+using testing::call;
 using testing::eventually;
 using testing::HttpServer;
 using testing::Loopback;
@@ -492,19 +494,6 @@ TEST_CASE("what the rate limit holds back is sent when its turn comes") {
     client->send({.target = "/x"}, [&](const Result<Response>& answer) { answered += answer ? 1 : 0; });
   }
   CHECK(eventually([&] { return answered == 5; }));
-}
-
-TEST_CASE("call() ends at once when its stop is requested") {
-  Loopback server([](int fd, int) { testing::stay_silent(fd); });
-  const auto client = connect("http://" + server.address());
-  std::stop_source stop;
-  std::jthread stopper([&] {
-    CHECK(eventually([&] { return server.connections() == 1; }));
-    stop.request_stop();
-  });
-  const auto answer = call(*client, {.target = "/x", .timeout = 600s}, stop.get_token());
-  REQUIRE_FALSE(answer);
-  CHECK(answer.error().code == ErrorCode::kCancelled);
 }
 
 TEST_CASE("the client's end cancels what is under way, each callback is called once") {

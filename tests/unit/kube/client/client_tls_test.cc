@@ -14,6 +14,7 @@
 
 #include "kube/client/client.h"
 #include "kube/codec/pem.h"
+#include "tests/support/call.h"
 #include "tests/support/eventually.h"
 #include "tests/unit/kube/h2_server.h"
 #include "tests/unit/kube/http_server.h"
@@ -23,6 +24,7 @@ namespace sharder::kube {
 namespace {
 
 using namespace std::chrono_literals;
+using testing::call;
 using testing::eventually;
 using testing::H2Server;
 using testing::HttpServer;

@@ -47,3 +47,26 @@ TEST_CASE("string_at finds strings and nothing else") {
     CHECK(string_at(object, pointer).empty());
   }
 }
+
+TEST_CASE("int_at finds whole numbers of 64 bits, and bool_at truth values") {
+  const auto object =
+      parse_json(R"({"n":-7,"most":9223372036854775807,"more":9223372036854775808,"real":1.0,"yes":true})").value();
+  CHECK(int_at(object, "/n") == -7);
+  CHECK(int_at(object, "/most") == std::numeric_limits<std::int64_t>::max());
+  for (const char* pointer : {"/more", "/real", "/yes", "/absent"}) {
+    CAPTURE(pointer);
+    CHECK(int_at(object, pointer) == std::nullopt);
+  }
+  CHECK(bool_at(object, "/yes"));
+  CHECK_FALSE(bool_at(object, "/n"));
+  CHECK_FALSE(bool_at(object, "/absent"));
+}
+
+TEST_CASE("field_of takes a key as it is, and elements_of arrays alone") {
+  const auto object = parse_json(R"({"x/y":"z","list":[1,2]})").value();
+  CHECK(string_of(field_of(object, "x/y")) == "z");
+  CHECK(field_of(object, "x").is_null());
+  CHECK(field_of(object["list"], "x").is_null());
+  CHECK(elements_of(object["list"]).size() == 2);
+  CHECK(elements_of(object).empty());
+}

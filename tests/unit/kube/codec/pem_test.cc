@@ -66,25 +66,5 @@ TEST_CASE("an encrypted key is refused, and nobody is asked for a passphrase") {
         "the private key is encrypted");
 }
 
-TEST_CASE("base64 comes back as it went") {
-  CHECK(encode_base64("") == "");
-  CHECK(encode_base64("f") == "Zg==");
-  CHECK(encode_base64("fo") == "Zm8=");
-  CHECK(encode_base64("foo") == "Zm9v");
-  for (const std::string& text :
-       {std::string(), std::string("a"), std::string("ab\0c", 4), std::string(1000, '\xff')}) {
-    CHECK(decode_base64(encode_base64(text)) == text);
-  }
-  CHECK(decode_base64("Cg==") == "\n");
-  CHECK(decode_base64("+/+/") == "\xfb\xff\xbf");
-  CHECK(decode_base64("Zm\r\n9v\n") == "foo");
-  CHECK(decode_base64("YWJj\nYWI=\r\n") == "abcab");
-  for (const char* wrong : {"Zm9v ", " Zm9v", "Zm 9v", "Zm9 ", "Z", "Zg", "Zg=", "Zm8", "Z===", "Zg=v",
-                            "Zg==Zg==", "Zm8=Zm9v", "Zm9v=", "Zm9*", "-_-_", "====", "=Zm9"}) {
-    CAPTURE(wrong);
-    CHECK(decode_base64(wrong).error().message == "not valid base64");
-  }
-}
-
 }  // namespace
 }  // namespace sharder::kube

@@ -9,14 +9,14 @@
 // The edge to Asio: one thread's readiness events, timers and tasks. No other file of this folder knows Asio.
 namespace sharder::http {
 
-class EventLoop {
+class Poller {
  public:
   using Task = std::move_only_function<void()>;
 
-  EventLoop();
-  ~EventLoop();
-  EventLoop(const EventLoop&) = delete;
-  EventLoop& operator=(const EventLoop&) = delete;
+  Poller();
+  ~Poller();
+  Poller(const Poller&) = delete;
+  Poller& operator=(const Poller&) = delete;
 
   // Runs tasks and events until stop(). What they throw goes to the caller, who may call again to go on.
   void run();
@@ -41,19 +41,19 @@ class ReadySink {
   virtual void on_ready() = 0;
 };
 
-// A descriptor in an EventLoop. All on the loop's thread; the loop outlives it.
-class Watch {
+// A descriptor in a Poller. All on the loop's thread; the loop outlives it.
+class Registration {
  public:
   enum class Direction { kRead, kWrite };
 
-  Watch(EventLoop& loop, FileDescriptor fd);
-  ~Watch();
-  Watch(const Watch&) = delete;
-  Watch& operator=(const Watch&) = delete;
+  Registration(Poller& loop, FileDescriptor fd);
+  ~Registration();
+  Registration(const Registration&) = delete;
+  Registration& operator=(const Registration&) = delete;
 
   int fd() const;  // -1 after close()
   // Calls sink->on_ready() once, soon: when the descriptor can be read or written, or has failed. What is readable
-  // already counts. `sink`, which owns this Watch, is held until then. Replaces the wait before it.
+  // already counts. `sink`, which owns this Registration, is held until then. Replaces the wait before it.
   void wait(Direction direction, std::shared_ptr<ReadySink> sink);
   // Forgets the wait and closes the descriptor.
   void close();
@@ -63,13 +63,13 @@ class Watch {
   std::unique_ptr<Impl> impl_;
 };
 
-// One timer of an EventLoop, on the loop's thread.
-class Timer {
+// One timer of a Poller, on the loop's thread.
+class Deadline {
  public:
-  Timer(EventLoop& loop, std::function<void()> on_due);
-  ~Timer();
-  Timer(const Timer&) = delete;
-  Timer& operator=(const Timer&) = delete;
+  Deadline(Poller& loop, std::function<void()> on_due);
+  ~Deadline();
+  Deadline(const Deadline&) = delete;
+  Deadline& operator=(const Deadline&) = delete;
 
   // Replaces the time that was set before.
   void set(SteadyTime due);

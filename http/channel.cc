@@ -1,4 +1,4 @@
-#include "http/transport.h"
+#include "http/channel.h"
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -21,9 +21,9 @@ void SslDelete::operator()(ssl_st* session) const {
   SSL_free(session);
 }
 
-Transport::Transport(int fd, SslSession session) : fd_(fd), session_(std::move(session)) {}
+Channel::Channel(int fd, SslSession session) : fd_(fd), session_(std::move(session)) {}
 
-IoResult Transport::handshake() {
+IoResult Channel::handshake() {
   const int returned = SSL_do_handshake(session_.get());
   if (returned == 1) {
     return {};
@@ -37,7 +37,7 @@ IoResult Transport::handshake() {
   return result;
 }
 
-IoResult Transport::read(std::span<char> into) {
+IoResult Channel::read(std::span<char> into) {
   if (session_) {
     std::size_t bytes = 0;
     const int returned = SSL_read_ex(session_.get(), into.data(), into.size(), &bytes);
@@ -53,7 +53,7 @@ IoResult Transport::read(std::span<char> into) {
   return {would_block(errno) ? IoStatus::kWantRead : IoStatus::kFailed, 0};
 }
 
-IoResult Transport::write(std::string_view data) {
+IoResult Channel::write(std::string_view data) {
   std::size_t written = 0;
   while (written < data.size()) {
     const std::string_view rest = data.substr(written);
@@ -75,7 +75,7 @@ IoResult Transport::write(std::string_view data) {
   return {IoStatus::kDone, written};
 }
 
-IoResult Transport::tls_result(int returned, std::size_t bytes) {
+IoResult Channel::tls_result(int returned, std::size_t bytes) {
   switch (SSL_get_error(session_.get(), returned)) {
     case SSL_ERROR_WANT_READ:
       return {IoStatus::kWantRead, bytes};
@@ -90,11 +90,11 @@ IoResult Transport::tls_result(int returned, std::size_t bytes) {
   }
 }
 
-bool Transport::has_buffered_input() const {
+bool Channel::has_buffered_input() const {
   return session_ && SSL_has_pending(session_.get()) == 1;
 }
 
-void Transport::shut_down() {
+void Channel::shut_down() {
   if (session_ && SSL_is_init_finished(session_.get()) == 1) {
     SSL_shutdown(session_.get());  // best effort: what does not fit into the socket now is not sent
     ERR_clear_error();
@@ -102,7 +102,7 @@ void Transport::shut_down() {
   ::shutdown(fd_, SHUT_WR);
 }
 
-IoResult Transport::discard() {
+IoResult Channel::discard() {
   std::array<char, 16'384> bytes;
   constexpr int kReadsAtOnce = 16;
   for (int i = 0; i < kReadsAtOnce; ++i) {

@@ -1,4 +1,4 @@
-#include "kube/client/status.h"
+#include "kube/client/answer_error.h"
 
 #include <doctest/doctest.h>
 

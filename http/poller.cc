@@ -1,4 +1,4 @@
-#include "http/event_loop.h"
+#include "http/poller.h"
 
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
@@ -11,50 +11,50 @@ namespace sharder::http {
 
 namespace asio = boost::asio;
 
-struct EventLoop::Impl {
+struct Poller::Impl {
   asio::io_context context{1};  // one thread runs it
   asio::executor_work_guard<asio::io_context::executor_type> work = asio::make_work_guard(context);
 };
 
-EventLoop::EventLoop() : impl_(std::make_unique<Impl>()) {}
-EventLoop::~EventLoop() = default;
+Poller::Poller() : impl_(std::make_unique<Impl>()) {}
+Poller::~Poller() = default;
 
-void EventLoop::run() {
+void Poller::run() {
   impl_->context.run();
 }
 
-void EventLoop::run_ready() {
+void Poller::run_ready() {
   impl_->context.restart();
   impl_->context.poll();
 }
 
-void EventLoop::stop() {
+void Poller::stop() {
   impl_->context.stop();
 }
 
-void EventLoop::post(Task task) {
+void Poller::post(Task task) {
   asio::post(impl_->context, std::move(task));
 }
 
-struct Watch::Impl {
+struct Registration::Impl {
   explicit Impl(asio::io_context& context) : descriptor(context) {}
   asio::posix::stream_descriptor descriptor;
   unsigned last_wait = 0;  // a wait that was replaced may have succeeded already
   bool waiting = false;
 };
 
-Watch::Watch(EventLoop& loop, FileDescriptor fd) : impl_(std::make_unique<Impl>(loop.impl().context)) {
+Registration::Registration(Poller& loop, FileDescriptor fd) : impl_(std::make_unique<Impl>(loop.impl().context)) {
   impl_->descriptor.assign(fd.get());
   fd.release();
 }
 
-Watch::~Watch() = default;
+Registration::~Registration() = default;
 
-int Watch::fd() const {
+int Registration::fd() const {
   return impl_->descriptor.is_open() ? impl_->descriptor.native_handle() : -1;
 }
 
-void Watch::wait(Direction direction, std::shared_ptr<ReadySink> sink) {
+void Registration::wait(Direction direction, std::shared_ptr<ReadySink> sink) {
   if (impl_->waiting) {
     impl_->descriptor.cancel();
   }
@@ -70,24 +70,24 @@ void Watch::wait(Direction direction, std::shared_ptr<ReadySink> sink) {
       });
 }
 
-void Watch::close() {
+void Registration::close() {
   impl_->waiting = false;
   boost::system::error_code ignored;
   impl_->descriptor.close(ignored);  // NOLINT(bugprone-unused-return-value): it says the same as `ignored`
 }
 
-struct Timer::Impl {
+struct Deadline::Impl {
   Impl(asio::io_context& context, std::function<void()> callback) : timer(context), on_due(std::move(callback)) {}
   asio::steady_timer timer;
   std::function<void()> on_due;
 };
 
-Timer::Timer(EventLoop& loop, std::function<void()> on_due)
+Deadline::Deadline(Poller& loop, std::function<void()> on_due)
     : impl_(std::make_unique<Impl>(loop.impl().context, std::move(on_due))) {}
 
-Timer::~Timer() = default;
+Deadline::~Deadline() = default;
 
-void Timer::set(SteadyTime due) {
+void Deadline::set(SteadyTime due) {
   impl_->timer.expires_at(due);
   impl_->timer.async_wait([impl = impl_.get()](const boost::system::error_code& error) {
     if (!error) {

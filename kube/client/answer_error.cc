@@ -1,12 +1,12 @@
-#include "kube/client/status.h"
+#include "kube/client/answer_error.h"
 
 #include <algorithm>
-#include <array>
 #include <charconv>
 #include <ctime>
 #include <utility>
 
-#include "kube/codec/json.h"
+#include "base/ascii.h"
+#include "base/http_status.h"
 
 namespace sharder::kube {
 
@@ -14,40 +14,9 @@ namespace {
 
 constexpr std::size_t kMaxMessageBytes = 1024;
 
-struct Phrase {
-  int status;
-  std::string_view text;
-};
-constexpr std::array kPhrases{
-    Phrase{400, "Bad Request"},
-    Phrase{401, "Unauthorized"},
-    Phrase{403, "Forbidden"},
-    Phrase{404, "Not Found"},
-    Phrase{405, "Method Not Allowed"},
-    Phrase{406, "Not Acceptable"},
-    Phrase{408, "Request Timeout"},
-    Phrase{409, "Conflict"},
-    Phrase{410, "Gone"},
-    Phrase{412, "Precondition Failed"},
-    Phrase{413, "Content Too Large"},
-    Phrase{414, "URI Too Long"},
-    Phrase{415, "Unsupported Media Type"},
-    Phrase{422, "Unprocessable Content"},
-    Phrase{429, "Too Many Requests"},
-    Phrase{431, "Request Header Fields Too Large"},
-    Phrase{500, "Internal Server Error"},
-    Phrase{502, "Bad Gateway"},
-    Phrase{503, "Service Unavailable"},
-    Phrase{504, "Gateway Timeout"},
-};
-
 std::string status_line(int status) {
-  std::string line = std::to_string(status);
-  const auto* const found = std::ranges::find(kPhrases, status, &Phrase::status);
-  if (found != kPhrases.end()) {
-    line.append(" ").append(found->text);
-  }
-  return line;
+  const std::string_view phrase = reason_phrase(status);
+  return phrase.empty() ? std::to_string(status) : std::to_string(status).append(" ").append(phrase);
 }
 
 ErrorCode code_for(int status, std::string_view reason) {
@@ -114,36 +83,34 @@ std::string describe(Method method, std::string_view target) {
   return std::string(to_string(method)).append(" ").append(target.substr(0, target.find('?')));
 }
 
+Error error_from_status(std::string_view context, Status status) {
+  Error error{.code = code_for(status.code, status.reason),
+              .message = std::string(context) + ": " + status_line(status.code),
+              .http_status = status.code,
+              .reason = std::move(status.reason),
+              .retry_after = std::nullopt,
+              .continue_token = std::move(status.continue_token)};
+  if (!status.message.empty()) {
+    error.message.append(": ").append(status.message, 0, kMaxMessageBytes);
+  }
+  if (status.retry_after > std::chrono::seconds(0)) {
+    error.retry_after = status.retry_after;
+  }
+  return error;
+}
+
 Error error_from_answer(Method method, std::string_view target, int status, std::string_view body,
                         std::optional<std::chrono::seconds> retry_after) {
-  Error error;
-  error.http_status = status;
+  Status told = decode_status(body).value_or(Status{.message = first_line(body)});
+  told.code = status;
+  Error error = error_from_status(describe(method, target), std::move(told));
   error.retry_after = retry_after;
-  std::string message;
-  if (const auto parsed = body.starts_with('{') ? parse_json(body) : fail(ErrorCode::kInvalid, ""); parsed) {
-    error.reason = string_at(*parsed, "/reason");
-    message = string_at(*parsed, "/message");
-    message.resize(std::min(message.size(), kMaxMessageBytes));
-    error.continue_token = string_at(*parsed, "/metadata/continue");
-  } else {
-    message = first_line(body);
-  }
-  error.code = code_for(status, error.reason);
-  error.message = describe(method, target) + ": " + status_line(status);
-  if (!message.empty()) {
-    error.message += ": " + message;
-  }
   return error;
 }
 
 std::optional<std::chrono::seconds> parse_retry_after(std::string_view value, WallTime now) {
   constexpr std::chrono::seconds kMax = std::chrono::hours(1);
-  while (value.starts_with(' ') || value.starts_with('\t')) {
-    value.remove_prefix(1);
-  }
-  while (!value.empty() && (value.back() == ' ' || value.back() == '\t')) {
-    value.remove_suffix(1);
-  }
+  value = trim(value);
   std::uint32_t seconds = 0;
   const auto [end, failure] = std::from_chars(value.data(), value.data() + value.size(), seconds);
   if (failure == std::errc() && end == value.data() + value.size()) {

@@ -30,10 +30,10 @@ using SslSession = std::unique_ptr<ssl_st, SslDelete>;
 
 // Bytes over a non-blocking socket, with TLS or without; the socket is somebody else's. OpenSSL reads and writes the
 // socket itself, so a record costs one system call and an idle connection no buffer. One thread.
-class Transport {
+class Channel {
  public:
   // `session`: server side, from TlsContext; null for plain.
-  Transport(int fd, SslSession session);
+  Channel(int fd, SslSession session);
 
   bool is_tls() const { return session_ != nullptr; }
   IoResult handshake();
