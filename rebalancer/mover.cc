@@ -29,6 +29,12 @@ bool is_webhook_failure(const Error& error) {
   return error.http_status == 500 && error.message.find("failed calling webhook") != std::string::npos;
 }
 
+// Not where the object has gone, or the patch was not wanted any more.
+bool is_failure(const Error& error) {
+  return error.code != ErrorCode::kNotFound && error.code != ErrorCode::kCancelled &&
+         error.code != ErrorCode::kConflict;
+}
+
 // The request may have been carried out: its answer did not come.
 bool is_lost(const Error& error) {
   return error.code == ErrorCode::kTimeout || kube::is_outage(error);
@@ -41,9 +47,27 @@ struct Mover::Flight {
   ObjectId id;
   Move move;
   std::shared_ptr<const ring::RingEntry> entry;
+  std::shared_ptr<ResourceMetrics> metrics;
   SteadyTime sent = {};
   int conflicts = 0;
   bool fails = false;  // and fails, by no fault of its own
+
+  // It was carried out: an answer told so, or the object shows it.
+  void count(MoveKind kind, SteadyTime now) const {
+    if (kind == MoveKind::kDrain) {
+      metrics->drained(now - move.found);
+    } else if (kind == MoveKind::kReassign) {
+      metrics->moved(now - move.found);
+    }
+  }
+  // Its patch was answered, for whom nobody perhaps waits any more. Any thread.
+  void count(const Result<kube::Response>& answer, SteadyTime now) const {
+    if (answer) {
+      count(move.decision.kind, now);
+    } else if (is_failure(answer.error())) {
+      metrics->failed(to_string(answer.error().code));
+    }
+  }
 };
 
 Mover::Mover(std::shared_ptr<Tools> tools, RingView& view, std::vector<std::shared_ptr<ResourceMetrics>> metrics,
@@ -55,7 +79,12 @@ Mover::Mover(std::shared_ptr<Tools> tools, RingView& view, std::vector<std::shar
       callbacks_(std::move(callbacks)),
       log_(tools_->log.with({{"ring", ring_.name}})),
       limit_(tools_->settings.concurrent_moves),
-      states_(metrics_.size()) {}
+      states_(metrics_.size()),
+      timer_(tools_->control) {}
+
+Mover::~Mover() {
+  ++*ring_version_;
+}
 
 std::string Mover::describe(const ObjectId& id) const {
   return to_string(view_.sources()[id.source].name) + " " + to_string(id);
@@ -117,14 +146,6 @@ void Mover::forget_namespace(const std::string& name) {
   pump();
 }
 
-void Mover::stop() {
-  stopped_ = true;
-  ++*ring_version_;
-  if (timer_due_) {
-    tools_->control.cancel(timer_);
-  }
-}
-
 void Mover::pump() {
   const SteadyTime now = tools_->clock.steady();
   const auto may = [this, now](std::uint32_t source) { return may_send(source, now); };
@@ -133,7 +154,8 @@ void Mover::pump() {
     if (!taken) {
       break;
     }
-    const auto flight = std::make_shared<Flight>(std::move(taken->id), std::move(taken->move), view_.entry());
+    const auto flight = std::make_shared<Flight>(std::move(taken->id), std::move(taken->move), view_.entry(),
+                                                 metrics_[taken->id.source]);
     if (flight->move.decision.kind == MoveKind::kNone) {
       read_again(flight);  // what was decided is out of date
     } else {
@@ -174,16 +196,12 @@ void Mover::arm_timer(SteadyTime now) {
   if (due == timer_due_) {
     return;
   }
-  if (timer_due_) {
-    tools_->control.cancel(timer_);
-  }
+  timer_.cancel();
   timer_due_ = due;
   if (due) {
-    timer_ = tools_->control.post_after(*due - now, [weak = weak_from_this()] {
-      if (const auto self = weak.lock(); self && !self->stopped_) {
-        self->timer_due_.reset();
-        self->pump();
-      }
+    timer_.set(*due - now, [this] {
+      timer_due_.reset();
+      pump();
     });
   }
 }
@@ -202,11 +220,14 @@ void Mover::send(const FlightPointer& flight) {
   request.lane = kube::Lane::kMove;
   request.still_wanted = [current = ring_version_, version = ring_version_->load()] { return *current == version; };
   flight->sent = tools_->clock.steady();
-  ++tools_->requests_in_flight;
-  tools_->api.send(std::move(request), [self = shared_from_this(), flight](Result<kube::Response> answer) {
-    --self->tools_->requests_in_flight;
-    self->tools_->control.post([self, flight, answer = std::move(answer)] { self->answered(flight, answer); });
-  });
+  tools_->api.send(std::move(request),
+                   [flight, &clock = tools_->clock, ticket = tools_->leader_work.enter(),
+                    then = lifetime_.bind_on(tools_->control, [this, flight](const Result<kube::Response>& answer) {
+                      answered(flight, answer);
+                    })](Result<kube::Response> answer) mutable {
+                     flight->count(answer, clock.steady());
+                     then(std::move(answer));
+                   });
 }
 
 void Mover::answered(const FlightPointer& flight, const Result<kube::Response>& answer) {
@@ -217,19 +238,14 @@ void Mover::answered(const FlightPointer& flight, const Result<kube::Response>& 
   } else {
     failed(flight, answer.error());
   }
-  if (!stopped_) {
-    pump();
-  }
+  pump();
 }
 
 void Mover::succeeded(const FlightPointer& flight, const std::string& body) {
   const SteadyTime now = tools_->clock.steady();
   const Move& move = flight->move;
-  count(flight, move.decision.kind);  // also when nobody waits for it any more: it was done
-  flight->move.unanswered.reset();    // that one was not: this patch had the same version as its precondition
-  if (stopped_) {
-    return;
-  }
+  count(*flight, move.decision.kind);
+  flight->move.unanswered.reset();  // that one was not: this patch had the same version as its precondition
   if (log_.enabled(LogLevel::kDebug)) {
     log_.debug("object patched", {{"object", describe(flight->id)}, {"drain", move.decision.kind == MoveKind::kDrain}});
   }
@@ -248,17 +264,10 @@ void Mover::succeeded(const FlightPointer& flight, const std::string& body) {
   finish(flight);
 }
 
-void Mover::count(const FlightPointer& flight, MoveKind kind) {
-  const auto took = tools_->clock.steady() - flight->move.found;
-  ResourceMetrics& metrics = *metrics_[flight->id.source];
-  ++states_[flight->id.source].carried_out;
-  if (kind == MoveKind::kDrain) {
-    metrics.drained(took);
-    ++sum_.drains;
-  } else if (kind == MoveKind::kReassign) {
-    metrics.moved(took);
-    ++sum_.reassigned;
-  }
+void Mover::count(const Flight& flight, MoveKind kind) {
+  ++states_[flight.id.source].carried_out;
+  sum_.drains += kind == MoveKind::kDrain ? 1 : 0;
+  sum_.reassigned += kind == MoveKind::kReassign ? 1 : 0;
 }
 
 // The object was read: it shows whether the patch without an answer was carried out.
@@ -268,7 +277,8 @@ void Mover::count_unanswered(const FlightPointer& flight) {
   if (unanswered &&
       (unanswered->kind == MoveKind::kDrain ? placement.draining
                                             : placement.shard == unanswered->shard && !placement.draining)) {
-    count(flight, unanswered->kind);
+    flight->count(unanswered->kind, tools_->clock.steady());
+    count(*flight, unanswered->kind);
   }
 }
 
@@ -297,17 +307,11 @@ Mover::Outcome Mover::outcome(const Error& error) {
 void Mover::failed(const FlightPointer& flight, const Error& error) {
   const std::uint32_t source = flight->id.source;
   const Outcome result = outcome(error);
-  if (result != Outcome::kDone && error.code != ErrorCode::kConflict) {
-    metrics_[source]->failed(to_string(error.code));
-    ++sum_.failures;
-  }
+  sum_.failures += is_failure(error) ? 1 : 0;
   const bool is_late = error.code == ErrorCode::kTimeout;
   states_[source].is_slow = is_late || is_webhook_failure(error);
   if (is_late || (error.code == ErrorCode::kUnavailable && !is_webhook_failure(error))) {
     limit_.refused(tools_->clock.steady());
-  }
-  if (stopped_) {
-    return;
   }
   const Decision& decision = flight->move.decision;
   if (is_lost(error) && (decision.kind == MoveKind::kReassign || decision.kind == MoveKind::kDrain)) {
@@ -458,14 +462,11 @@ void Mover::get(const FlightPointer& flight) {
 void Mover::ask(const FlightPointer& flight, kube::Request request,
                 void (Mover::*then)(const FlightPointer&, Result<kube::Response>)) {
   request.lane = kube::Lane::kMove;
-  tools_->api.send(std::move(request), [self = shared_from_this(), flight, then](Result<kube::Response> answer) {
-    self->tools_->control.post([self, flight, then, answer = std::move(answer)]() mutable {
-      if (!self->stopped_) {
-        (self.get()->*then)(flight, std::move(answer));
-        self->pump();
-      }
-    });
-  });
+  tools_->api.send(std::move(request),
+                   lifetime_.bind_on(tools_->control, [this, flight, then](Result<kube::Response> answer) {
+                     (this->*then)(flight, std::move(answer));
+                     pump();
+                   }));
 }
 
 void Mover::listed(const FlightPointer& flight, Result<kube::Response> answer) {

@@ -11,6 +11,8 @@
 #include <vector>
 
 #include "base/backoff.h"
+#include "base/lifetime.h"
+#include "base/timer.h"
 #include "kube/client/lasting_failure.h"
 #include "rebalancer/move_limit.h"
 #include "rebalancer/move_queue.h"
@@ -33,8 +35,9 @@ namespace sharder::rebalancer {
 //                                └ not allowed to patch the resource: tried again each second, and when that lasts, its
 //                                  moves are dropped and the worker is told
 //
-// Owned by the ring's worker, on the control loop.
-class Mover : public std::enable_shared_from_this<Mover> {
+// Owned by the ring's worker, on the control loop. When it is destroyed, what waits in the client is not sent any more;
+// patches under way end by themselves, and are counted.
+class Mover {
  public:
   struct Callbacks {
     std::function<void(std::uint32_t source)> on_room;  // has_room() is true again
@@ -43,9 +46,12 @@ class Mover : public std::enable_shared_from_this<Mover> {
     std::function<void(std::uint32_t source, const std::optional<Error>&)> on_trouble;
   };
 
-  // `view` outlives it or is detached by stop(); `metrics` by source; `ring`: of which ring Events tell.
+  // `view` outlives it; `metrics` by source; `ring`: of which ring Events tell.
   Mover(std::shared_ptr<Tools> tools, RingView& view, std::vector<std::shared_ptr<ResourceMetrics>> metrics,
         kube::ObjectReference ring, Callbacks callbacks);
+  ~Mover();
+  Mover(const Mover&) = delete;
+  Mover& operator=(const Mover&) = delete;
 
   // Decides what the object needs, and notes it. False: there is no room, show it again later.
   bool consider(std::uint32_t source, const kube::ObjectMeta& object);
@@ -62,8 +68,6 @@ class Mover : public std::enable_shared_from_this<Mover> {
   void lists_anew();
   // The RingEntry is another one: what was decided by the old one and is not under way is decided anew.
   void ring_changed();
-  // Nothing more is sent, and no callback comes.
-  void stop();
 
   // Few enough moves wait that a page or a stream of the source's objects may come.
   bool has_room(std::uint32_t source) const { return queue_.active(source) <= kRoom; }
@@ -97,7 +101,7 @@ class Mover : public std::enable_shared_from_this<Mover> {
   void send(const FlightPointer& flight);
   void answered(const FlightPointer& flight, const Result<kube::Response>& answer);
   void succeeded(const FlightPointer& flight, const std::string& body);
-  void count(const FlightPointer& flight, MoveKind kind);
+  void count(const Flight& flight, MoveKind kind);
   void count_unanswered(const FlightPointer& flight);
   void failed(const FlightPointer& flight, const Error& error);
   void granted(std::uint32_t source);
@@ -124,12 +128,11 @@ class Mover : public std::enable_shared_from_this<Mover> {
   const kube::ObjectReference ring_;
   const Callbacks callbacks_;
   const Logger log_;
-  bool stopped_ = false;
 
   MoveQueue queue_;
   MoveLimit limit_;
   RecentMoves recent_;
-  // Also read where requests go out: what an older ring decided, and what waits when we stop, is not sent.
+  // Also read where requests go out: what an older ring decided, and what waits when this ends, is not sent.
   const std::shared_ptr<std::atomic<std::uint64_t>> ring_version_ = std::make_shared<std::atomic<std::uint64_t>>(0);
   // By source:
   struct State {
@@ -143,7 +146,7 @@ class Mover : public std::enable_shared_from_this<Mover> {
     std::uint64_t carried_out = 0;
   };
   std::vector<State> states_;
-  Executor::TimerId timer_ = 0;
+  Timer timer_;
   std::optional<SteadyTime> timer_due_;
   std::minstd_rand random_{std::random_device{}()};
   kube::ObjectMetaDecoder decoder_;
@@ -156,6 +159,7 @@ class Mover : public std::enable_shared_from_this<Mover> {
     std::size_t failures = 0;
   };
   Sum sum_;
+  Lifetime lifetime_;
 };
 
 }  // namespace sharder::rebalancer

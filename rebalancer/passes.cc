@@ -25,7 +25,11 @@ bool is_refusal(const Error& error) {
 }  // namespace
 
 Passes::Passes(std::shared_ptr<Tools> tools, const RingView& view, Callbacks callbacks)
-    : tools_(std::move(tools)), view_(view), callbacks_(std::move(callbacks)), troubles_(view.sources().size()) {}
+    : tools_(std::move(tools)),
+      view_(view),
+      callbacks_(std::move(callbacks)),
+      troubles_(view.sources().size()),
+      timer_(tools_->control) {}
 
 void Passes::want(const Scope& scope, std::chrono::nanoseconds delay) {
   plan_.want(scope, tools_->clock.steady() + delay);
@@ -35,21 +39,16 @@ void Passes::want(const Scope& scope, std::chrono::nanoseconds delay) {
 }
 
 void Passes::clear() {
-  tools_->control.cancel(timer_);
+  timer_.cancel();
   plan_.clear();
   ++run_;
   waits_for_room_ = false;
 }
 
-void Passes::stop() {
-  stopped_ = true;
-  clear();
-}
-
 void Passes::resume() {
   if (waits_for_room_ && callbacks_.has_room(plan_.running()->source)) {
     waits_for_room_ = false;
-    tools_->control.cancel(timer_);
+    timer_.cancel();
     request_page();
   }
 }
@@ -74,7 +73,7 @@ void Passes::no_room_came() {
 
 // Begins the next scope, or waits until one is due.
 void Passes::advance() {
-  tools_->control.cancel(timer_);
+  timer_.cancel();
   const SteadyTime now = tools_->clock.steady();
   if (!plan_.begin(now)) {
     if (const auto due = plan_.next_due()) {
@@ -109,11 +108,7 @@ void Passes::next_list() {
 }
 
 void Passes::wait(std::chrono::nanoseconds delay, void (Passes::*then)()) {
-  timer_ = tools_->control.post_after(delay, [weak = weak_from_this(), then] {
-    if (const auto self = weak.lock(); self && !self->stopped_) {
-      (self.get()->*then)();
-    }
-  });
+  timer_.set(delay, [this, then] { (this->*then)(); });
 }
 
 void Passes::request_page() {
@@ -128,14 +123,14 @@ void Passes::request_page() {
                         .accept = std::string(kube::kCompactMetadataList),
                         .timeout = kPageTimeout,
                         .lane = kube::Lane::kList};
-  tools_->api.send(std::move(request), [self = shared_from_this(), run = run_](Result<kube::Response> answer) {
-    self->tools_->control.post(
-        [self, run, answer = std::move(answer)]() mutable { self->page_came(run, std::move(answer)); });
-  });
+  tools_->api.send(std::move(request),
+                   lifetime_.bind_on(tools_->control, [this, run = run_](Result<kube::Response> answer) {
+                     page_came(run, std::move(answer));
+                   }));
 }
 
 void Passes::page_came(std::uint64_t run, Result<kube::Response> answer) {
-  if (stopped_ || run != run_) {
+  if (run != run_) {
     return;
   }
   if (answer) {

@@ -11,6 +11,8 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/lifetime.h"
+#include "base/timer.h"
 #include "kube/client/lasting_failure.h"
 #include "kube/codec/object_meta.h"
 #include "rebalancer/pass_plan.h"
@@ -26,7 +28,7 @@ namespace sharder::rebalancer {
 // cannot be listed, and one whose moves find no room, do not hold up the others.
 //
 // Owned by the ring's worker, on the control loop.
-class Passes : public std::enable_shared_from_this<Passes> {
+class Passes {
  public:
   static constexpr std::size_t kPageSize = 500;
 
@@ -53,8 +55,6 @@ class Passes : public std::enable_shared_from_this<Passes> {
   void resume();
   // Forgets everything that is wanted.
   void clear();
-  // Nothing more is sent, and no callback comes.
-  void stop();
 
  private:
   void advance();
@@ -72,7 +72,6 @@ class Passes : public std::enable_shared_from_this<Passes> {
   const std::shared_ptr<Tools> tools_;
   const RingView& view_;
   const Callbacks callbacks_;
-  bool stopped_ = false;
 
   PassPlan plan_;
   struct Trouble {
@@ -83,7 +82,7 @@ class Passes : public std::enable_shared_from_this<Passes> {
   std::vector<Trouble> troubles_;  // by source
   std::size_t objects_ = 0;        // since it was idle
   bool ended_ = false;             // a scope, since it was idle
-  Executor::TimerId timer_ = 0;
+  Timer timer_;
   std::minstd_rand random_{std::random_device{}()};
   kube::ObjectMetaDecoder decoder_;
 
@@ -96,6 +95,7 @@ class Passes : public std::enable_shared_from_this<Passes> {
   bool crowded_ = false;  // something found no room
   bool waits_for_room_ = false;
   std::uint64_t carried_out_ = 0;  // when it began to wait
+  Lifetime lifetime_;
 };
 
 }  // namespace sharder::rebalancer

@@ -29,21 +29,16 @@ bool is_watch_refused(const Error& error) {
 
 }  // namespace
 
-template <class F>
-auto RingWorker::guarded(F f) const {
-  return [alive = std::weak_ptr<bool>(alive_), f = std::move(f)]<class... Arguments>(Arguments&&... arguments) mutable {
-    if (!alive.expired()) {
-      f(std::forward<Arguments>(arguments)...);
-    }
-  };
-}
-
 RingWorker::RingWorker(std::shared_ptr<Tools> tools, const Namespaces& namespaces,
                        std::shared_ptr<const ring::RingEntry> entry)
     : tools_(std::move(tools)),
       namespaces_(namespaces),
       view_(std::move(entry), namespaces, tools_->settings.namespace_selector),
-      log_(tools_->log.with({{"ring", view_.entry()->spec().name}})) {
+      log_(tools_->log.with({{"ring", view_.entry()->spec().name}})),
+      refresh_timer_(tools_->control),
+      second_pass_timer_(tools_->control),
+      sync_timer_(tools_->control),
+      metrics_timer_(tools_->control) {
   const ring::ControllerRing& spec = view_.entry()->spec();
   std::vector<std::shared_ptr<ResourceMetrics>> metrics;
   for (const Source& source : view_.sources()) {
@@ -53,12 +48,12 @@ RingWorker::RingWorker(std::shared_ptr<Tools> tools, const Namespaces& namespace
       nets.drains = std::make_unique<DrainCounter>(tools_, view_.entry()->drain_label(), nets.metrics);
     }
   }
-  mover_ = std::make_shared<Mover>(
+  mover_ = std::make_unique<Mover>(
       tools_, view_, std::move(metrics), kube::reference_to(kube::kControllerRings, spec.name, spec.uid),
       Mover::Callbacks{.on_room = [this](std::uint32_t source) { room_again(source); },
                        .on_trouble = [this](std::uint32_t source,
                                             const std::optional<Error>& error) { patches_trouble(source, error); }});
-  passes_ = std::make_shared<Passes>(
+  passes_ = std::make_unique<Passes>(
       tools_, view_,
       Passes::Callbacks{
           .consider = [this](std::uint32_t source, const kube::ObjectMeta& object) { return consider(source, object); },
@@ -76,25 +71,12 @@ RingWorker::RingWorker(std::shared_ptr<Tools> tools, const Namespaces& namespace
 }
 
 RingWorker::~RingWorker() {
-  for (const Executor::TimerId timer : {refresh_timer_, second_pass_timer_, sync_timer_, metrics_timer_}) {
-    tools_->control.cancel(timer);
-  }
-  mover_->stop();
-  passes_->stop();
   for (const Nets& nets : nets_) {
     nets.metrics->remove_gauges();
   }
   for (const auto& [what, trouble] : troubles_) {
     tools_->report_trouble(view_.entry()->spec().name, what, std::nullopt);
   }
-}
-
-void RingWorker::set_timer(Executor::TimerId& timer, std::chrono::nanoseconds delay, void (RingWorker::*then)()) {
-  tools_->control.cancel(timer);
-  timer = tools_->control.post_after(delay, guarded([this, &timer, then] {
-                                       timer = 0;
-                                       (this->*then)();
-                                     }));
 }
 
 // --- what the sources are
@@ -106,11 +88,8 @@ void RingWorker::resolve(std::uint32_t source, std::chrono::nanoseconds max_age)
   const ring::GroupResource& name = view_.sources()[source].name;
   tools_->discovery.resolve(
       name.group, name.resource,
-      [&control = tools_->control, then = guarded([this, source](Result<kube::Resource> resource) {
-                                     resolved(source, std::move(resource));
-                                   })](Result<kube::Resource> resource) mutable {
-        control.post([then = std::move(then), resource = std::move(resource)]() mutable { then(std::move(resource)); });
-      },
+      lifetime_.bind_on(tools_->control,
+                        [this, source](Result<kube::Resource> resource) { resolved(source, std::move(resource)); }),
       max_age);
 }
 
@@ -119,10 +98,10 @@ void RingWorker::resolved(std::uint32_t source, Result<kube::Resource> resource)
   if (!resource) {
     // The controller of the rings says so in the ring's status.
     nets.unserved = nets.unserved || resource.error().code == ErrorCode::kNotFound;
-    tools_->control.post_after(nets.discovery_backoff.next(), guarded([this, source] {
-                                 nets_[source].resolving = false;
-                                 resolve(source, kube::Discovery::kMinAge);
-                               }));
+    tools_->control.post_after(nets.discovery_backoff.next(), lifetime_.bind([this, source] {
+      nets_[source].resolving = false;
+      resolve(source, kube::Discovery::kMinAge);
+    }));
     return;
   }
   nets.resolving = false;
@@ -163,9 +142,9 @@ void RingWorker::members_changed(std::shared_ptr<const ring::RingEntry> entry) {
   joined_ = joined_ || !std::ranges::includes(before, after);
   view_.set_entry(std::move(entry));
   mover_->ring_changed();
-  if (refresh_timer_ == 0) {
+  if (!refresh_timer_.is_set()) {
     const SteadyTime now = tools_->clock.steady();
-    set_timer(refresh_timer_, std::max(last_refresh_ + kGather, now) - now, &RingWorker::refresh);
+    refresh_timer_.set(std::max(last_refresh_ + kGather, now) - now, [this] { refresh(); });
   }
 }
 
@@ -201,11 +180,11 @@ void RingWorker::pass_over_all() {
 // After the last change; while the members change all the time, now and then.
 void RingWorker::second_pass_later() {
   const SteadyTime now = tools_->clock.steady();
-  if (second_pass_timer_ == 0) {
+  if (!second_pass_timer_.is_set()) {
     changing_since_ = now;
   }
   const SteadyTime due = std::min(last_refresh_ + kSecondPass, changing_since_ + kSecondPassAtLatest);
-  set_timer(second_pass_timer_, due - now, &RingWorker::second_pass);
+  second_pass_timer_.set(due - now, [this] { second_pass(); });
 }
 
 void RingWorker::second_pass() {
@@ -260,8 +239,8 @@ void RingWorker::passes_idle(std::size_t objects) {
   if (objects > 0) {
     log_.info("pass ended", {{"objects", objects}});
   }
-  if (sync_timer_ == 0) {
-    set_timer(sync_timer_, tools_->settings.sync_period, &RingWorker::sync);
+  if (!sync_timer_.is_set()) {
+    sync_timer_.set(tools_->settings.sync_period, [this] { sync(); });
   }
 }
 
@@ -438,11 +417,11 @@ void RingWorker::cut_orphans(std::uint32_t source) {
 }
 
 void RingWorker::watch_orphans_later(std::uint32_t source, std::chrono::nanoseconds delay) {
-  tools_->control.post_after(delay, guarded([this, source] {
-                               if (nets_[source].orphans_cut) {
-                                 watch_orphans(source);
-                               }
-                             }));
+  tools_->control.post_after(delay, lifetime_.bind([this, source] {
+    if (nets_[source].orphans_cut) {
+      watch_orphans(source);
+    }
+  }));
 }
 
 void RingWorker::room_again(std::uint32_t source) {
@@ -511,7 +490,7 @@ void RingWorker::update_metrics() {
       drains->look(mover_->carried_out(source));
     }
   }
-  set_timer(metrics_timer_, DrainCounter::kPeriod, &RingWorker::update_metrics);
+  metrics_timer_.set(DrainCounter::kPeriod, [this] { update_metrics(); });
 }
 
 }  // namespace sharder::rebalancer

@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "base/backoff.h"
+#include "base/lifetime.h"
+#include "base/timer.h"
 #include "kube/client/lasting_failure.h"
 #include "rebalancer/drain_counter.h"
 #include "rebalancer/mover.h"
@@ -79,10 +81,6 @@ class RingWorker {
     Backoff patch_backoff{{.initial = std::chrono::seconds(10), .max = std::chrono::minutes(5)}};
     std::shared_ptr<ResourceMetrics> metrics;
   };
-  // Calls back on the control loop, as long as this worker lives.
-  template <class F>
-  auto guarded(F f) const;
-
   // `max_age`: of what discovery knows.
   void resolve(std::uint32_t source, std::chrono::nanoseconds max_age);
   void resolved(std::uint32_t source, Result<kube::Resource> resource);
@@ -118,7 +116,6 @@ class RingWorker {
   // `verb` is said of the source's resource.
   void set_trouble(std::uint32_t source, const std::string& verb, const std::optional<Error>& error);
   void set_trouble(const std::string& what, const std::optional<Error>& error);
-  void set_timer(Executor::TimerId& timer, std::chrono::nanoseconds delay, void (RingWorker::*then)());
   void update_metrics();
 
   const std::shared_ptr<Tools> tools_;
@@ -126,17 +123,17 @@ class RingWorker {
   RingView view_;
   const Logger log_;
   std::vector<Nets> nets_;  // by source
-  std::shared_ptr<Mover> mover_;
-  std::shared_ptr<Passes> passes_;
+  std::unique_ptr<Mover> mover_;
+  std::unique_ptr<Passes> passes_;
   bool joined_ = false;  // since the last refresh
   SteadyTime last_refresh_ = {};
   SteadyTime changing_since_ = {};  // the first change that the planned second pass is for
   std::map<std::string, Error> troubles_;
-  Executor::TimerId refresh_timer_ = 0;  // 0: not armed
-  Executor::TimerId second_pass_timer_ = 0;
-  Executor::TimerId sync_timer_ = 0;
-  Executor::TimerId metrics_timer_ = 0;
-  const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // for callbacks
+  Timer refresh_timer_;
+  Timer second_pass_timer_;
+  Timer sync_timer_;
+  Timer metrics_timer_;
+  Lifetime lifetime_;
 };
 
 }  // namespace sharder::rebalancer

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/task_loop.h"
+#include "base/wait_group.h"
 #include "certs/certificate_files.h"
 #include "certs/self_signed.h"
 #include "controllerring/controller.h"
@@ -110,6 +111,8 @@ struct Program::Impl {
   TaskLoop worker;   // gathers metrics
   TaskLoop control;  // membership and the leader's duties
 
+  WaitGroup leader_work;  // what a successor waits for
+
   std::unique_ptr<kube::Client> api;
   std::unique_ptr<kube::Client> election_api;  // of its own, so that nothing delays a renewal
 
@@ -188,7 +191,7 @@ void Program::Impl::make_parts() {
       [this](const std::string& ring, const std::string& what, const std::optional<Error>& trouble) {
         controller_rings->on_trouble(ring, what, trouble);
       },
-      registry.get(), log.named("rebalancer"));
+      registry.get(), log.named("rebalancer"), leader_work);
   membership->add_listener(*rebalancer);
   reviewer = std::make_unique<ops::AccessReviewer>(*api, clock, ops::AccessReviewerOptions{}, log.named("ops"));
 }
@@ -323,13 +326,11 @@ void Program::Impl::stop_leading(steady_clock::time_point deadline) {
   // A request that is not answered by then is guarded by its resourceVersion, whoever leads.
   const auto until = std::max(deadline, steady_clock::now() + std::chrono::seconds(2));
   election->stop([this, until] {
-    const auto writing = [this] {
-      return membership->requests_in_flight() + controller_rings->requests_in_flight() +
-             rebalancer->requests_in_flight();
-    };
+    const auto writing = [this] { return membership->requests_in_flight() + controller_rings->requests_in_flight(); };
     while (writing() > 0 && steady_clock::now() < until) {
       std::this_thread::sleep_for(milliseconds(5));
     }
+    leader_work.wait_for(until - steady_clock::now());
   });
 }
 
