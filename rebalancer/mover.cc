@@ -156,8 +156,8 @@ void Mover::pump() {
     }
     const auto flight = std::make_shared<Flight>(std::move(taken->id), std::move(taken->move), view_.entry(),
                                                  metrics_[taken->id.source]);
-    if (flight->move.decision.kind == MoveKind::kNone) {
-      read_again(flight);  // what was decided is out of date
+    if (flight->move.decision.kind == MoveKind::kStale) {
+      read_again(flight);
     } else {
       send(flight);
     }
@@ -424,7 +424,7 @@ void Mover::try_again(const FlightPointer& flight) {
 // `before`: so many failures do not count for the pause.
 void Mover::retry(const FlightPointer& flight, const BackoffPolicy& policy, int before) {
   if (flight->entry != view_.entry()) {
-    flight->move.decision = {.is_orphan = flight->move.decision.is_orphan};  // by a ring that is past
+    flight->move.forget_decision();  // by a ring that is past
   }
   const SteadyTime when = tools_->clock.steady() + backoff_pause(policy, flight->move.failures++ - before, random_);
   queue_.retry(flight->id, std::move(flight->move), when);
