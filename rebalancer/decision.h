@@ -12,7 +12,8 @@
 namespace sharder::rebalancer {
 
 enum class MoveKind {
-  kNone,
+  kNone,        // nothing has to be done
+  kStale,       // what was decided is out of date: the object has to be read. decide() never says so
   kReassign,    // the shard label becomes `shard`; a drain label goes
   kDrain,       // the drain label is put on: its shard is asked to let go
   kClearDrain,  // a drain label that is left over goes

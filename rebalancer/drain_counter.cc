@@ -63,7 +63,7 @@ void DrainCounter::count() {
   asked_ = answer_began_ = tools_->clock.steady();
   list_ = std::make_unique<ObjectWatch>(
       tools_, *resource_, drain_label_, false,
-      ObjectWatch::Callbacks{.on_objects = [this](const std::vector<SeenObject>& objects) { came(objects); },
+      ObjectWatch::Callbacks{.on_events = [this](const std::vector<ObjectEvent>& objects) { came(objects); },
                              .on_connection =
                                  [this](bool, const std::optional<Error>& error) {
                                    if (error) {
@@ -73,8 +73,8 @@ void DrainCounter::count() {
                              .on_overflow = [] {}});
 }
 
-void DrainCounter::came(const std::vector<SeenObject>& objects) {
-  for (const SeenObject& seen : objects) {
+void DrainCounter::came(const std::vector<ObjectEvent>& objects) {
+  for (const ObjectEvent& seen : objects) {
     switch (seen.type) {
       case kube::WatchEventType::kInit:
         census_.list_begins();

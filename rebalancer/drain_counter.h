@@ -50,7 +50,7 @@ class DrainCounter {
 
  private:
   void count();
-  void came(const std::vector<SeenObject>& objects);
+  void came(const std::vector<ObjectEvent>& objects);
   void counted();
   void failed(const Error& error);
 

@@ -14,11 +14,6 @@ bool same_version(const std::string& a, const std::string& b) {
   return !a.empty() && a == b;
 }
 
-// The object has to be read. Where it stands in the order it stays.
-void forget_decision(Move& move) {
-  move.decision = {.is_orphan = move.decision.is_orphan};
-}
-
 }  // namespace
 
 std::string to_string(const ObjectId& id) {
@@ -57,7 +52,7 @@ bool MoveQueue::offer(const ObjectId& id, Move move, SteadyTime not_before) {
   const bool has_place = known != entries_.end();
   if (has_place) {
     const Move& older = known->second.move;
-    if (same_version(older.resource_version, move.resource_version) && older.decision.kind != MoveKind::kNone) {
+    if (same_version(older.resource_version, move.resource_version) && older.decision.kind != MoveKind::kStale) {
       return true;
     }
     place = known->second.place;
@@ -90,7 +85,7 @@ void MoveQueue::retract(const ObjectId& id) {
     return;
   }
   if (known->second.move.unanswered) {
-    forget_decision(known->second.move);
+    known->second.move.forget_decision();
   } else {
     erase(known);
   }
@@ -105,7 +100,7 @@ void MoveQueue::retract(const ObjectId& id, const std::string& resource_version)
     erase(known);
     return;
   }
-  forget_decision(known->second.move);
+  known->second.move.forget_decision();
 }
 
 template <class Predicate>
@@ -129,11 +124,14 @@ void MoveQueue::decide_anew(const std::function<Decision(std::uint32_t source, c
       continue;
     }
     Decision decision = entry.move.decision;
-    if (decision.kind != MoveKind::kNone) {  // else it has to be read anyway
+    if (decision.kind != MoveKind::kStale) {  // else it has to be read anyway
       decision = decide(id.source, entry.move.placement);
-      if (decision.kind == MoveKind::kNone && !entry.move.unanswered) {
-        erase(known);
-        continue;
+      if (decision.kind == MoveKind::kNone) {
+        if (!entry.move.unanswered) {
+          erase(known);
+          continue;
+        }
+        decision.kind = MoveKind::kStale;
       }
     }
     stop_waiting(*known);

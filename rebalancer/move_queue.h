@@ -43,6 +43,9 @@ struct Move {
   std::optional<Unanswered> unanswered = {};
   int failures = 0;      // in a row
   bool delayed = false;  // waits for long: it was refused, or is repeated again and again
+
+  // The object has to be read. Where it stands in the order it stays.
+  void forget_decision() { decision = {.kind = MoveKind::kStale, .is_orphan = decision.is_orphan}; }
 };
 
 // The moves of one ring that were found and are not done: one for each object, bounded. Orphans first; sources by
@@ -65,11 +68,11 @@ class MoveQueue {
   // The object needs no move any more. One in flight is not touched; one whose answer was lost has to be read.
   void retract(const ObjectId& id);
   // As it was in `resource_version`, the object needs no move. Where that is not what its move was decided on, nobody
-  // knows which of the two is newer: its decision becomes kNone, and it has to be read.
+  // knows which of the two is newer: its decision is stale.
   void retract(const ObjectId& id, const std::string& resource_version);
   // The ring has changed: what waits is decided anew and keeps its place in the order, without the pauses that were
-  // made for the older ring; what needs no move any more is forgotten, and what is in flight has to be looked at again
-  // when it is done.
+  // made for the older ring; what needs no move any more is forgotten (where an answer was lost it has to be read), and
+  // what is in flight has to be looked at again when it is done.
   void decide_anew(const std::function<Decision(std::uint32_t source, const Placement&)>& decide, SteadyTime now);
   // What waits of a source for a pause to end may be sent at once, but for what is delayed.
   void hasten(std::uint32_t source, SteadyTime now);

@@ -3,20 +3,19 @@
 #include <algorithm>
 #include <utility>
 
+#include "kube/client/failure_class.h"
 #include "kube/client/resource.h"
 
 namespace sharder::rebalancer {
 
 namespace {
 
-constexpr std::string_view kFieldManager = "sharder";
 constexpr BackoffPolicy kTransient{};
 // Of what fails and fails, behind kTransient.
 constexpr BackoffPolicy kBroken{.initial = std::chrono::seconds(2), .max = std::chrono::minutes(2)};
 constexpr BackoffPolicy kRefusal{.initial = std::chrono::seconds(2), .max = std::chrono::minutes(5)};
 // Conflicts in a row after which an object that others write all the time has to wait.
 constexpr int kPatientConflicts = 3;
-constexpr std::chrono::seconds kForbiddenPause{1};
 
 // The API server's own authorisation, not a policy or webhook that refuses this one object. It takes text: both say
 // Forbidden.
@@ -29,250 +28,9 @@ bool is_webhook_failure(const Error& error) {
   return error.http_status == 500 && error.message.find("failed calling webhook") != std::string::npos;
 }
 
-// The request may have been carried out: its answer did not come.
-bool is_lost(const Error& error) {
-  return error.code == ErrorCode::kTimeout || kube::is_outage(error);
-}
+enum class Outcome { kDone, kChanged, kAgain, kForbidden, kRefused };
 
-}  // namespace
-
-// A move that is under way, with what it was decided by.
-struct Mover::Flight {
-  ObjectId id;
-  Move move;
-  std::shared_ptr<const ring::RingEntry> entry;
-  SteadyTime sent = {};
-  int conflicts = 0;
-  bool fails = false;  // and fails, by no fault of its own
-};
-
-Mover::Mover(std::shared_ptr<Tools> tools, RingView& view, std::vector<std::shared_ptr<ResourceMetrics>> metrics,
-             kube::ObjectReference ring, Callbacks callbacks)
-    : tools_(std::move(tools)),
-      view_(view),
-      metrics_(std::move(metrics)),
-      ring_(std::move(ring)),
-      callbacks_(std::move(callbacks)),
-      log_(tools_->log.with({{"ring", ring_.name}})),
-      limit_(tools_->settings.concurrent_moves),
-      states_(metrics_.size()) {}
-
-std::string Mover::describe(const ObjectId& id) const {
-  return to_string(view_.sources()[id.source].name) + " " + to_string(id);
-}
-
-bool Mover::consider(std::uint32_t source, const kube::ObjectMeta& object) {
-  const Placement& placement = view_.placement(source, object);
-  const Decision decision = view_.decide(source, placement);
-  ObjectId id{.source = source, .object_namespace = object.object_namespace, .name = object.name};
-  if (decision.kind == MoveKind::kNone) {
-    queue_.retract(id, object.resource_version);  // a page may show an older state than the watch has shown
-    return true;
-  }
-  const SteadyTime now = tools_->clock.steady();
-  const std::uint64_t hash = object_hash(object);
-  if (recent_.is_past(hash, object.resource_version, now)) {
-    return true;
-  }
-  const SteadyTime not_before = recent_.not_before(hash, *ring_version_, now);
-  if (queue_.active() == 0) {
-    sum_ = {.since = now};
-  }
-  const bool taken = queue_.offer(id,
-                                  {.decision = decision,
-                                   .placement = placement,
-                                   .resource_version = object.resource_version,
-                                   .object = hash,
-                                   .found = now,
-                                   .delayed = not_before > now},
-                                  not_before);
-  pump();
-  return taken;
-}
-
-void Mover::retract(std::uint32_t source, const kube::ObjectMeta& object) {
-  queue_.retract({.source = source, .object_namespace = object.object_namespace, .name = object.name});
-}
-
-void Mover::pass_ended(std::uint32_t source) {
-  if (queue_.size(source) == 0 && !states_[source].refused_in_pass) {
-    granted(source);  // at least nothing is kept from us
-  }
-}
-
-void Mover::lists_anew() {
-  recent_.forget_versions(tools_->clock.steady());
-}
-
-void Mover::ring_changed() {
-  ++*ring_version_;
-  queue_.decide_anew(
-      [this](std::uint32_t source, const Placement& placement) { return view_.decide(source, placement); },
-      tools_->clock.steady());
-  pump();
-}
-
-void Mover::forget_namespace(const std::string& name) {
-  queue_.clear_namespace(name);
-  pump();
-}
-
-void Mover::stop() {
-  stopped_ = true;
-  ++*ring_version_;
-  if (timer_due_) {
-    tools_->control.cancel(timer_);
-  }
-}
-
-void Mover::pump() {
-  const SteadyTime now = tools_->clock.steady();
-  const auto may = [this, now](std::uint32_t source) { return may_send(source, now); };
-  while (queue_.in_flight() < limit_.current()) {
-    auto taken = queue_.take(now, may);
-    if (!taken) {
-      break;
-    }
-    const auto flight = std::make_shared<Flight>(std::move(taken->id), std::move(taken->move), view_.entry());
-    if (flight->move.decision.kind == MoveKind::kNone) {
-      read_again(flight);  // what was decided is out of date
-    } else {
-      send(flight);
-    }
-  }
-  arm_timer(now);
-  tell_of_room();
-}
-
-void Mover::tell_of_room() {
-  for (std::uint32_t source = 0; source < states_.size(); ++source) {
-    if (!has_room(source)) {
-      states_[source].room_told = false;
-    } else if (!std::exchange(states_[source].room_told, true)) {
-      callbacks_.on_room(source);
-    }
-  }
-}
-
-bool Mover::may_send(std::uint32_t source, SteadyTime now) const {
-  const State& state = states_[source];
-  const std::size_t places = state.is_slow ? std::max<std::size_t>(limit_.current() / kSlowShare, 1) : limit_.current();
-  return now >= state.paused_until && queue_.in_flight(source) < places;
-}
-
-// `now`: when pump() looked; what became due since then is due for the timer.
-void Mover::arm_timer(SteadyTime now) {
-  std::optional<SteadyTime> due;
-  for (std::uint32_t source = 0; source < states_.size(); ++source) {
-    if (const auto next = queue_.next_due(source)) {
-      const SteadyTime when = std::max(*next, states_[source].paused_until);
-      if (when > now) {  // else it waits for a place, which an answer makes
-        due = std::min(due.value_or(when), when);
-      }
-    }
-  }
-  if (due == timer_due_) {
-    return;
-  }
-  if (timer_due_) {
-    tools_->control.cancel(timer_);
-  }
-  timer_due_ = due;
-  if (due) {
-    timer_ = tools_->control.post_after(*due - now, [weak = weak_from_this()] {
-      if (const auto self = weak.lock(); self && !self->stopped_) {
-        self->timer_due_.reset();
-        self->pump();
-      }
-    });
-  }
-}
-
-void Mover::send(const FlightPointer& flight) {
-  const auto precondition = kube::Precondition::of(flight->move.resource_version);
-  if (!precondition) {
-    get(flight);
-    return;
-  }
-  const kube::Resource& resource = *view_.sources()[flight->id.source].resource;
-  kube::Request request =
-      kube::patch_request(resource, flight->id.object_namespace, flight->id.name, kube::kMergePatch,
-                          patch_body(*flight->entry, flight->move.decision, *precondition), kFieldManager);
-  request.accept = kube::kCompactMetadata;
-  request.lane = kube::Lane::kMove;
-  request.still_wanted = [current = ring_version_, version = ring_version_->load()] { return *current == version; };
-  flight->sent = tools_->clock.steady();
-  ++tools_->requests_in_flight;
-  tools_->api.send(std::move(request), [self = shared_from_this(), flight](Result<kube::Response> answer) {
-    --self->tools_->requests_in_flight;
-    self->tools_->control.post([self, flight, answer = std::move(answer)] { self->answered(flight, answer); });
-  });
-}
-
-void Mover::answered(const FlightPointer& flight, const Result<kube::Response>& answer) {
-  if (answer) {
-    const SteadyTime now = tools_->clock.steady();
-    limit_.answered(now - flight->sent, answer->throttled, now);
-    succeeded(flight, answer->body);
-  } else {
-    failed(flight, answer.error());
-  }
-  if (!stopped_) {
-    pump();
-  }
-}
-
-void Mover::succeeded(const FlightPointer& flight, const std::string& body) {
-  const SteadyTime now = tools_->clock.steady();
-  const Move& move = flight->move;
-  count(flight, move.decision.kind);  // also when nobody waits for it any more: it was done
-  flight->move.unanswered.reset();    // that one was not: this patch had the same version as its precondition
-  if (stopped_) {
-    return;
-  }
-  if (log_.enabled(LogLevel::kDebug)) {
-    log_.debug("object patched", {{"object", describe(flight->id)}, {"drain", move.decision.kind == MoveKind::kDrain}});
-  }
-  granted(flight->id.source);
-  works_again(flight->id.source, now);
-  const auto object = decoder_.decode(body);
-  const bool has_changed = object && object->resource_version != move.resource_version;
-  recent_.moved(move.object, has_changed ? move.resource_version : std::string(), *ring_version_, now);
-  if (recent_.repeats(move.object, *ring_version_, now) == kQuarrel) {
-    log_.warn("the labels of an object do not last, it is moved with growing pauses",
-              {{"object", describe(flight->id)}});
-    tools_->events.record(ring_, kube::EventType::kWarning, "LabelsDoNotLast",
-                          "The labels of " + describe(flight->id) +
-                              " have to be put right again and again: something else removes or changes them");
-  }
-  finish(flight);
-}
-
-void Mover::count(const FlightPointer& flight, MoveKind kind) {
-  const auto took = tools_->clock.steady() - flight->move.found;
-  ResourceMetrics& metrics = *metrics_[flight->id.source];
-  ++states_[flight->id.source].carried_out;
-  if (kind == MoveKind::kDrain) {
-    metrics.drained(took);
-    ++sum_.drains;
-  } else if (kind == MoveKind::kReassign) {
-    metrics.moved(took);
-    ++sum_.reassigned;
-  }
-}
-
-// The object was read: it shows whether the patch without an answer was carried out.
-void Mover::count_unanswered(const FlightPointer& flight) {
-  const auto unanswered = std::exchange(flight->move.unanswered, std::nullopt);
-  const Placement& placement = flight->move.placement;
-  if (unanswered &&
-      (unanswered->kind == MoveKind::kDrain ? placement.draining
-                                            : placement.shard == unanswered->shard && !placement.draining)) {
-    count(flight, unanswered->kind);
-  }
-}
-
-Mover::Outcome Mover::outcome(const Error& error) {
+Outcome outcome(const Error& error) {
   switch (error.code) {
     case ErrorCode::kNotFound:
     case ErrorCode::kCancelled:
@@ -294,43 +52,221 @@ Mover::Outcome Mover::outcome(const Error& error) {
   return Outcome::kRefused;
 }
 
-void Mover::failed(const FlightPointer& flight, const Error& error) {
-  const std::uint32_t source = flight->id.source;
-  const Outcome result = outcome(error);
-  if (result != Outcome::kDone && error.code != ErrorCode::kConflict) {
-    metrics_[source]->failed(to_string(error.code));
-    ++sum_.failures;
+ObjectId id_of(const Source& source, const kube::ObjectMeta& object) {
+  return {.source = source.index(), .object_namespace = object.object_namespace, .name = object.name};
+}
+
+kube::ObjectReference reference_to(const ring::ControllerRing& ring) {
+  return kube::reference_to(kube::kControllerRings, ring.name, ring.uid);
+}
+
+}  // namespace
+
+Mover::Mover(std::shared_ptr<Tools> tools, RingView& view)
+    : tools_(std::move(tools)),
+      view_(view),
+      ring_(reference_to(view.entry()->spec())),
+      log_(tools_->log.with({{"ring", ring_.name}})),
+      limit_(tools_->settings.concurrent_moves),
+      timer_(tools_->control),
+      requests_(tools_) {}
+
+// --- what is found
+
+bool Mover::consider(const Source& source, const kube::ObjectMeta& object) {
+  const Placement& placement = view_.placement(source, object);
+  const Decision decision = view_.decide(source, placement);
+  const ObjectId id = id_of(source, object);
+  if (decision.kind == MoveKind::kNone) {
+    queue_.retract(id, object.resource_version);  // a page may show an older state than the watch has shown
+    return true;
   }
-  const bool is_late = error.code == ErrorCode::kTimeout;
-  states_[source].is_slow = is_late || is_webhook_failure(error);
-  if (is_late || (error.code == ErrorCode::kUnavailable && !is_webhook_failure(error))) {
-    limit_.refused(tools_->clock.steady());
+  const SteadyTime now = tools_->clock.steady();
+  const std::uint64_t hash = object_hash(object);
+  if (recent_.is_past(hash, object.resource_version, now)) {
+    return true;
   }
-  if (stopped_) {
+  const SteadyTime not_before = recent_.not_before(hash, requests_.ring_version(), now);
+  if (queue_.active() == 0) {
+    sum_ = {.since = now};
+  }
+  const bool taken = queue_.offer(id,
+                                  {.decision = decision,
+                                   .placement = placement,
+                                   .resource_version = object.resource_version,
+                                   .object = hash,
+                                   .found = now,
+                                   .delayed = not_before > now},
+                                  not_before);
+  pump();
+  return taken;
+}
+
+void Mover::retract(const Source& source, const kube::ObjectMeta& object) {
+  queue_.retract(id_of(source, object));
+}
+
+void Mover::pass_ended(Source& source) {
+  source.patches().pass_ended(queue_.size(source.index()) == 0);
+}
+
+void Mover::lists_anew() {
+  recent_.forget_versions(tools_->clock.steady());
+}
+
+void Mover::ring_changed() {
+  requests_.ring_changed();
+  queue_.decide_anew([this](std::uint32_t source,
+                            const Placement& placement) { return view_.decide(view_.source(source), placement); },
+                     tools_->clock.steady());
+  pump();
+}
+
+void Mover::forget_namespace(const std::string& name) {
+  queue_.clear_namespace(name);
+  pump();
+}
+
+void Mover::look(Source& source) {
+  source.patches().look(queue_.size(source.index()) == 0);
+  source.metrics()->set_pending(queue_.size(source.index()));
+}
+
+// --- what is sent
+
+void Mover::pump() {
+  const SteadyTime now = tools_->clock.steady();
+  const auto may_send = [this, now](std::uint32_t source) {
+    return view_.source(source).patches().may_send(queue_.in_flight(source), limit_.current(), now);
+  };
+  while (queue_.in_flight() < limit_.current()) {
+    auto taken = queue_.take(now, may_send);
+    if (!taken) {
+      break;
+    }
+    launch(*std::move(taken));
+  }
+  arm_timer(now);
+  for (Source* const source : view_.sources()) {
+    source->room_changed();
+  }
+}
+
+void Mover::launch(MoveQueue::Taken taken) {
+  Source& source = view_.source(taken.id.source);
+  const auto flight =
+      std::make_shared<Flight>(std::move(taken.id), std::move(taken.move), source, view_.entry(), source.metrics());
+  if (flight->move.decision.kind == MoveKind::kStale) {
+    list(flight);
+  } else {
+    send(flight);
+  }
+}
+
+// `now`: when pump() looked; what became due since then is due for the timer.
+void Mover::arm_timer(SteadyTime now) {
+  std::optional<SteadyTime> due;
+  for (Source* const source : view_.sources()) {
+    if (const auto next = queue_.next_due(source->index())) {
+      const SteadyTime when = std::max(*next, source->patches().paused_until());
+      if (when > now) {  // else it waits for a place, which an answer makes
+        due = std::min(due.value_or(when), when);
+      }
+    }
+  }
+  if (due == timer_due_) {
     return;
   }
-  const Decision& decision = flight->move.decision;
-  if (is_lost(error) && (decision.kind == MoveKind::kReassign || decision.kind == MoveKind::kDrain)) {
-    flight->move.unanswered = {.kind = decision.kind, .shard = std::string(decision.shard)};
+  timer_.cancel();
+  timer_due_ = due;
+  if (due) {
+    timer_.set(*due - now, [this] {
+      timer_due_.reset();
+      pump();
+    });
   }
+}
+
+void Mover::send(const FlightPointer& flight) {
+  const auto precondition = kube::Precondition::of(flight->move.resource_version);
+  if (!precondition) {
+    get(flight);
+    return;
+  }
+  requests_.patch(flight, *precondition, [this, flight](const Result<MoveRequests::Patched>& answer) {
+    patched(flight, answer);
+    pump();
+  });
+}
+
+void Mover::list(const FlightPointer& flight) {
+  queue_.looking(flight->id);
+  requests_.list(flight, [this, flight](const Result<std::optional<kube::ObjectMeta>>& object) {
+    if (object) {
+      decide_anew(flight, *object);
+    } else {
+      retry(flight, kTransient);  // with the version that it was decided on it comes back here, or succeeds
+    }
+    pump();
+  });
+}
+
+// Where lists show no resourceVersion, the object itself may.
+void Mover::get(const FlightPointer& flight) {
+  queue_.looking(flight->id);
+  requests_.get(flight, [this, flight](const Result<kube::ObjectMeta>& object) {
+    got(flight, object);
+    pump();
+  });
+}
+
+// --- what comes back
+
+void Mover::patched(const FlightPointer& flight, const Result<MoveRequests::Patched>& answer) {
+  if (answer) {
+    const SteadyTime now = tools_->clock.steady();
+    limit_.answered(now - flight->sent, answer->throttled, now);
+    succeeded(flight, answer->has_changed);
+  } else {
+    failed(flight, answer.error());
+  }
+}
+
+void Mover::succeeded(const FlightPointer& flight, bool has_changed) {
+  const SteadyTime now = tools_->clock.steady();
+  const Move& move = flight->move;
+  ResourcePatches& patches = flight->source.patches();
+  patches.count();
+  sum_.count(move.decision.kind);
+  flight->move.unanswered.reset();  // that one was not: this patch had the same version as its precondition
   if (log_.enabled(LogLevel::kDebug)) {
-    log_.debug("object not patched", {{"object", describe(flight->id)}, {"error", error.message}});
+    log_.debug("object patched", {{"object", to_string(*flight)}, {"drain", move.decision.kind == MoveKind::kDrain}});
   }
-  if (result == Outcome::kRefused || error.code == ErrorCode::kNotFound || error.code == ErrorCode::kConflict) {
-    granted(source);  // it came past the API server's authorisation
+  patches.granted();
+  if (patches.succeeded()) {
+    queue_.hasten(flight->id.source, now);
   }
-  flight->fails = flight->move.failures >= kLastingFailures && (is_late || error.http_status == 500);
-  if (flight->fails) {
-    tell_failure(flight, error);
+  const std::uint64_t ring_version = requests_.ring_version();
+  recent_.moved(move.object, has_changed ? move.resource_version : std::string(), ring_version, now);
+  if (recent_.repeats(move.object, ring_version, now) == kQuarrel) {
+    log_.warn("the labels of an object do not last, it is moved with growing pauses", {{"object", to_string(*flight)}});
+    tools_->events.record(ring_, kube::EventType::kWarning, "LabelsDoNotLast",
+                          "The labels of " + to_string(*flight) +
+                              " have to be put right again and again: something else removes or changes them");
   }
-  switch (result) {
+  finish(flight);
+}
+
+void Mover::failed(const FlightPointer& flight, const Error& error) {
+  note_failure(flight, error);
+  switch (outcome(error)) {
     case Outcome::kDone:
       finish(flight);
       return;
     case Outcome::kChanged:
       // What took all the time that it had does not go again at once.
-      flight->conflicts += is_late ? kPatientConflicts + 1 : 1;
-      read_again(flight);
+      flight->conflicts += error.code == ErrorCode::kTimeout ? kPatientConflicts + 1 : 1;
+      list(flight);
       return;
     case Outcome::kAgain:
       try_again(flight);
@@ -344,151 +280,52 @@ void Mover::failed(const FlightPointer& flight, const Error& error) {
   }
 }
 
-void Mover::granted(std::uint32_t source) {
-  if (states_[source].refusal.pending()) {
-    states_[source].refusal.succeeded(tools_->clock.steady());
-    callbacks_.on_trouble(source, std::nullopt);
+// What it says about the API server, the resource and the move.
+void Mover::note_failure(const FlightPointer& flight, const Error& error) {
+  ResourcePatches& patches = flight->source.patches();
+  sum_.failures += is_failure(error) ? 1 : 0;
+  const bool is_late = error.code == ErrorCode::kTimeout;
+  patches.failed(is_late || is_webhook_failure(error));
+  if (is_late || (error.code == ErrorCode::kUnavailable && !is_webhook_failure(error))) {
+    limit_.refused(tools_->clock.steady());
   }
-}
-
-// As a rule what kept one from being moved kept all. Where it did not, those that fail are not tried with each success.
-void Mover::works_again(std::uint32_t source, SteadyTime now) {
-  State& state = states_[source];
-  state.is_slow = false;
-  if (state.failing && now >= state.hastened + kQuiet) {
-    state.hastened = now;
-    queue_.hasten(source, now);
+  const Decision& decision = flight->move.decision;
+  if (kube::is_unanswered(error) && (decision.kind == MoveKind::kReassign || decision.kind == MoveKind::kDrain)) {
+    flight->move.unanswered = {.kind = decision.kind, .shard = std::string(decision.shard)};
   }
-}
-
-void Mover::look_whether_over(std::uint32_t source) {
-  auto& failing = states_[source].failing;
-  if (failing && (queue_.size(source) == 0 || tools_->clock.steady() >= *failing + kQuiet)) {
-    failing.reset();
-    log_.info("objects of a resource can be moved again", {{"resource", to_string(view_.sources()[source].name)}});
-    callbacks_.on_trouble(source, std::nullopt);
+  if (log_.enabled(LogLevel::kDebug)) {
+    log_.debug("object not patched", {{"object", to_string(*flight)}, {"error", error.message}});
+  }
+  if (outcome(error) == Outcome::kRefused || error.code == ErrorCode::kNotFound || error.code == ErrorCode::kConflict) {
+    patches.granted();
+  }
+  flight->fails = flight->move.failures >= kLastingFailures && (is_late || error.http_status == 500);
+  if (flight->fails) {
+    patches.fails(to_string(*flight), error);
   }
 }
 
 void Mover::forbidden(const FlightPointer& flight, const Error& error) {
-  const std::uint32_t source = flight->id.source;
-  const SteadyTime now = tools_->clock.steady();
-  State& state = states_[source];
-  state.refused_in_pass = true;
-  state.paused_until = now + kForbiddenPause;
-  state.refusal.failed(error, now);
-  if (!state.refusal.lasts()) {
+  if (flight->source.patches().forbidden(error)) {
+    finish(flight);
+    queue_.clear_source(flight->id.source);
+  } else {
     retry(flight, kTransient);
-    return;
   }
-  finish(flight);
-  queue_.clear_source(source);
-  callbacks_.on_trouble(source, error);
 }
 
 void Mover::refused(const FlightPointer& flight, const Error& error) {
   if (!std::exchange(flight->move.delayed, true)) {
     flight->move.failures = 0;
     log_.warn("an object cannot be moved, it is tried again with growing pauses",
-              {{"object", describe(flight->id)}, {"error", error.message}});
+              {{"object", to_string(*flight)}, {"error", error.message}});
     tools_->events.record(ring_, kube::EventType::kWarning, "MoveFailed",
-                          "Cannot move " + describe(flight->id) + ": " + error.message);
+                          "Cannot move " + to_string(*flight) + ": " + error.message);
   }
   retry(flight, kRefusal);
 }
 
-// Once for all objects of a resource: as a rule what keeps one from being moved keeps all.
-void Mover::tell_failure(const FlightPointer& flight, const Error& error) {
-  const bool is_told = std::exchange(states_[flight->id.source].failing, tools_->clock.steady()).has_value();
-  if (!is_told) {
-    callbacks_.on_trouble(flight->id.source, error);
-    log_.warn("objects of a resource cannot be moved, they are tried again",
-              {{"object", describe(flight->id)}, {"error", error.message}});
-    tools_->events.record(ring_, kube::EventType::kWarning, "MoveFailed",
-                          "Cannot move " + describe(flight->id) + " and perhaps others: " + error.message);
-  }
-}
-
-void Mover::try_again(const FlightPointer& flight) {
-  if (flight->fails) {
-    retry(flight, kBroken, kLastingFailures);
-  } else {
-    retry(flight, kTransient);
-  }
-}
-
-// `before`: so many failures do not count for the pause.
-void Mover::retry(const FlightPointer& flight, const BackoffPolicy& policy, int before) {
-  if (flight->entry != view_.entry()) {
-    flight->move.decision = {.is_orphan = flight->move.decision.is_orphan};  // by a ring that is past
-  }
-  const SteadyTime when = tools_->clock.steady() + backoff_pause(policy, flight->move.failures++ - before, random_);
-  queue_.retry(flight->id, std::move(flight->move), when);
-}
-
-void Mover::finish(const FlightPointer& flight) {
-  if (!queue_.done(flight->id)) {
-    read_again(flight);
-  } else if (queue_.active() == 0) {
-    summarise();
-  }
-  look_whether_over(flight->id.source);
-}
-
-void Mover::read_again(const FlightPointer& flight) {
-  queue_.looking(flight->id);
-  // A list, because that and patch is what users grant (protocol, 8).
-  const kube::Resource& resource = *view_.sources()[flight->id.source].resource;
-  ask(flight,
-      {.target = kube::path(resource, flight->id.object_namespace, {}, {},
-                            {{"fieldSelector", "metadata.name=" + flight->id.name}}),
-       .accept = std::string(kube::kCompactMetadataList)},
-      &Mover::listed);
-}
-
-// Where lists show no resourceVersion, the object itself may.
-void Mover::get(const FlightPointer& flight) {
-  queue_.looking(flight->id);
-  kube::Request request =
-      kube::get_request(*view_.sources()[flight->id.source].resource, flight->id.object_namespace, flight->id.name);
-  request.accept = kube::kCompactMetadata;
-  ask(flight, std::move(request), &Mover::got);
-}
-
-void Mover::ask(const FlightPointer& flight, kube::Request request,
-                void (Mover::*then)(const FlightPointer&, Result<kube::Response>)) {
-  request.lane = kube::Lane::kMove;
-  tools_->api.send(std::move(request), [self = shared_from_this(), flight, then](Result<kube::Response> answer) {
-    self->tools_->control.post([self, flight, then, answer = std::move(answer)]() mutable {
-      if (!self->stopped_) {
-        (self.get()->*then)(flight, std::move(answer));
-        self->pump();
-      }
-    });
-  });
-}
-
-void Mover::listed(const FlightPointer& flight, Result<kube::Response> answer) {
-  std::optional<kube::ObjectMeta> object;
-  const auto read = !answer ? std::unexpected(answer.error())
-                            : decoder_.decode_list(answer->body, [&object](const Result<kube::ObjectMeta>& item) {
-                                if (item) {
-                                  object = *item;
-                                }
-                              });
-  if (read) {
-    decide_anew(flight, object);
-  } else {
-    // With the version that it was decided on it comes back here, or succeeds.
-    retry(flight, kTransient);
-  }
-}
-
-void Mover::got(const FlightPointer& flight, Result<kube::Response> answer) {
-  auto object = answer ? decoder_.decode(answer->body) : std::unexpected(std::move(answer.error()));
-  if (object && object->resource_version.empty()) {
-    object = fail(ErrorCode::kInvalid, "the API server shows the object without a resourceVersion");
-  }
+void Mover::got(const FlightPointer& flight, const Result<kube::ObjectMeta>& object) {
   if (object) {
     decide_anew(flight, *object);
     return;
@@ -510,9 +347,9 @@ void Mover::got(const FlightPointer& flight, Result<kube::Response> answer) {
 
 void Mover::decide_anew(const FlightPointer& flight, const std::optional<kube::ObjectMeta>& object) {
   flight->entry = view_.entry();
-  flight->move.placement = object ? view_.placement(flight->id.source, *object) : Placement();
+  flight->move.placement = object ? view_.placement(flight->source, *object) : Placement();
   count_unanswered(flight);
-  flight->move.decision = view_.decide(flight->id.source, flight->move.placement);
+  flight->move.decision = view_.decide(flight->source, flight->move.placement);
   if (flight->move.decision.kind == MoveKind::kNone) {
     finish(flight);
     return;
@@ -526,6 +363,47 @@ void Mover::decide_anew(const FlightPointer& flight, const std::optional<kube::O
   }
 }
 
+// The object was read: it shows whether the patch without an answer was carried out.
+void Mover::count_unanswered(const FlightPointer& flight) {
+  const auto unanswered = std::exchange(flight->move.unanswered, std::nullopt);
+  const Placement& placement = flight->move.placement;
+  if (unanswered &&
+      (unanswered->kind == MoveKind::kDrain ? placement.draining
+                                            : placement.shard == unanswered->shard && !placement.draining)) {
+    count(*flight, unanswered->kind, tools_->clock.steady());
+    flight->source.patches().count();
+    sum_.count(unanswered->kind);
+  }
+}
+
+// --- what becomes of it
+
+void Mover::try_again(const FlightPointer& flight) {
+  if (flight->fails) {
+    retry(flight, kBroken, kLastingFailures);
+  } else {
+    retry(flight, kTransient);
+  }
+}
+
+// `before`: so many failures do not count for the pause.
+void Mover::retry(const FlightPointer& flight, const BackoffPolicy& policy, int before) {
+  if (flight->entry != view_.entry()) {
+    flight->move.forget_decision();  // by a ring that is past
+  }
+  const SteadyTime when = tools_->clock.steady() + backoff_pause(policy, flight->move.failures++ - before, random_);
+  queue_.retry(flight->id, std::move(flight->move), when);
+}
+
+void Mover::finish(const FlightPointer& flight) {
+  if (!queue_.done(flight->id)) {
+    list(flight);
+  } else if (queue_.active() == 0) {
+    summarise();
+  }
+  flight->source.patches().look(queue_.size(flight->id.source) == 0);
+}
+
 void Mover::summarise() {
   if (sum_.reassigned + sum_.drains + sum_.failures > 0) {
     const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(tools_->clock.steady() - sum_.since);
@@ -534,13 +412,6 @@ void Mover::summarise() {
         {{"reassigned", sum_.reassigned}, {"drains", sum_.drains}, {"failures", sum_.failures}, {"ms", took.count()}});
   }
   sum_ = {.since = tools_->clock.steady()};
-}
-
-void Mover::update_metrics() {
-  for (std::uint32_t source = 0; source < metrics_.size(); ++source) {
-    look_whether_over(source);
-    metrics_[source]->set_pending(queue_.size(source));
-  }
 }
 
 }  // namespace sharder::rebalancer

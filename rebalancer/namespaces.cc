@@ -24,9 +24,9 @@ Namespaces::Namespaces(const std::shared_ptr<Tools>& tools, Callbacks callbacks)
   watch_.emplace(
       tools, kube::kNamespaces, "", false,
       ObjectWatch::Callbacks{
-          .on_objects =
-              [this](const std::vector<SeenObject>& objects) {
-                for (const SeenObject& object : objects) {
+          .on_events =
+              [this](const std::vector<ObjectEvent>& objects) {
+                for (const ObjectEvent& object : objects) {
                   seen(object);
                 }
               },
@@ -57,7 +57,7 @@ void Namespaces::connection(bool watching, const std::optional<Error>& error) {
   }
 }
 
-void Namespaces::seen(const SeenObject& seen) {
+void Namespaces::seen(const ObjectEvent& seen) {
   switch (seen.type) {
     case kube::WatchEventType::kInit:
       unseen_.emplace();

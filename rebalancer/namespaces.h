@@ -41,7 +41,7 @@ class Namespaces {
   const LabelMap* find(std::string_view name) const;
 
  private:
-  void seen(const SeenObject& seen);
+  void seen(const ObjectEvent& seen);
   void connection(bool watching, const std::optional<Error>& error);
   void put(const kube::ObjectMeta& object);
 

@@ -23,7 +23,7 @@ class ObjectWatch::Sink final : public kube::WatchSink {
     if (overflowed_ || shared_->stopped) {
       return;
     }
-    SeenObject seen{.type = event.type, .object = {}};
+    ObjectEvent seen{.type = event.type, .object = {}};
     if (!event.object.empty()) {
       auto object = decoder_.decode(event.object);
       if (!object) {
@@ -56,7 +56,7 @@ class ObjectWatch::Sink final : public kube::WatchSink {
  private:
   // So many are not kept until the loop has read all that the server sent: the control loop may begin.
   static constexpr std::size_t kBatch = 100;
-  using Batch = std::vector<SeenObject>;
+  using Batch = std::vector<ObjectEvent>;
 
   template <class F>
   void post(F f) {
@@ -76,7 +76,7 @@ class ObjectWatch::Sink final : public kube::WatchSink {
     shared->tools->control.post([shared, objects = std::exchange(batch, {})]() mutable {
       shared->backlog -= objects.size();
       if (!shared->stopped) {
-        shared->callbacks.on_objects(std::move(objects));
+        shared->callbacks.on_events(std::move(objects));
       }
     });
   }

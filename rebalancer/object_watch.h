@@ -17,8 +17,8 @@
 
 namespace sharder::rebalancer {
 
-// One thing that a watch showed.
-struct SeenObject {
+// An event of a watch, with the object that it shows.
+struct ObjectEvent {
   kube::WatchEventType type = kube::WatchEventType::kInit;
   kube::ObjectMeta object;  // empty for kInit and kInitDone
 };
@@ -28,7 +28,7 @@ struct SeenObject {
 class ObjectWatch {
  public:
   struct Callbacks {
-    std::function<void(std::vector<SeenObject>)> on_objects;
+    std::function<void(std::vector<ObjectEvent>)> on_events;
     // As WatchSink::on_connection.
     std::function<void(bool watching, const std::optional<Error>&)> on_connection;
     // More came than the control loop could take in: the rest is lost, begin anew when there is room. Once.

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/backoff.h"
+#include "kube/client/failure_class.h"
 #include "kube/client/resource.h"
 
 namespace sharder::rebalancer {
@@ -19,8 +20,8 @@ constexpr std::chrono::seconds kPageTimeout{30};
 
 }  // namespace
 
-Passes::Passes(std::shared_ptr<Tools> tools, const RingView& view, Callbacks callbacks)
-    : tools_(std::move(tools)), view_(view), callbacks_(std::move(callbacks)), troubles_(view.sources().size()) {}
+Passes::Passes(std::shared_ptr<Tools> tools, const RingView& view, OnIdle on_idle)
+    : tools_(std::move(tools)), view_(view), on_idle_(std::move(on_idle)), timer_(tools_->control) {}
 
 void Passes::want(const Scope& scope, std::chrono::nanoseconds delay) {
   plan_.want(scope, tools_->clock.steady() + delay);
@@ -30,35 +31,30 @@ void Passes::want(const Scope& scope, std::chrono::nanoseconds delay) {
 }
 
 void Passes::clear() {
-  tools_->control.cancel(timer_);
+  timer_.cancel();
   plan_.clear();
   ++run_;
   waits_for_room_ = false;
 }
 
-void Passes::stop() {
-  stopped_ = true;
-  clear();
-}
-
 void Passes::resume() {
-  if (waits_for_room_ && callbacks_.has_room(plan_.running()->source)) {
+  if (waits_for_room_ && running().has_room()) {
     waits_for_room_ = false;
-    tools_->control.cancel(timer_);
+    timer_.cancel();
     request_page();
   }
 }
 
 void Passes::wait_for_room() {
   waits_for_room_ = true;
-  carried_out_ = callbacks_.carried_out(plan_.running()->source);
+  carried_out_ = running().patches().carried_out();
   wait(kRoomPatience, &Passes::no_room_came);
 }
 
 // While moves of this resource are carried out, however slowly, its pass keeps its place.
 void Passes::no_room_came() {
   const SteadyTime now = tools_->clock.steady();
-  if (callbacks_.carried_out(plan_.running()->source) != carried_out_ || !plan_.other_is_due(now)) {
+  if (running().patches().carried_out() != carried_out_ || !plan_.other_is_due(now)) {
     wait_for_room();
     return;
   }
@@ -69,23 +65,23 @@ void Passes::no_room_came() {
 
 // Begins the next scope, or waits until one is due.
 void Passes::advance() {
-  tools_->control.cancel(timer_);
+  timer_.cancel();
   const SteadyTime now = tools_->clock.steady();
   if (!plan_.begin(now)) {
     if (const auto due = plan_.next_due()) {
       wait(*due - now, &Passes::advance);
     }
     if (std::exchange(ended_, false)) {
-      callbacks_.on_idle(std::exchange(objects_, 0));
+      on_idle_(std::exchange(objects_, 0));
     }
     return;
   }
   ++run_;
   const Scope& scope = *plan_.running();
   if (scope.object_namespace.empty()) {
-    callbacks_.on_begin(scope.source);
+    running().pass_begins();
   }
-  namespaces_ = scope.object_namespace.empty() ? view_.namespaces_to_list(scope.source)
+  namespaces_ = scope.object_namespace.empty() ? view_.namespaces_to_list(running())
                                                : std::vector<std::string>{scope.object_namespace};
   page_size_ = kPageSize;
   failures_ = 0;
@@ -104,33 +100,27 @@ void Passes::next_list() {
 }
 
 void Passes::wait(std::chrono::nanoseconds delay, void (Passes::*then)()) {
-  timer_ = tools_->control.post_after(delay, [weak = weak_from_this(), then] {
-    if (const auto self = weak.lock(); self && !self->stopped_) {
-      (self.get()->*then)();
-    }
-  });
+  timer_.set(delay, [this, then] { (this->*then)(); });
 }
 
 void Passes::request_page() {
-  const std::uint32_t source = plan_.running()->source;
-  if (!callbacks_.has_room(source)) {
+  if (!running().has_room()) {
     wait_for_room();
     return;
   }
-  const kube::Resource& resource = *view_.sources()[source].resource;
-  kube::Request request{.target = kube::path(resource, namespaces_.back(), {}, {},
+  kube::Request request{.target = kube::path(running().resource(), namespaces_.back(), {}, {},
                                              {{"limit", std::to_string(page_size_)}, {"continue", continue_token_}}),
                         .accept = std::string(kube::kCompactMetadataList),
                         .timeout = kPageTimeout,
                         .lane = kube::Lane::kList};
-  tools_->api.send(std::move(request), [self = shared_from_this(), run = run_](Result<kube::Response> answer) {
-    self->tools_->control.post(
-        [self, run, answer = std::move(answer)]() mutable { self->page_came(run, std::move(answer)); });
-  });
+  tools_->api.send(std::move(request),
+                   lifetime_.bind_on(tools_->control, [this, run = run_](Result<kube::Response> answer) {
+                     page_came(run, std::move(answer));
+                   }));
 }
 
 void Passes::page_came(std::uint64_t run, Result<kube::Response> answer) {
-  if (stopped_ || run != run_) {
+  if (run != run_) {
     return;
   }
   if (answer) {
@@ -141,14 +131,14 @@ void Passes::page_came(std::uint64_t run, Result<kube::Response> answer) {
 }
 
 void Passes::read_page(std::string body) {
-  const std::uint32_t source = plan_.running()->source;
-  auto continue_token = decoder_.decode_list(body, [this, source](const Result<kube::ObjectMeta>& object) {
+  Source& source = running();
+  auto continue_token = decoder_.decode_list(body, [this, &source](const Result<kube::ObjectMeta>& object) {
     if (!object) {
       tools_->log.warn("ignoring an object that makes no sense", {{"error", object.error().message}});
       return;
     }
     ++objects_;
-    crowded_ = !callbacks_.consider(source, *object) || crowded_;
+    crowded_ = !source.consider(*object) || crowded_;
   });
   if (!continue_token) {
     page_failed(continue_token.error());
@@ -166,15 +156,16 @@ void Passes::read_page(std::string body) {
 
 void Passes::end_scope() {
   const Scope scope = *plan_.running();
+  Source& source = running();
   plan_.end();
   ended_ = true;
-  Trouble& trouble = troubles_[scope.source];
-  trouble.failures = trouble.refusals = 0;
-  if (trouble.failure.succeeded(tools_->clock.steady())) {
-    callbacks_.on_trouble(scope.source, std::nullopt);
+  PassFailures& failures = source.pass_failures();
+  failures.failures = failures.refusals = 0;
+  if (failures.failure.succeeded(tools_->clock.steady())) {
+    source.lists_trouble(std::nullopt);
   }
   if (scope.object_namespace.empty()) {
-    callbacks_.on_end(scope.source);
+    source.pass_ended();
   }
   if (crowded_) {
     plan_.want(scope, tools_->clock.steady() + kTransient.max);
@@ -191,7 +182,7 @@ void Passes::page_failed(const Error& error) {
     request_page();
     return;
   } else if (kube::is_refusal(error) || error.code == ErrorCode::kTimeout || failures_ + 1 >= kTries ||
-             troubles_[plan_.running()->source].failure.lasts()) {
+             running().pass_failures().failure.lasts()) {
     give_way(error);
     return;
   }
@@ -201,15 +192,15 @@ void Passes::page_failed(const Error& error) {
 
 // Not a matter of moments: the other resources first.
 void Passes::give_way(const Error& error) {
-  const std::uint32_t source = plan_.running()->source;
-  Trouble& trouble = troubles_[source];
+  Source& source = running();
+  PassFailures& failures = source.pass_failures();
   const SteadyTime now = tools_->clock.steady();
-  const bool tell = trouble.failure.failed(error, now);
-  const bool lasts = kube::is_refusal(error) || (trouble.failure.lasts() && !kube::is_outage(error));
-  plan_.give_way(now + (lasts ? backoff_pause(kube::kLastingPauses, trouble.refusals++, random_)
-                              : backoff_pause(kBroken, trouble.failures++, random_)));
+  const bool tell = failures.failure.failed(error, now);
+  const bool lasts = kube::is_refusal(error) || (failures.failure.lasts() && !kube::is_outage(error));
+  plan_.give_way(now + (lasts ? backoff_pause(kube::kLastingPauses, failures.refusals++, random_)
+                              : backoff_pause(kBroken, failures.failures++, random_)));
   if (tell) {
-    callbacks_.on_trouble(source, error);
+    source.lists_trouble(error);
   }
   advance();
 }

@@ -11,7 +11,8 @@
 #include <vector>
 
 #include "base/error.h"
-#include "kube/client/lasting_failure.h"
+#include "base/lifetime.h"
+#include "base/timer.h"
 #include "kube/codec/object_meta.h"
 #include "rebalancer/pass_plan.h"
 #include "rebalancer/ring_view.h"
@@ -26,26 +27,15 @@ namespace sharder::rebalancer {
 // cannot be listed, and one whose moves find no room, do not hold up the others.
 //
 // Owned by the ring's worker, on the control loop.
-class Passes : public std::enable_shared_from_this<Passes> {
+class Passes {
  public:
   static constexpr std::size_t kPageSize = 500;
 
-  struct Callbacks {
-    // An object of the source. False: there was no room for it.
-    std::function<bool(std::uint32_t source, const kube::ObjectMeta&)> consider;
-    std::function<bool(std::uint32_t source)> has_room;
-    // How many moves of the source were carried out so far.
-    std::function<std::uint64_t(std::uint32_t source)> carried_out;
-    // Passes over a source fail and fail; nullopt: one has been made.
-    std::function<void(std::uint32_t source, const std::optional<Error>&)> on_trouble;
-    // A pass over a whole source begins, and has ended.
-    std::function<void(std::uint32_t source)> on_begin;
-    std::function<void(std::uint32_t source)> on_end;
-    // What was wanted and could be listed has been looked at, so many objects.
-    std::function<void(std::size_t objects)> on_idle;
-  };
+  // What was wanted and could be listed has been looked at, so many objects.
+  using OnIdle = std::function<void(std::size_t objects)>;
 
-  Passes(std::shared_ptr<Tools> tools, const RingView& view, Callbacks callbacks);
+  // What a resource's passes show, and how they fare, is told to its Source in `view`.
+  Passes(std::shared_ptr<Tools> tools, const RingView& view, OnIdle on_idle);
 
   // At once, or later; when it is under way, once more behind it. The source's resource is known.
   void want(const Scope& scope, std::chrono::nanoseconds delay = {});
@@ -53,10 +43,10 @@ class Passes : public std::enable_shared_from_this<Passes> {
   void resume();
   // Forgets everything that is wanted.
   void clear();
-  // Nothing more is sent, and no callback comes.
-  void stop();
 
  private:
+  // The resource of the scope that runs.
+  Source& running() const { return view_.source(plan_.running()->source); }
   void advance();
   void next_list();
   void request_page();
@@ -71,19 +61,12 @@ class Passes : public std::enable_shared_from_this<Passes> {
 
   const std::shared_ptr<Tools> tools_;
   const RingView& view_;
-  const Callbacks callbacks_;
-  bool stopped_ = false;
+  const OnIdle on_idle_;
 
   PassPlan plan_;
-  struct Trouble {
-    int failures = 0;  // in a row, of passes: that may pass soon
-    int refusals = 0;  // likewise: that do not
-    kube::LastingFailure failure;
-  };
-  std::vector<Trouble> troubles_;  // by source
-  std::size_t objects_ = 0;        // since it was idle
-  bool ended_ = false;             // a scope, since it was idle
-  Executor::TimerId timer_ = 0;
+  std::size_t objects_ = 0;  // since it was idle
+  bool ended_ = false;       // a scope, since it was idle
+  Timer timer_;
   std::minstd_rand random_{std::random_device{}()};
   kube::ObjectMetaDecoder decoder_;
 
@@ -96,6 +79,7 @@ class Passes : public std::enable_shared_from_this<Passes> {
   bool crowded_ = false;  // something found no room
   bool waits_for_room_ = false;
   std::uint64_t carried_out_ = 0;  // when it began to wait
+  Lifetime lifetime_;
 };
 
 }  // namespace sharder::rebalancer

@@ -1,6 +1,5 @@
 #include "rebalancer/rebalancer.h"
 
-#include <atomic>
 #include <map>
 #include <optional>
 #include <utility>
@@ -19,8 +18,7 @@ struct Rebalancer::Impl {
 
   const std::shared_ptr<Tools> tools;
   const Inputs inputs;
-  std::atomic<bool> leading = false;  // written by the control loop
-  // The control loop's, while it leads:
+  std::optional<WaitGroup::Ticket> leading = {};  // for as long as it leads; meanwhile:
   std::optional<Namespaces> namespaces = {};
   std::optional<Error> namespaces_trouble = {};
   std::map<std::string, std::unique_ptr<RingWorker>> workers = {};
@@ -79,16 +77,17 @@ Namespaces::Callbacks Rebalancer::Impl::namespace_callbacks() {
 }
 
 void Rebalancer::Impl::lead(bool now_leading) {
-  if (leading == now_leading) {
+  if (leading.has_value() == now_leading) {
     return;
   }
-  leading = now_leading;
-  if (!leading) {
+  if (!now_leading) {
     workers.clear();
     namespaces.reset();
     namespaces_trouble.reset();
+    leading.reset();
     return;
   }
+  leading = tools->leader_work.enter();
   namespaces.emplace(tools, namespace_callbacks());
   if (const auto ring_set = inputs.ring_sets.get()) {
     for (const auto& [ring, entry] : ring_set->rings) {
@@ -99,10 +98,10 @@ void Rebalancer::Impl::lead(bool now_leading) {
 
 Rebalancer::Rebalancer(Executor& control, kube::Api& api, kube::Discovery& discovery, kube::EventRecorder& events,
                        const Clock& clock, Inputs inputs, Settings settings, ReportTrouble report_trouble,
-                       prometheus::Registry* registry, const Logger& log)
+                       prometheus::Registry* registry, const Logger& log, WaitGroup& leader_work)
     : impl_(new Impl{
           .tools = std::shared_ptr<Tools>(new Tools{control, api, discovery, events, clock, std::move(settings),
-                                                    std::move(report_trouble), Metrics(registry), log}),
+                                                    std::move(report_trouble), Metrics(registry), log, leader_work}),
           .inputs = inputs}) {}
 
 Rebalancer::~Rebalancer() = default;
@@ -131,10 +130,6 @@ void Rebalancer::on_shards_changed(const std::string& ring) {
 
 void Rebalancer::on_leading(bool leading) {
   impl_->lead(leading);
-}
-
-std::size_t Rebalancer::requests_in_flight() const {
-  return impl_->tools->requests_in_flight + (impl_->leading ? 1 : 0);
 }
 
 }  // namespace sharder::rebalancer

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <cstddef>
 #include <memory>
 #include <string>
 
@@ -8,6 +7,7 @@
 #include "base/executor.h"
 #include "base/guarded.h"
 #include "base/log.h"
+#include "base/wait_group.h"
 #include "kube/client/api.h"
 #include "kube/client/discovery.h"
 #include "kube/events/events.h"
@@ -37,9 +37,11 @@ class Rebalancer final : public ring::Listener {
   };
 
   // `events`: a recorder with the component "sharder"; `registry` (may be null) gets the metrics of Metrics.
+  // `leader_work`: holds a ticket for each write that is under way, and one for as long as this leads. When none is
+  // left, nothing will be written any more.
   Rebalancer(Executor& control, kube::Api& api, kube::Discovery& discovery, kube::EventRecorder& events,
              const Clock& clock, Inputs inputs, Settings settings, ReportTrouble report_trouble,
-             prometheus::Registry* registry, const Logger& log);
+             prometheus::Registry* registry, const Logger& log, WaitGroup& leader_work);
   ~Rebalancer() override;
   Rebalancer(const Rebalancer&) = delete;
   Rebalancer& operator=(const Rebalancer&) = delete;
@@ -49,10 +51,6 @@ class Rebalancer final : public ring::Listener {
   void on_ring_removed(const std::string& ring) override;
   void on_shards_changed(const std::string& ring) override;
   void on_leading(bool leading) override;
-
-  // Patches without an answer yet, and one more for as long as it leads: 0 means that nothing will be written any more.
-  // Any thread.
-  std::size_t requests_in_flight() const;
 
  private:
   struct Impl;

@@ -5,28 +5,25 @@
 
 namespace sharder::rebalancer {
 
-namespace {
-
-void add(std::vector<Source>& sources, const ring::RingEntry& entry, const ring::GroupResource& name) {
-  if (std::ranges::find(sources, name, &Source::name) == sources.end()) {
-    sources.push_back({.name = name, .role = entry.role(name.group, name.resource), .resource = std::nullopt});
+std::vector<ring::GroupResource> resources_of(const ring::ControllerRing& spec) {
+  std::vector<ring::GroupResource> names;
+  const auto add = [&names](const ring::GroupResource& name) {
+    if (std::ranges::find(names, name) == names.end()) {
+      names.push_back(name);
+    }
+  };
+  for (const ring::RingResource& resource : spec.resources) {
+    add(resource.main);
   }
+  for (const ring::RingResource& resource : spec.resources) {
+    std::ranges::for_each(resource.controlled, add);
+  }
+  return names;
 }
-
-}  // namespace
 
 RingView::RingView(std::shared_ptr<const ring::RingEntry> entry, const Namespaces& namespaces,
                    const ring::LabelSelector& fallback)
-    : entry_(std::move(entry)), namespaces_(namespaces), fallback_(fallback) {
-  for (const ring::RingResource& resource : entry_->spec().resources) {
-    add(sources_, *entry_, resource.main);
-  }
-  for (const ring::RingResource& resource : entry_->spec().resources) {
-    for (const ring::GroupResource& controlled : resource.controlled) {
-      add(sources_, *entry_, controlled);
-    }
-  }
-}
+    : entry_(std::move(entry)), namespaces_(namespaces), fallback_(fallback) {}
 
 const ring::LabelSelector& RingView::selector() const {
   const auto& own = entry_->spec().namespace_selector;
@@ -38,7 +35,7 @@ bool RingView::needs_namespaces() const {
 }
 
 bool RingView::selects_by_namespace(const Source& source) const {
-  return needs_namespaces() && source.resource->namespaced;
+  return needs_namespaces() && source.resource().namespaced;
 }
 
 bool RingView::selects(const Source& source, const kube::ObjectMeta& object) const {
@@ -46,11 +43,11 @@ bool RingView::selects(const Source& source, const kube::ObjectMeta& object) con
     const LabelMap* const labels = namespaces_.find(object.object_namespace);
     return labels != nullptr && selects(*labels);
   }
-  return source.name != ring::GroupResource{.group = "", .resource = "namespaces"} || selects(label_map(object));
+  return source.name() != ring::GroupResource{.group = "", .resource = "namespaces"} || selects(label_map(object));
 }
 
-std::vector<std::string> RingView::namespaces_to_list(std::uint32_t source) const {
-  if (!selects_by_namespace(sources_[source])) {
+std::vector<std::string> RingView::namespaces_to_list(const Source& source) const {
+  if (!selects_by_namespace(source)) {
     return {""};
   }
   std::vector<std::string> selected;
@@ -66,10 +63,9 @@ std::vector<std::string> RingView::namespaces_to_list(std::uint32_t source) cons
   return selected;
 }
 
-const Placement& RingView::placement(std::uint32_t source, const kube::ObjectMeta& object) {
-  const Source& from = sources_[source];
-  if (selects(from, object)) {
-    find_placement(placement_, *entry_, from.role, *from.resource, object);
+const Placement& RingView::placement(const Source& source, const kube::ObjectMeta& object) {
+  if (selects(source, object)) {
+    find_placement(placement_, *entry_, source.role(), source.resource(), object);
   } else {
     placement_ = {};
   }

@@ -3,24 +3,19 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
-#include "kube/client/resource.h"
 #include "kube/codec/object_meta.h"
 #include "rebalancer/decision.h"
 #include "rebalancer/namespaces.h"
+#include "rebalancer/source.h"
 #include "ring/ring_set.h"
 
 namespace sharder::rebalancer {
 
-// One resource of a ring.
-struct Source {
-  ring::GroupResource name;
-  ring::Role role = ring::Role::kMain;
-  std::optional<kube::Resource> resource;  // nullopt until discovery knows it
-};
+// Those that a ring names, each once, main ones first.
+std::vector<ring::GroupResource> resources_of(const ring::ControllerRing& spec);
 
 // All that a ring's decisions are made of: its RingEntry, its resources, and which namespaces it selects. Owned by the
 // ring's worker, on the control loop.
@@ -34,8 +29,10 @@ class RingView {
   void set_entry(std::shared_ptr<const ring::RingEntry> entry) { entry_ = std::move(entry); }
   const std::shared_ptr<const ring::RingEntry>& entry() const { return entry_; }
 
-  std::vector<Source>& sources() { return sources_; }
-  const std::vector<Source>& sources() const { return sources_; }
+  // Its resources, by their index. They are added in this order, and outlive all that asks for them.
+  void add(Source& source) { sources_.push_back(&source); }
+  const std::vector<Source*>& sources() const { return sources_; }
+  Source& source(std::uint32_t index) const { return *sources_[index]; }
 
   // Whether selecting needs the labels of namespaces.
   bool needs_namespaces() const;
@@ -46,12 +43,12 @@ class RingView {
 
   // Which namespaces a pass over all objects of the source has to list; "" stands for all of the cluster, in one list:
   // cheaper than one list for each of many namespaces, but not where a ring selects few of them.
-  std::vector<std::string> namespaces_to_list(std::uint32_t source) const;
+  std::vector<std::string> namespaces_to_list(const Source& source) const;
 
   // Of an object of the source; an empty one when it is not selected. It lives until the next call.
-  const Placement& placement(std::uint32_t source, const kube::ObjectMeta& object);
-  Decision decide(std::uint32_t source, const Placement& placement) const {
-    return rebalancer::decide(*entry_, sources_[source].role, placement);
+  const Placement& placement(const Source& source, const kube::ObjectMeta& object);
+  Decision decide(const Source& source, const Placement& placement) const {
+    return rebalancer::decide(*entry_, source.role(), placement);
   }
 
  private:
@@ -65,8 +62,8 @@ class RingView {
   std::shared_ptr<const ring::RingEntry> entry_;
   const Namespaces& namespaces_;
   const ring::LabelSelector& fallback_;
-  std::vector<Source> sources_;  // each once, main ones first
-  Placement placement_;          // reused
+  std::vector<Source*> sources_;
+  Placement placement_;  // reused
 };
 
 }  // namespace sharder::rebalancer

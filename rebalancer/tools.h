@@ -1,6 +1,5 @@
 #pragma once
 
-#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <functional>
@@ -11,6 +10,7 @@
 #include "base/error.h"
 #include "base/executor.h"
 #include "base/log.h"
+#include "base/wait_group.h"
 #include "kube/client/api.h"
 #include "kube/client/discovery.h"
 #include "kube/events/events.h"
@@ -43,7 +43,7 @@ struct Tools {
   const ReportTrouble report_trouble;
   Metrics metrics;
   const Logger log;
-  std::atomic<std::size_t> requests_in_flight = 0;  // that write
+  WaitGroup& leader_work;  // a ticket for each write that is under way
 };
 
 }  // namespace sharder::rebalancer

@@ -191,7 +191,7 @@ void Program::Impl::make_parts() {
       [this](const std::string& ring, const std::string& what, const std::optional<Error>& trouble) {
         controller_rings->on_trouble(ring, what, trouble);
       },
-      registry.get(), log.named("rebalancer"));
+      registry.get(), log.named("rebalancer"), leader_work);
   membership->add_listener(*rebalancer);
   reviewer = std::make_unique<ops::AccessReviewer>(*api, clock, ops::AccessReviewerOptions{}, log.named("ops"));
 }
@@ -325,12 +325,7 @@ void Program::Impl::stop_leading(steady_clock::time_point deadline) {
   }
   // A request that is not answered by then is guarded by its resourceVersion, whoever leads.
   const auto until = std::max(deadline, steady_clock::now() + std::chrono::seconds(2));
-  election->stop([this, until] {
-    leader_work.wait_for(until - steady_clock::now());
-    while (rebalancer->requests_in_flight() > 0 && steady_clock::now() < until) {
-      std::this_thread::sleep_for(milliseconds(5));
-    }
-  });
+  election->stop([this, until] { leader_work.wait_for(until - steady_clock::now()); });
 }
 
 Program::Program(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

@@ -37,11 +37,12 @@ struct Bench {
   FakeApi api{executor};
   kube::Discovery discovery{api, clock, Logger::none()};
   kube::EventRecorder events{api, clock, "sharder", Logger::none()};
+  WaitGroup leader_work;
   std::shared_ptr<Recorder> metrics = std::make_shared<Recorder>();
   std::unique_ptr<DrainCounter> counter = std::make_unique<DrainCounter>(
       std::shared_ptr<Tools>(new Tools{executor, api, discovery, events, clock, Settings(),
                                        [](const std::string&, const std::string&, const std::optional<Error>&) {},
-                                       Metrics(nullptr), Logger::none()}),
+                                       Metrics(nullptr), Logger::none(), leader_work}),
       "drain", metrics);
 
   ~Bench() {

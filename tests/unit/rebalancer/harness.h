@@ -42,6 +42,7 @@ struct Harness {
   std::map<std::string, std::string> troubles;  // as they are told: of what, the message
   std::optional<std::string> trouble;           // the first of them
   int told = 0;
+  WaitGroup leader_work;
   std::unique_ptr<rebalancer::Rebalancer> rebalancer;
   ring::ControllerRing spec{.name = "ring",
                             .uid = "uid",
@@ -72,7 +73,7 @@ struct Harness {
           }
           trouble = troubles.empty() ? std::nullopt : std::optional(troubles.begin()->second);
         },
-        registry.get(), Logger::to_string(lines));
+        registry.get(), Logger::to_string(lines), leader_work);
     add_namespace("ns");
     add_namespace("kube-system");
   }

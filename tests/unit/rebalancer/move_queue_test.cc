@@ -73,7 +73,7 @@ TEST_CASE("versions that are not known are never the same") {
   queue.offer(id("y"), move(""), kStart);
   queue.retract(id("y"), "");
   REQUIRE(queue.size(0) == 1);
-  CHECK(queue.take(kStart, kAll)->move.decision.kind == MoveKind::kNone);
+  CHECK(queue.take(kStart, kAll)->move.decision.kind == MoveKind::kStale);
 }
 
 TEST_CASE("when the ring changes, what waits is decided anew in its place, and what is in flight looked at again") {
@@ -131,7 +131,7 @@ TEST_CASE("when the ring changes, what has to be read is read still") {
   queue.decide_anew([](std::uint32_t /*source*/,
                        const Placement& /*placement*/) { return Decision{.kind = MoveKind::kReassign, .shard = "b"}; },
                     kStart);
-  CHECK(queue.take(kStart, kAll)->move.decision.kind == MoveKind::kNone);
+  CHECK(queue.take(kStart, kAll)->move.decision.kind == MoveKind::kStale);
 }
 
 TEST_CASE("a source or a namespace is forgotten alone; what is retracted too, unless it is in flight") {
@@ -227,7 +227,7 @@ TEST_CASE("that an object needs no move is believed of the version that its move
   queue.retract(id("other"), "5");  // a page that is older than what the watch has shown
   const auto taken = queue.take(kStart, kAll);
   REQUIRE(taken);
-  CHECK(taken->move.decision.kind == MoveKind::kNone);
+  CHECK(taken->move.decision.kind == MoveKind::kStale);
   queue.done(id("other"));
   queue.offer(id("again"), move("7"), kStart);
   queue.retract(id("again"), "5");

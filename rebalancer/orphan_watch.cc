@@ -1,0 +1,203 @@
+#include "rebalancer/orphan_watch.h"
+
+#include <utility>
+
+#include "kube/client/failure_class.h"
+
+namespace sharder::rebalancer {
+
+namespace {
+
+// A watch that stays open for so long works.
+constexpr std::chrono::seconds kSettled{5};
+// Between watches while many orphans wait.
+constexpr std::chrono::seconds kCrowded{5};
+
+// Not permitted, or the resource has no watch (or no list either, which the passes will meet).
+bool is_watch_refused(const Error& error) {
+  return error.code == ErrorCode::kForbidden || error.http_status == 405;
+}
+
+}  // namespace
+
+OrphanWatch::OrphanWatch(std::shared_ptr<Tools> tools, Source& source, const RingView& view, Mover& mover,
+                         Callbacks callbacks)
+    : tools_(std::move(tools)),
+      source_(source),
+      view_(view),
+      mover_(mover),
+      callbacks_(std::move(callbacks)),
+      log_(tools_->log.with({{"ring", view.entry()->spec().name}})),
+      reopen_timer_(tools_->control) {}
+
+// --- its states
+
+void OrphanWatch::open() {
+  look();
+  if (state_ != State::kRefused) {
+    enter(view_.entry()->ring().shards().empty() ? State::kClosed : State::kListing);
+  }
+}
+
+void OrphanWatch::try_again() {
+  if (state_ == State::kRefused) {
+    enter(State::kClosed);
+  }
+  open();
+}
+
+void OrphanWatch::enter(State state) {
+  state_ = state;
+  reopen_timer_.cancel();
+  watch_.reset();
+  if (state != State::kCut) {
+    open_since_.reset();
+  }
+  if (state == State::kListing) {
+    start_watch();
+  }
+}
+
+void OrphanWatch::start_watch() {
+  watch_ = std::make_unique<ObjectWatch>(
+      tools_, source_.resource(), selector(), true,
+      ObjectWatch::Callbacks{
+          .on_events = [this](const std::vector<ObjectEvent>& events) { came(events); },
+          .on_connection = [this](bool watching, const std::optional<Error>& error) { connection(watching, error); },
+          .on_overflow = [this] { cut(); }});
+}
+
+std::string OrphanWatch::selector() const {
+  const std::string& label = view_.entry()->shard_label();
+  if (selector_ == Selector::kAbsent) {
+    return "!" + label;
+  }
+  std::string selector = label + " notin (";
+  for (const std::string& shard : view_.entry()->ring().shards()) {
+    selector += shard;
+    selector += ',';
+  }
+  selector.back() = ')';
+  return selector;
+}
+
+// --- what it shows
+
+void OrphanWatch::came(const std::vector<ObjectEvent>& events) {
+  for (const ObjectEvent& event : events) {
+    if (!take(event)) {
+      return;
+    }
+  }
+}
+
+bool OrphanWatch::take(const ObjectEvent& event) {
+  switch (event.type) {
+    case kube::WatchEventType::kInitApply:
+    case kube::WatchEventType::kApply:
+      if (mover_.consider(source_, event.object)) {
+        return true;
+      }
+      cut();
+      return false;
+    case kube::WatchEventType::kDelete:
+      mover_.retract(source_, event.object);
+      return true;
+    case kube::WatchEventType::kInitDone:
+      return listed();
+    case kube::WatchEventType::kInit:
+      if (state_ == State::kWatching) {
+        mover_.lists_anew();
+      }
+      return true;
+  }
+  return true;
+}
+
+bool OrphanWatch::listed() {
+  cut_backoff_.reset();
+  state_ = State::kWatching;
+  if (!mover_.has_many_orphans(source_)) {
+    return true;
+  }
+  works();
+  // Else each of our own moves would be shown once more, as an object that is an orphan no more. If there is no room
+  // soon, it looks anew: others may have come meanwhile.
+  cut();
+  reopen_timer_.set(kCrowded, [this] { open(); });
+  return false;
+}
+
+void OrphanWatch::cut() {
+  enter(State::kCut);
+  if (source_.has_room()) {
+    room_later();  // it may bring too much again
+  }
+}
+
+void OrphanWatch::room_again() {
+  if (state_ == State::kCut) {
+    open();
+  }
+}
+
+void OrphanWatch::room_later() {
+  if (state_ == State::kCut) {
+    reopen_timer_.set(cut_backoff_.next(), [this] { open(); });
+  }
+}
+
+// --- whether it works
+
+void OrphanWatch::connection(bool watching, const std::optional<Error>& error) {
+  look();
+  open_since_ = watching ? std::optional(tools_->clock.steady()) : std::nullopt;
+  if (error && kube::is_request_too_large(*error) && selector_ == Selector::kNotIn) {
+    log_.info("too many shards for a selector, objects of dead shards are found by passes only",
+              {{"resource", to_string(source_.name())}});
+    selector_ = Selector::kAbsent;
+    open();
+    callbacks_.on_blind();
+  } else if (error) {
+    failed(*error);
+  }
+}
+
+// The watch tries again by itself.
+void OrphanWatch::failed(const Error& error) {
+  if (error.code == ErrorCode::kNotFound) {
+    callbacks_.on_not_found();
+  }
+  const bool can_do_without = is_watch_refused(error);
+  if (can_do_without && !failure_.pending()) {
+    callbacks_.on_blind();
+  }
+  const bool tell = failure_.failed(error, tools_->clock.steady());
+  if (can_do_without && failure_.lasts()) {
+    refused(error);
+  } else if (tell) {
+    callbacks_.on_trouble(error);
+  }
+}
+
+void OrphanWatch::look() {
+  if (open_since_ && tools_->clock.steady() - *open_since_ >= kSettled) {
+    works();
+  }
+}
+
+void OrphanWatch::works() {
+  failure_.succeeded(tools_->clock.steady());
+  callbacks_.on_trouble(std::nullopt);
+}
+
+void OrphanWatch::refused(const Error& error) {
+  enter(State::kRefused);
+  callbacks_.on_trouble(std::nullopt);
+  if (!std::exchange(refusal_told_, true)) {
+    log_.warn("not allowed to watch a resource, its objects are found by passes only",
+              {{"resource", to_string(source_.name())}, {"error", error.message}});
+  }
+}
+
+}  // namespace sharder::rebalancer

@@ -1,0 +1,212 @@
+#include "rebalancer/resource_worker.h"
+
+#include <utility>
+
+namespace sharder::rebalancer {
+
+namespace {
+
+kube::ObjectReference reference_to(const ring::ControllerRing& ring) {
+  return kube::reference_to(kube::kControllerRings, ring.name, ring.uid);
+}
+
+}  // namespace
+
+ResourceWorker::ResourceWorker(std::shared_ptr<Tools> tools, RingParts ring, std::uint32_t index,
+                               const ring::GroupResource& name)
+    : Source(index, name, ring.view.entry()->role(name.group, name.resource),
+             tools->metrics.of(ring.view.entry()->spec().name, name),
+             ResourcePatches(tools, reference_to(ring.view.entry()->spec()), to_string(name),
+                             [this](const std::optional<Error>& error) { patches_trouble(error); })),
+      tools_(std::move(tools)),
+      ring_(ring),
+      discovery_timer_(tools_->control),
+      orphans_(tools_, *this, ring_.view, ring_.mover,
+               {.on_trouble = [this](const std::optional<Error>& error) { set_trouble("watch", error); },
+                .on_blind = [this] { pass(); },
+                .on_not_found = [this] { resolve(kube::Discovery::kMinAge); }}) {
+  if (role() == ring::Role::kMain) {
+    drains_.emplace(tools_, ring_.view.entry()->drain_label(), metrics());
+  }
+}
+
+ResourceWorker::~ResourceWorker() {
+  metrics()->remove_gauges();
+}
+
+// --- what the resource is
+
+void ResourceWorker::start() {
+  resolve(kube::Discovery::kMaxAge);
+}
+
+void ResourceWorker::resolve(std::chrono::nanoseconds max_age) {
+  if (std::exchange(resolving_, true)) {
+    return;
+  }
+  tools_->discovery.resolve(
+      name().group, name().resource,
+      lifetime_.bind_on(tools_->control, [this](Result<kube::Resource> resource) { resolved(std::move(resource)); }),
+      max_age);
+}
+
+void ResourceWorker::resolved(Result<kube::Resource> resource) {
+  if (!resource) {
+    // The controller of the rings says so in the ring's status.
+    is_unserved_ = is_unserved_ || resource.error().code == ErrorCode::kNotFound;
+    discovery_timer_.set(discovery_backoff_.next(), [this] {
+      resolving_ = false;
+      resolve(kube::Discovery::kMinAge);
+    });
+    return;
+  }
+  resolving_ = false;
+  discovery_backoff_.reset();
+  if (std::exchange(is_unserved_, false) || resource_ != *resource) {
+    resource_ = std::move(*resource);
+    begin();
+  }
+}
+
+bool ResourceWorker::is_ready() const {
+  return resource_ && (ring_.namespaces.synced() || !ring_.view.needs_namespaces());
+}
+
+void ResourceWorker::begin() {
+  if (!is_ready()) {
+    return;
+  }
+  if (drains_) {
+    drains_->begin(resource());
+  }
+  orphans_.open();
+  pass_over_all();
+}
+
+// --- what happens
+
+void ResourceWorker::namespaces_synced() {
+  if (ring_.view.needs_namespaces()) {
+    begin();
+  }
+}
+
+void ResourceWorker::watch_orphans() {
+  if (is_ready()) {
+    orphans_.open();
+  }
+}
+
+void ResourceWorker::pass_for_members(bool joined) {
+  if (joined || orphans_.needs_passes()) {
+    pass_over_all();
+  }
+}
+
+void ResourceWorker::pass_over_all() {
+  if (is_ready() && !ring_.view.entry()->ring().shards().empty()) {
+    pass();
+  }
+}
+
+void ResourceWorker::pass_over_namespace(const std::string& name) {
+  if (is_ready() && resource().namespaced && !ring_.view.entry()->ring().shards().empty()) {
+    ring_.passes.want({.source = index(), .object_namespace = name});
+  }
+}
+
+void ResourceWorker::pass(std::chrono::nanoseconds delay) {
+  ring_.passes.want({.source = index(), .object_namespace = ""}, delay);
+}
+
+void ResourceWorker::sync() {
+  if (!is_ready()) {
+    return;
+  }
+  if (drains_) {
+    drains_->sync();
+  }
+  if (orphans_.is_refused()) {
+    orphans_.try_again();
+  }
+}
+
+void ResourceWorker::server_is_back() {
+  if (is_ready() && orphans_.is_failing()) {
+    orphans_.open();  // unless it was given up
+    pass();
+  }
+}
+
+void ResourceWorker::look() {
+  mover().look(*this);
+  orphans_.look();
+  if (drains_) {
+    drains_->look(patches().carried_out());
+  }
+}
+
+// --- what passes and patches meet
+
+void ResourceWorker::pass_begins() {
+  if (drains_) {
+    drains_->pass_begins();
+  }
+  patches_forbidden_ = false;
+  patches().pass_begins();
+}
+
+bool ResourceWorker::consider(const kube::ObjectMeta& object) {
+  if (drains_ && object.label(ring_.view.entry()->drain_label())) {
+    drains_->seen_in_pass();
+  }
+  return mover().consider(*this, object);
+}
+
+void ResourceWorker::pass_ended() {
+  if (drains_) {
+    drains_->pass_ended();
+  }
+  mover().pass_ended(*this);
+}
+
+void ResourceWorker::lists_trouble(const std::optional<Error>& error) {
+  set_trouble("list", error);
+  if (error && error->code == ErrorCode::kNotFound) {
+    resolve(kube::Discovery::kMinAge);  // perhaps in another version
+  } else if (!error && orphans_.is_failing()) {
+    orphans_.try_again();  // what kept it from being listed may have kept it from being watched
+  }
+}
+
+void ResourceWorker::room_changed() {
+  if (!has_room()) {
+    is_full_ = true;
+  } else if (std::exchange(is_full_, false)) {
+    ring_.passes.resume();
+    if (!patches_forbidden_) {
+      orphans_.room_again();
+    }
+  }
+}
+
+void ResourceWorker::patches_trouble(const std::optional<Error>& error) {
+  set_trouble("patch", error);
+  if (error && error->code != ErrorCode::kForbidden) {
+    return;  // they are tried again, one by one
+  }
+  if (!error) {
+    patches_forbidden_ = false;
+    patch_backoff_.reset();
+    orphans_.room_later();
+  } else if (!std::exchange(patches_forbidden_, true)) {
+    // A hundred are under way, and each is refused. The moves that were dropped are found again.
+    pass(patch_backoff_.next());
+  }
+}
+
+void ResourceWorker::set_trouble(const std::string& verb, const std::optional<Error>& error) {
+  ring_.troubles.set(verb + " " + to_string(name()), error);
+}
+
+}  // namespace sharder::rebalancer

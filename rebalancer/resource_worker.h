@@ -1,0 +1,99 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/backoff.h"
+#include "base/error.h"
+#include "base/lifetime.h"
+#include "base/timer.h"
+#include "kube/client/resource.h"
+#include "kube/codec/object_meta.h"
+#include "rebalancer/drain_counter.h"
+#include "rebalancer/mover.h"
+#include "rebalancer/namespaces.h"
+#include "rebalancer/orphan_watch.h"
+#include "rebalancer/passes.h"
+#include "rebalancer/ring_view.h"
+#include "rebalancer/source.h"
+#include "rebalancer/tools.h"
+#include "rebalancer/troubles.h"
+
+namespace sharder::rebalancer {
+
+// Works for one resource of a ring: looks it up in discovery, watches its orphans, counts what drains, and tells what
+// its lists, watches and patches meet. What it shares with the ring's other resources (RingParts) it is given.
+//
+// Owned by the ring's worker, on the control loop.
+class ResourceWorker final : public Source {
+ public:
+  // The ring's worker's, which outlive it.
+  struct RingParts {
+    const Namespaces& namespaces;
+    const RingView& view;
+    Mover& mover;
+    Passes& passes;
+    Troubles& troubles;
+  };
+
+  ResourceWorker(std::shared_ptr<Tools> tools, RingParts ring, std::uint32_t index, const ring::GroupResource& name);
+  ~ResourceWorker();
+  ResourceWorker(const ResourceWorker&) = delete;
+  ResourceWorker& operator=(const ResourceWorker&) = delete;
+
+  // Looks it up, and begins as soon as it is known. Once.
+  void start();
+  // Where the ring selects by namespaces, these were not known before.
+  void namespaces_synced();
+  // The ring's members are others: its orphans are others too.
+  void watch_orphans();
+  // `joined`: one of the members is new. What the orphan watch does not show of what follows, a pass finds.
+  void pass_for_members(bool joined);
+  // A pass over all its objects, or over those of one namespace; nothing before the resource is known.
+  void pass_over_all();
+  void pass_over_namespace(const std::string& name);
+  // Everything is looked at anew. What was not allowed perhaps is by now.
+  void sync();
+  // The API server was away: what failed meanwhile does not wait for a long pause to end.
+  void server_is_back();
+  // From time to time.
+  void look();
+
+  void pass_begins() override;
+  void pass_ended() override;
+  bool has_room() const override { return mover().has_room(*this); }
+  bool consider(const kube::ObjectMeta& object) override;
+  void lists_trouble(const std::optional<Error>& error) override;
+  void room_changed() override;
+
+ private:
+  Mover& mover() const { return ring_.mover; }
+  // `max_age`: of what discovery knows.
+  void resolve(std::chrono::nanoseconds max_age);
+  void resolved(Result<kube::Resource> resource);
+  bool is_ready() const;
+  void begin();
+  void pass(std::chrono::nanoseconds delay = {});
+  void patches_trouble(const std::optional<Error>& error);
+  // `verb` is said of the resource.
+  void set_trouble(const std::string& verb, const std::optional<Error>& error);
+
+  const std::shared_ptr<Tools> tools_;
+  const RingParts ring_;
+  bool resolving_ = false;
+  bool is_unserved_ = false;  // discovery said so
+  Backoff discovery_backoff_{{.initial = std::chrono::seconds(1), .max = std::chrono::minutes(1)}};
+  Timer discovery_timer_;
+  OrphanWatch orphans_;
+  std::optional<DrainCounter> drains_;  // of a main resource
+  bool is_full_ = false;                // until there is room again
+  bool patches_forbidden_ = false;      // what waited was dropped; the next pass tries again
+  // Between passes while its objects may not be patched.
+  Backoff patch_backoff_{{.initial = std::chrono::seconds(10), .max = std::chrono::minutes(5)}};
+  Lifetime lifetime_;
+};
+
+}  // namespace sharder::rebalancer

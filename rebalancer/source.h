@@ -1,0 +1,74 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "base/error.h"
+#include "kube/client/lasting_failure.h"
+#include "kube/client/resource.h"
+#include "kube/codec/object_meta.h"
+#include "rebalancer/metrics.h"
+#include "rebalancer/resource_patches.h"
+#include "ring/controller_ring.h"
+#include "ring/ring_set.h"
+
+namespace sharder::rebalancer {
+
+// How the passes over one resource fare.
+struct PassFailures {
+  int failures = 0;  // in a row, that may pass soon
+  int refusals = 0;  // likewise: that do not
+  kube::LastingFailure failure;
+};
+
+// One resource of a ring, as those see it who look through its objects (Passes) and move them (Mover): all that they
+// keep of it, and what they tell its worker (ResourceWorker). On the control loop.
+class Source {
+ public:
+  // Its place among the ring's resources: by this MoveQueue and PassPlan know it.
+  std::uint32_t index() const { return index_; }
+  const ring::GroupResource& name() const { return name_; }
+  ring::Role role() const { return role_; }
+  // As discovery knows it; nothing is sent before that.
+  const kube::Resource& resource() const { return *resource_; }
+  const std::shared_ptr<ResourceMetrics>& metrics() const { return metrics_; }
+  ResourcePatches& patches() { return patches_; }
+  PassFailures& pass_failures() { return pass_failures_; }
+
+  // Of Passes: a pass over the whole resource begins, and has ended.
+  virtual void pass_begins() = 0;
+  virtual void pass_ended() = 0;
+  // Whether there is room for the moves that a page may bring.
+  virtual bool has_room() const = 0;
+  // An object of a page. False: there was no room for it.
+  virtual bool consider(const kube::ObjectMeta& object) = 0;
+  // Passes fail and fail; nullopt: one has been made.
+  virtual void lists_trouble(const std::optional<Error>& error) = 0;
+
+  // Of Mover: has_room() may say something else than before.
+  virtual void room_changed() = 0;
+
+ protected:
+  Source(std::uint32_t index, ring::GroupResource name, ring::Role role, std::shared_ptr<ResourceMetrics> metrics,
+         ResourcePatches patches)
+      : index_(index),
+        name_(std::move(name)),
+        role_(role),
+        metrics_(std::move(metrics)),
+        patches_(std::move(patches)) {}
+  ~Source() = default;
+
+  std::optional<kube::Resource> resource_;
+
+ private:
+  const std::uint32_t index_;
+  const ring::GroupResource name_;
+  const ring::Role role_;
+  const std::shared_ptr<ResourceMetrics> metrics_;
+  ResourcePatches patches_;
+  PassFailures pass_failures_;
+};
+
+}  // namespace sharder::rebalancer
