@@ -7,7 +7,7 @@ bool is_outage(const Error& error) {
 }
 
 bool is_unanswered(const Error& error) {
-  return error.code == ErrorCode::kTimeout || is_outage(error);
+  return (error.code == ErrorCode::kTimeout && error.http_status == 0) || is_outage(error);
 }
 
 bool may_be_done(const Error& error) {

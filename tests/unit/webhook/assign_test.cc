@@ -73,7 +73,7 @@ Answer answer(const json& review, const ring::RingSet* rings, std::string_view r
   }
   if (response.contains("patch")) {
     CHECK(response.at("patchType") == "JSONPatch");
-    result.patch = json::parse(decode_base64(response.at("patch").get<std::string>()).value());
+    result.patch = json::parse(sharder::decode_base64(response.at("patch").get<std::string>()).value());
     // The API server refuses a request whose patch does not apply.
     CHECK_NOTHROW(static_cast<void>(review.at("request").at("object").patch(result.patch)));
   }
