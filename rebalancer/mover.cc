@@ -88,18 +88,16 @@ bool Mover::consider(const Source& source, const kube::ObjectMeta& object) {
   }
   const SteadyTime not_before = recent_.not_before(hash, requests_.ring_version(), now);
   if (queue_.active() == 0) {
-    sum_ = {.since = now};
+    summary_ = MoveSummary(now);
   }
-  const bool taken = queue_.offer(id,
-                                  {.decision = decision,
-                                   .placement = placement,
-                                   .resource_version = object.resource_version,
-                                   .object = hash,
-                                   .found = now,
-                                   .delayed = not_before > now},
-                                  not_before);
-  pump();
-  return taken;
+  return queue_.offer(id,
+                      {.decision = decision,
+                       .placement = placement,
+                       .resource_version = object.resource_version,
+                       .object = hash,
+                       .found = now,
+                       .delayed = not_before > now},
+                      not_before);
 }
 
 void Mover::retract(const Source& source, const kube::ObjectMeta& object) {
@@ -144,22 +142,18 @@ void Mover::pump() {
     if (!taken) {
       break;
     }
-    launch(*std::move(taken));
+    Source& source = view_.source(taken->id.source);
+    const auto flight =
+        std::make_shared<Flight>(std::move(taken->id), std::move(taken->move), source, view_.entry(), source.metrics());
+    if (flight->move.decision.kind == MoveKind::kStale) {
+      list(flight);
+    } else {
+      send(flight);
+    }
   }
   arm_timer(now);
   for (Source* const source : view_.sources()) {
     source->room_changed();
-  }
-}
-
-void Mover::launch(MoveQueue::Taken taken) {
-  Source& source = view_.source(taken.id.source);
-  const auto flight =
-      std::make_shared<Flight>(std::move(taken.id), std::move(taken.move), source, view_.entry(), source.metrics());
-  if (flight->move.decision.kind == MoveKind::kStale) {
-    list(flight);
-  } else {
-    send(flight);
   }
 }
 
@@ -237,7 +231,7 @@ void Mover::succeeded(const FlightPointer& flight, bool has_changed) {
   const Move& move = flight->move;
   ResourcePatches& patches = flight->source.patches();
   patches.count();
-  sum_.count(move.decision.kind);
+  summary_.count(move.decision.kind);
   flight->move.unanswered.reset();  // that one was not: this patch had the same version as its precondition
   if (log_.enabled(LogLevel::kDebug)) {
     log_.debug("object patched", {{"object", to_string(*flight)}, {"drain", move.decision.kind == MoveKind::kDrain}});
@@ -272,7 +266,12 @@ void Mover::failed(const FlightPointer& flight, const Error& error) {
       try_again(flight);
       return;
     case Outcome::kForbidden:
-      forbidden(flight, error);
+      if (flight->source.patches().forbidden(error)) {
+        finish(flight);
+        queue_.clear_source(flight->id.source);
+      } else {
+        retry(flight, kTransient);
+      }
       return;
     case Outcome::kRefused:
       refused(flight, error);
@@ -283,7 +282,7 @@ void Mover::failed(const FlightPointer& flight, const Error& error) {
 // What it says about the API server, the resource and the move.
 void Mover::note_failure(const FlightPointer& flight, const Error& error) {
   ResourcePatches& patches = flight->source.patches();
-  sum_.failures += is_failure(error) ? 1 : 0;
+  summary_.failed(error);
   const bool is_late = error.code == ErrorCode::kTimeout;
   patches.failed(is_late || is_webhook_failure(error));
   if (is_late || (error.code == ErrorCode::kUnavailable && !is_webhook_failure(error))) {
@@ -302,15 +301,6 @@ void Mover::note_failure(const FlightPointer& flight, const Error& error) {
   flight->fails = flight->move.failures >= kLastingFailures && (is_late || error.http_status == 500);
   if (flight->fails) {
     patches.fails(to_string(*flight), error);
-  }
-}
-
-void Mover::forbidden(const FlightPointer& flight, const Error& error) {
-  if (flight->source.patches().forbidden(error)) {
-    finish(flight);
-    queue_.clear_source(flight->id.source);
-  } else {
-    retry(flight, kTransient);
   }
 }
 
@@ -372,7 +362,7 @@ void Mover::count_unanswered(const FlightPointer& flight) {
                                             : placement.shard == unanswered->shard && !placement.draining)) {
     count(*flight, unanswered->kind, tools_->clock.steady());
     flight->source.patches().count();
-    sum_.count(unanswered->kind);
+    summary_.count(unanswered->kind);
   }
 }
 
@@ -399,19 +389,9 @@ void Mover::finish(const FlightPointer& flight) {
   if (!queue_.done(flight->id)) {
     list(flight);
   } else if (queue_.active() == 0) {
-    summarise();
+    summary_.tell(log_, tools_->clock.steady());
   }
   flight->source.patches().look(queue_.size(flight->id.source) == 0);
-}
-
-void Mover::summarise() {
-  if (sum_.reassigned + sum_.drains + sum_.failures > 0) {
-    const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(tools_->clock.steady() - sum_.since);
-    log_.info(
-        "objects moved",
-        {{"reassigned", sum_.reassigned}, {"drains", sum_.drains}, {"failures", sum_.failures}, {"ms", took.count()}});
-  }
-  sum_ = {.since = tools_->clock.steady()};
 }
 
 }  // namespace sharder::rebalancer

@@ -15,6 +15,7 @@
 #include "rebalancer/move_limit.h"
 #include "rebalancer/move_queue.h"
 #include "rebalancer/move_requests.h"
+#include "rebalancer/move_summary.h"
 #include "rebalancer/recent_moves.h"
 #include "rebalancer/ring_view.h"
 #include "rebalancer/source.h"
@@ -43,10 +44,12 @@ class Mover {
   // `view` outlives it.
   Mover(std::shared_ptr<Tools> tools, RingView& view);
 
-  // Decides what the object needs, and notes it. False: there is no room, show it again later.
+  // Decides what the object needs, and notes it: pump() sends it. False: there is no room, show it again later.
   bool consider(const Source& source, const kube::ObjectMeta& object);
   // The object has gone, or cannot be an orphan any more: what waits for it is dropped.
   void retract(const Source& source, const kube::ObjectMeta& object);
+  // Sends what may be sent. Behind each page, and each batch of a watch's events, that was shown.
+  void pump();
   // A pass over all objects of the source has ended.
   void pass_ended(Source& source);
   // The namespace is not selected any more: what waits of it is dropped.
@@ -70,8 +73,6 @@ class Mover {
   // Failures in a row, about 15 s, after which it is told that an object cannot be moved.
   static constexpr int kLastingFailures = 10;
 
-  void pump();
-  void launch(MoveQueue::Taken taken);
   void arm_timer(SteadyTime now);
 
   void send(const FlightPointer& flight);
@@ -79,7 +80,6 @@ class Mover {
   void succeeded(const FlightPointer& flight, bool has_changed);
   void failed(const FlightPointer& flight, const Error& error);
   void note_failure(const FlightPointer& flight, const Error& error);
-  void forbidden(const FlightPointer& flight, const Error& error);
   void refused(const FlightPointer& flight, const Error& error);
   void list(const FlightPointer& flight);
   void get(const FlightPointer& flight);
@@ -89,7 +89,6 @@ class Mover {
   void try_again(const FlightPointer& flight);
   void retry(const FlightPointer& flight, const BackoffPolicy& policy, int before = 0);
   void finish(const FlightPointer& flight);
-  void summarise();
 
   const std::shared_ptr<Tools> tools_;
   RingView& view_;
@@ -103,18 +102,7 @@ class Mover {
   std::optional<SteadyTime> timer_due_;
   std::minstd_rand random_{std::random_device{}()};
 
-  // Since the queue was empty, for one line in the log.
-  struct Sum {
-    SteadyTime since = {};
-    std::size_t reassigned = 0;
-    std::size_t drains = 0;
-    std::size_t failures = 0;
-    void count(MoveKind kind) {
-      reassigned += kind == MoveKind::kReassign ? 1 : 0;
-      drains += kind == MoveKind::kDrain ? 1 : 0;
-    }
-  };
-  Sum sum_;
+  MoveSummary summary_;
   MoveRequests requests_;  // the last member: no answer comes any more when the others go
 };
 

@@ -86,9 +86,10 @@ std::string OrphanWatch::selector() const {
 void OrphanWatch::came(const std::vector<ObjectEvent>& events) {
   for (const ObjectEvent& event : events) {
     if (!take(event)) {
-      return;
+      break;
     }
   }
+  mover_.pump();
 }
 
 bool OrphanWatch::take(const ObjectEvent& event) {

@@ -140,6 +140,7 @@ void Passes::read_page(std::string body) {
     ++objects_;
     crowded_ = !source.consider(*object) || crowded_;
   });
+  source.page_ended();
   if (!continue_token) {
     page_failed(continue_token.error());
     return;

@@ -66,6 +66,7 @@ class ResourceWorker final : public Source {
   void pass_ended() override;
   bool has_room() const override { return mover().has_room(*this); }
   bool consider(const kube::ObjectMeta& object) override;
+  void page_ended() override { mover().pump(); }
   void lists_trouble(const std::optional<Error>& error) override;
   void room_changed() override;
 

@@ -44,6 +44,7 @@ class Source {
   virtual bool has_room() const = 0;
   // An object of a page. False: there was no room for it.
   virtual bool consider(const kube::ObjectMeta& object) = 0;
+  virtual void page_ended() = 0;
   // Passes fail and fail; nullopt: one has been made.
   virtual void lists_trouble(const std::optional<Error>& error) = 0;
 
