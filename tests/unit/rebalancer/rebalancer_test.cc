@@ -618,6 +618,22 @@ TEST_CASE("a ring that is deleted, or is being deleted, is left alone with its o
   CHECK_FALSE(h.metrics().contains("controller_sharding_pending_moves{"));
 }
 
+TEST_CASE("a patch that is under way when the leadership ends is waited for, and counted") {
+  Harness h;
+  h.start({"a"});
+  h.cluster.hold_patches = true;
+  h.add_secret("x");
+  h.advance(100ms);
+  h.rebalancer->on_leading(false);
+  h.advance(100ms);
+  CHECK_FALSE(h.leader_work.wait_for(0s));
+  h.cluster.hold_patches = false;
+  h.advance(100ms);
+  CHECK(h.leader_work.wait_for(0s));
+  CHECK(h.labels("x").value(kShard, "") == "a");
+  CHECK(h.has_metric(R"(controller_sharding_movements_total{controllerring="ring",group="",resource="secrets"} 1)"));
+}
+
 TEST_CASE("without a shard nothing is moved; the first one gets everything") {
   Harness h;
   h.add_secret("x");
