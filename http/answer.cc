@@ -45,7 +45,8 @@ bool append_answer(std::string& out, const Response& response, std::string_view 
   out += "HTTP/1.1 ";
   append_number(out, static_cast<std::size_t>(response.status));
   out += ' ';
-  out += reason_phrase(response.status);
+  const std::string_view phrase = reason_phrase(response.status);
+  out += phrase.empty() ? "Status" : phrase;
   out += "\r\n";
   if (!bodyless) {
     if (!response.content_type.empty()) {

@@ -174,7 +174,7 @@ TEST_CASE("webhook and rebalancer give the same shard for the same object and ri
     body.resize(size + http::kBodyPadding);
     const auto decoded = decoder.decode(std::string_view(body).substr(0, size), entry.shard_label());
     REQUIRE(decoded);
-    const webhook::Decision answer = assigner.decide(*decoded, &rings, "ring");
+    const webhook::Assignment answer = assigner.decide(*decoded, &rings, "ring");
     if (!answer.patch.empty()) {
       shard_by_webhook = json::parse(answer.patch).back().at("value").get<std::string>();
     }

@@ -1,5 +1,4 @@
 #include "webhook/assign.h"
-#include "base/base64.h"
 
 #include <doctest/doctest.h>
 
@@ -10,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/base64.h"
 #include "ring/object_key.h"
 #include "tests/unit/webhook/support.h"
 #include "webhook/admission_review.h"
@@ -73,7 +73,7 @@ Answer answer(const json& review, const ring::RingSet* rings, std::string_view r
   }
   if (response.contains("patch")) {
     CHECK(response.at("patchType") == "JSONPatch");
-    result.patch = json::parse(decode_base64(response.at("patch").get<std::string>()).value());
+    result.patch = json::parse(sharder::decode_base64(response.at("patch").get<std::string>()).value());
     // The API server refuses a request whose patch does not apply.
     CHECK_NOTHROW(static_cast<void>(review.at("request").at("object").patch(result.patch)));
   }

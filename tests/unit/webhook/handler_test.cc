@@ -1,5 +1,4 @@
 #include "webhook/handler.h"
-#include "base/base64.h"
 
 #include <doctest/doctest.h>
 #include <prometheus/registry.h>
@@ -14,6 +13,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/base64.h"
 #include "base/guarded.h"
 #include "base/log.h"
 #include "http/message.h"
@@ -104,8 +104,8 @@ TEST_CASE("a review is answered from the newest ring set") {
   fixture.publish(ring_set({}, 2));
   CHECK(message(fixture.review(deployment_review())) == "there is no available shard");
   fixture.publish(ring_set({"only"}, 3));
-  const auto patch =
-      json::parse(decode_base64(fixture.review(secret_update_review()).at("patch").get<std::string>()).value());
+  const auto patch = json::parse(
+      sharder::decode_base64(fixture.review(secret_update_review()).at("patch").get<std::string>()).value());
   CHECK(patch.at(1).at("value") == "only");
   fixture.publish(RingSet{.version = 4, .rings = {}});
   CHECK(message(fixture.review(deployment_review())) == "there is no such ring");
