@@ -20,7 +20,8 @@ bool is_too_large_version(const Error& error) {
 
 // Nobody took the request: no connection, no answer in time, or a gateway that says so.
 bool reached_nobody(const Error& error) {
-  return is_unanswered(error) || (error.http_status >= 502 && error.http_status <= 504);
+  const bool of_gateway = error.http_status >= 502 && error.http_status <= 504;
+  return (is_unanswered(error) && error.http_status == 0) || of_gateway;
 }
 
 }  // namespace

@@ -1,8 +1,8 @@
 #include "sharder/config.h"
-#include "base/base64.h"
 
 #include <doctest/doctest.h>
 
+#include "base/base64.h"
 #include "tests/support/temp_folder.h"
 #include "tests/support/test_certificate.h"
 

@@ -1,5 +1,4 @@
 #include "webhook/assign.h"
-#include "base/base64.h"
 
 #include <doctest/doctest.h>
 
@@ -10,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/base64.h"
 #include "ring/object_key.h"
 #include "tests/unit/webhook/support.h"
 #include "webhook/admission_review.h"

@@ -1,5 +1,4 @@
 #include "webhook/handler.h"
-#include "base/base64.h"
 
 #include <doctest/doctest.h>
 #include <prometheus/registry.h>
@@ -14,6 +13,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/base64.h"
 #include "base/guarded.h"
 #include "base/log.h"
 #include "http/message.h"

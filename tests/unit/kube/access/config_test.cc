@@ -1,11 +1,11 @@
 #include "kube/access/config.h"
-#include "base/base64.h"
 
 #include <doctest/doctest.h>
 
 #include <filesystem>
 #include <map>
 
+#include "base/base64.h"
 #include "tests/support/parse_kubeconfig.h"
 #include "tests/support/temp_folder.h"
 #include "tests/support/test_certificate.h"

@@ -1,10 +1,10 @@
 #include "kube/access/kubeconfig.h"
-#include "base/base64.h"
 
 #include <doctest/doctest.h>
 
 #include <nlohmann/json.hpp>
 
+#include "base/base64.h"
 #include "kube/access/credentials.h"
 #include "tests/support/fake_executor.h"
 #include "tests/support/temp_folder.h"
