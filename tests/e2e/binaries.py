@@ -104,7 +104,7 @@ def _build(cache, k8s_version, etcd_version, say):
 def _build_kubernetes(go, scratch, output, version, ldflags, say):
     """k8s.io/kubernetes replaces its own libraries by folders of its repository; their published versions stand in."""
     module = f"k8s.io/kubernetes@v{version}"
-    go_mod = Path(go.download(module)["GoMod"]).read_text(encoding="utf-8")
+    go_mod = go.go_mod_of(module)
     libraries = sorted(set(re.findall(r"^\s*(?:replace )?(k8s\.io/[\w.-]+) => \./staging", go_mod, re.MULTILINE)))
     if not libraries:
         raise Unavailable(f"the go.mod of {module} does not replace its libraries as expected")
@@ -119,7 +119,7 @@ def _build_kubernetes(go, scratch, output, version, ldflags, say):
 
 def _build_etcd(go, scratch, output, version, say):
     module = f"go.etcd.io/etcd/server/v3@v{version}"
-    go_mod = Path(go.download(module)["GoMod"]).read_text(encoding="utf-8")
+    go_mod = go.go_mod_of(module)
     folder = _module(scratch / "etcd", go_mod, module, ["go.etcd.io/etcd/server/v3"], "")
     say("compiling etcd")
     go.use(_go_version(go_mod), say)
@@ -192,22 +192,39 @@ class _Go:
         machine = platform.machine()
         return "linux-" + {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
 
+    def go_mod_of(self, module):
+        """The text of a module's go.mod. From 1.21 on go refuses a module that asks for a newer one, but not its go.mod."""
+        told = self._download(module)
+        if "GoMod" not in told:
+            raise Unavailable(f"go mod download failed: {told.get('Error', told)}")
+        return Path(told["GoMod"]).read_text(encoding="utf-8")
+
     def download(self, module):
         """Fetches a module into the module cache; what `go mod download -json` says of it."""
+        told = self._download(module)
+        if "Error" in told:
+            raise Unavailable(f"go mod download failed: {told['Error']}")
+        return told
+
+    def _download(self, module):
         folder = self.scratch / "download"
         if not folder.exists():
             folder.mkdir()
             (folder / "go.mod").write_text("module download\n\ngo 1.19\n", encoding="ascii")
-        return json.loads(self.run(folder, "mod", "download", "-json", module, capture=True))
+        done = self._run(folder, "mod", "download", "-json", module, stdout=subprocess.PIPE)
+        try:
+            return json.loads(done.stdout)
+        except ValueError:
+            raise Unavailable(f"go mod download failed: {(done.stdout + done.stderr).strip()[-4000:]}") from None
 
-    def run(self, folder, *arguments, capture=False):
-        done = subprocess.run([self.program, *arguments], cwd=folder, env=self.environment, check=False, text=True,
-                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE if capture else sys.stderr.fileno(),
-                              stderr=subprocess.PIPE)
+    def run(self, folder, *arguments):
+        done = self._run(folder, *arguments, stdout=sys.stderr.fileno())
         if done.returncode:
-            output = ((done.stdout or "") + done.stderr).strip()
-            raise Unavailable(f"go {' '.join(arguments[:2])} failed: {output[-4000:]}")
-        return done.stdout
+            raise Unavailable(f"go {' '.join(arguments[:2])} failed: {done.stderr.strip()[-4000:]}")
+
+    def _run(self, folder, *arguments, stdout):
+        return subprocess.run([self.program, *arguments], cwd=folder, env=self.environment, check=False, text=True,
+                              stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE)
 
 
 def _make_executable(root):

@@ -146,9 +146,11 @@ def _on_signal(number, _frame):
 
 
 def install_signal_handlers():
-    """Makes SIGTERM and SIGHUP unwind the stack, as SIGINT does; from the main thread."""
+    """Makes SIGTERM and SIGHUP unwind the stack, as SIGINT does; from the main thread. Also where a shell has started us
+    in the background, and so with SIGINT ignored, which the programs that we start would inherit."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _on_signal)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 atexit.register(kill_all)
