@@ -10,7 +10,7 @@
 #include "base/guarded.h"
 #include "base/log.h"
 #include "base/wait_group.h"
-#include "controllerring/settings.h"
+#include "controllerring/controller_options.h"
 #include "kube/client/api.h"
 #include "kube/client/discovery.h"
 #include "kube/events/events.h"

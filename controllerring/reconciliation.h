@@ -12,7 +12,7 @@
 #include "base/executor.h"
 #include "base/log.h"
 #include "base/wait_group.h"
-#include "controllerring/settings.h"
+#include "controllerring/controller_options.h"
 #include "controllerring/webhook_configuration.h"
 #include "kube/client/api.h"
 #include "kube/client/discovery.h"

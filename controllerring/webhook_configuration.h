@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-#include "controllerring/settings.h"
+#include "controllerring/controller_options.h"
 #include "ring/controller_ring.h"
 
 namespace sharder::controllerring {

@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "base/error.h"
-#include "controllerring/settings.h"
+#include "controllerring/controller_options.h"
 
 namespace sharder::app {
 

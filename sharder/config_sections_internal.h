@@ -3,7 +3,7 @@
 #include <string>
 #include <string_view>
 
-#include "controllerring/settings.h"
+#include "controllerring/controller_options.h"
 #include "sharder/config.h"
 #include "sharder/yaml_reader_internal.h"
 
