@@ -56,16 +56,12 @@ ObjectId id_of(const Source& source, const kube::ObjectMeta& object) {
   return {.source = source.index(), .object_namespace = object.object_namespace, .name = object.name};
 }
 
-kube::ObjectReference reference_to(const ring::ControllerRing& ring) {
-  return kube::reference_to(kube::kControllerRings, ring.name, ring.uid);
-}
-
 }  // namespace
 
 Mover::Mover(std::shared_ptr<Tools> tools, RingView& view)
     : tools_(std::move(tools)),
       view_(view),
-      ring_(reference_to(view.entry()->spec())),
+      ring_(view.reference()),
       log_(tools_->log.with({{"ring", ring_.name}})),
       limit_(tools_->settings.concurrent_moves),
       timer_(tools_->control),

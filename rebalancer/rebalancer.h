@@ -26,17 +26,7 @@ namespace sharder::rebalancer {
 // with has a RingWorker, which brings every object to its shard. A ring whose spec changes gets a new one; one that is
 // deleted, or is being deleted, none, and its objects keep their labels.
 //
-// The way of an object through this folder:
-//
-//   shown, a kube::ObjectMeta   object_watch.cc ObjectWatch::Sink::on_event(), to orphan_watch.cc OrphanWatch::take()
-//                               or passes.cc Passes::read_page(), to resource_worker.cc ResourceWorker::consider()
-//   decided                     mover.cc Mover::consider(), by ring_view.cc RingView::placement() and decision.cc
-//   decide() waits, a Move               move_queue.cc MoveQueue::offer() under way, a Flight         mover.cc
-//   Mover::pump(), behind the page or the batch of events, and move_requests.cc
-//                               MoveRequests::patch()
-//   answered                    mover.cc Mover::patched(): it is done, or waits again for a pause to end, or the object
-//   is
-//                               read and decided anew (Mover::decide_anew())
+// The way of an object through this folder, each step a file and a function: docs/design.md, section 8, "A move".
 //
 // Lives on the control loop, which calls the listener's functions. Destroy it when that loop has stopped, or on it.
 // Everything given to the constructor outlives it.

@@ -4,19 +4,11 @@
 
 namespace sharder::rebalancer {
 
-namespace {
-
-kube::ObjectReference reference_to(const ring::ControllerRing& ring) {
-  return kube::reference_to(kube::kControllerRings, ring.name, ring.uid);
-}
-
-}  // namespace
-
 ResourceWorker::ResourceWorker(std::shared_ptr<Tools> tools, RingParts ring, std::uint32_t index,
                                const ring::GroupResource& name)
     : Source(index, name, ring.view.entry()->role(name.group, name.resource),
              tools->metrics.of(ring.view.entry()->spec().name, name),
-             ResourcePatches(tools, reference_to(ring.view.entry()->spec()), to_string(name),
+             ResourcePatches(tools, ring.view.reference(), to_string(name),
                              [this](const std::optional<Error>& error) { patches_trouble(error); })),
       tools_(std::move(tools)),
       ring_(ring),

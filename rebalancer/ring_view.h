@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "kube/client/object_reference.h"
+#include "kube/client/resource.h"
 #include "kube/codec/object_meta.h"
 #include "rebalancer/decision.h"
 #include "rebalancer/namespaces.h"
@@ -28,6 +30,10 @@ class RingView {
   // Another RingEntry of the same spec.
   void set_entry(std::shared_ptr<const ring::RingEntry> entry) { entry_ = std::move(entry); }
   const std::shared_ptr<const ring::RingEntry>& entry() const { return entry_; }
+  // The ring, for Events that tell of it.
+  kube::ObjectReference reference() const {
+    return kube::reference_to(kube::kControllerRings, entry_->spec().name, entry_->spec().uid);
+  }
 
   // Its resources, by their index. They are added in this order, and outlive all that asks for them.
   void add(Source& source) { sources_.push_back(&source); }
