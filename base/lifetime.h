@@ -8,8 +8,8 @@
 
 namespace sharder {
 
-// Keeps callbacks from reaching an owner that is gone. A member of the owner; created, ended and destroyed on the
-// owner's executor, where the bound callbacks run too. The last member, so that it ends before what callbacks use.
+// Keeps callbacks from reaching an owner that is gone. A member of the owner, behind what the callbacks use, so that it
+// ends first. Bound callbacks run on the owner's executor; the owner is destroyed there, or when that stands still.
 class Lifetime {
  public:
   Lifetime() = default;
@@ -17,11 +17,7 @@ class Lifetime {
   Lifetime(const Lifetime&) = delete;
   Lifetime& operator=(const Lifetime&) = delete;
 
-  // From now on nothing that is bound runs.
-  void end() { alive_.reset(); }
-  bool ended() const { return alive_ == nullptr; }
-
-  // `f`, called on the owner's executor: runs unless the lifetime has ended. Whatever is bound after end() never runs.
+  // `f`, called on the owner's executor: runs unless the lifetime has ended.
   template <class F>
   auto bind(F f) const {
     return [alive = std::weak_ptr<const Alive>(alive_),
@@ -46,7 +42,7 @@ class Lifetime {
 
  private:
   struct Alive {};
-  std::shared_ptr<const Alive> alive_ = std::make_shared<const Alive>();
+  const std::shared_ptr<const Alive> alive_ = std::make_shared<const Alive>();
 };
 
 }  // namespace sharder
