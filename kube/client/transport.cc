@@ -166,7 +166,7 @@ class Pool final : public FdHandler {
    public:
     virtual ~Owner() = default;
     virtual void on_finished(Pool& pool, CURL* easy, CURLcode code) = 0;
-    // What the server speaks, told by each new connection.
+    // An exchange has got its connection, on which the server speaks HTTP/2 (`multiplexed`) or HTTP/1.1.
     virtual void on_connected(bool multiplexed) = 0;
     // The pool has done what it was asked to: the place to delete it when it is spent().
     virtual void on_rest(Pool& pool) = 0;
