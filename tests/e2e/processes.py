@@ -194,11 +194,21 @@ def _take_block(size=50):
 _own, _locks = [], []
 
 
+# How much slower the program under test is than the one that users run; scripts/sanitized.sh sets it.
+SLOWNESS = float(os.environ.get("SHARDER_TEST_SLOWNESS", "1"))
+
+
+def allowed(seconds):
+    """A bound that holds for the program that users run, as it is for the one under test."""
+    return seconds * SLOWNESS
+
+
 def wait_until(condition, timeout, what, interval=0.02, alive=None):
-    """The first true value of condition(); Failed after `timeout` seconds, or as soon as the Process `alive` ends.
+    """The first true value of condition(); Failed after allowed(timeout), or as soon as the Process `alive` ends.
 
     Exceptions of the kinds that a server which is not there (yet) causes count as false and stand in the message.
     """
+    timeout = allowed(timeout)
     deadline = time.monotonic() + timeout
     last = None
     while True:
@@ -213,7 +223,7 @@ def wait_until(condition, timeout, what, interval=0.02, alive=None):
             raise Failed(f"{alive.name} ended while we waited for: {what}\n{alive.log_end()}")
         if time.monotonic() > deadline:
             ending = f"\n{alive.log_end()}" if alive is not None else ""
-            raise Failed(f"not within {timeout} s: {what} (last: {last!r}){ending}")
+            raise Failed(f"not within {timeout:g} s: {what} (last: {last!r}){ending}")
         time.sleep(interval)
 
 

@@ -10,16 +10,15 @@ import load
 from agent import overlaps
 from environment import Environment
 from kubeclient import ApiError
-from processes import wait_until
+from processes import allowed, wait_until
 from suite import Suite
 
 suite = Suite("churn", lambda short: Environment(short=short, audit_log=False), parallel=False)
 
 CLIENTS = 32
 # Seconds that what may be moved may wait, where a creation takes the time that it takes on a machine with nothing else to
-# do, and so many creations' time where it takes longer: what is slow then is the machine. A sanitizer makes the sharder
-# ten times slower, so there it is only to come to an end.
-PROMPT, PROMPT_CREATIONS, PROMPT_SANITIZED = 5, 50, 30
+# do, and so many creations' time where it takes longer: what is slow then is the machine.
+PROMPT, PROMPT_CREATIONS = 5, 50
 
 
 class Creations:
@@ -114,7 +113,7 @@ def churn(env, name, count, rate, pause, duration):
                f"over {2 * duration} s after its last renewal)")
     env.figure("longest time that an object was without though it might have been moved, seconds",
                f"{report['longest_orphaned']:.2f}")
-    prompt = max(PROMPT, PROMPT_CREATIONS * statistics.median(result.latencies), PROMPT_SANITIZED if env.short else 0)
+    prompt = max(allowed(PROMPT), PROMPT_CREATIONS * statistics.median(result.latencies))
     longest, orphan = report["longest_without_object"], report["longest_orphaned_object"]
     assert report["longest_without"] <= 2 * duration * len(hops) + prompt, f"{longest}, on {hops}: {history[longest]}"
     assert report["longest_orphaned"] <= prompt, (f"{report['longest_orphaned']:.2f} s: {orphan}, of "
