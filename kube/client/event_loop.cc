@@ -18,7 +18,7 @@ namespace sharder::kube {
 
 namespace {
 
-// How often tasks that post tasks are run after stop(): callbacks that end by sending once more come to their end.
+// How many rounds of tasks run after stop(), as tasks may post tasks: a callback that sends once more gets its end.
 constexpr int kLastRounds = 100;
 
 std::uint64_t event_key(int fd, std::uint32_t generation) {
@@ -94,7 +94,7 @@ void EventLoop::watch(int fd, std::uint32_t events, FdHandler& handler) {
 
 void EventLoop::unwatch(int fd) {
   if (watches_.erase(fd) > 0) {
-    epoll_ctl(epoll_, EPOLL_CTL_DEL, fd, nullptr);  // fails for an fd that is closed already: as good
+    epoll_ctl(epoll_, EPOLL_CTL_DEL, fd, nullptr);  // fails for an fd that is closed already: no harm
   }
 }
 
