@@ -292,7 +292,7 @@ void Controller::Impl::finish(const std::string& ring, const Reconciliation::Rep
 
 std::chrono::nanoseconds Controller::Impl::pause_after(Work& work, const Error& error) {
   work.failure.failed(error, tools->clock.steady());
-  const bool lasting = kube::is_refusal(error) || (work.failure.lasts() && !kube::is_outage(error));
+  const bool lasting = kube::is_permanent(error) || (work.failure.lasts() && !kube::is_outage(error));
   if (!work.backoff || work.backoff_lasting != lasting) {
     work.backoff.emplace(lasting ? kLasting : kTransient);
     work.backoff_lasting = lasting;
@@ -318,7 +318,7 @@ void Controller::Impl::tell(Work& work, const std::string& ring, const Reconcili
   }
   // What may pass in a moment gets none; while the API server is away it would not reach it.
   const bool lasts =
-      !report.error || kube::is_refusal(*report.error) || (work.failure.lasts() && !kube::is_outage(*report.error));
+      !report.error || kube::is_permanent(*report.error) || (work.failure.lasts() && !kube::is_outage(*report.error));
   if (lasts && !std::exchange(work.recorded, true)) {
     tools->events.record(work.run->reference(), kube::EventType::kWarning, kFailed, capitalised(report.told));
   }
@@ -360,7 +360,7 @@ void Controller::Impl::watch_configurations() {
   configuration_watch = kube::ListWatch::start(api, tools->clock,
                                                {.resource = kube::kMutatingWebhookConfigurations,
                                                 .label_selector = std::string(ring::kRingLabel),
-                                                .sink_tells_failures = true},
+                                                .sink_handles_failures = true},
                                                std::make_shared<Sink>(Poster(*this, lifetime, control)), log);
 }
 

@@ -217,7 +217,7 @@ void LeaseKeeper::failed(Entry& entry, const Action& action, const Error& error,
   if (error.code != ErrorCode::kNotFound && entry.failure.failed(error, now.steady)) {
     note_trouble(entry, action.kind, error);
   }
-  const bool refused = kube::is_refusal(error) && error.code != ErrorCode::kNotFound;
+  const bool refused = kube::is_permanent(error) && error.code != ErrorCode::kNotFound;
   const bool lasting = refused || (entry.failure.lasts() && error.http_status >= 500);
   if (!entry.backoff || entry.backoff_lasting != lasting) {
     entry.backoff.emplace(lasting ? kLasting : kTransient, seeds_());

@@ -39,7 +39,7 @@ void MoveRequests::patch(const FlightPointer& flight, const kube::Precondition& 
       return;
     }
     const auto object = decoder_.decode(answer->body);
-    callback(Patched{.throttled = answer->throttled,
+    callback(Patched{.throttled = answer->was_overloaded,
                      .has_changed = object && object->resource_version != flight->move.resource_version});
   };
   tools_->api.send(std::move(request), [flight, &clock = tools_->clock, ticket = tools_->leader_work.enter(),

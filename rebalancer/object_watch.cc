@@ -97,8 +97,8 @@ ObjectWatch::ObjectWatch(const std::shared_ptr<Tools>& tools, const kube::Resour
                                     {.resource = resource,
                                      .label_selector = label_selector,
                                      .metadata_only = true,
-                                     .max_refusal_backoff = longest_pause,
-                                     .sink_tells_failures = true},
+                                     .max_error_backoff = longest_pause,
+                                     .sink_handles_failures = true},
                                     std::make_shared<Sink>(shared_, bounded), tools->log)) {}
 
 ObjectWatch::~ObjectWatch() {

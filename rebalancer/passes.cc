@@ -182,7 +182,7 @@ void Passes::page_failed(const Error& error) {
     page_size_ /= 2;
     request_page();
     return;
-  } else if (kube::is_refusal(error) || error.code == ErrorCode::kTimeout || failures_ + 1 >= kTries ||
+  } else if (kube::is_permanent(error) || error.code == ErrorCode::kTimeout || failures_ + 1 >= kTries ||
              running().pass_failures().failure.lasts()) {
     give_way(error);
     return;
@@ -197,7 +197,7 @@ void Passes::give_way(const Error& error) {
   PassFailures& failures = source.pass_failures();
   const SteadyTime now = tools_->clock.steady();
   const bool tell = failures.failure.failed(error, now);
-  const bool lasts = kube::is_refusal(error) || (failures.failure.lasts() && !kube::is_outage(error));
+  const bool lasts = kube::is_permanent(error) || (failures.failure.lasts() && !kube::is_outage(error));
   plan_.give_way(now + (lasts ? backoff_pause(kube::kLastingPauses, failures.refusals++, random_)
                               : backoff_pause(kBroken, failures.failures++, random_)));
   if (tell) {

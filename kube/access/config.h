@@ -37,7 +37,7 @@ struct ClusterConfig {
   std::string token;
   std::string token_file;  // wins over token; read again every minute and after a 401
   std::string username, password;
-  std::optional<ExecPlugin> exec;  // not used beside a token, user name or client certificate, as in client-go
+  std::optional<ExecPlugin> exec;  // not used if there is a token, user name or client certificate, as in client-go
   std::string impersonate_user;
   std::string impersonate_uid;
   std::vector<std::string> impersonate_groups;

@@ -9,7 +9,7 @@ namespace sharder::kube {
 
 namespace {
 
-// Credentials that end so soon are renewed before they are used: the request takes its time, clocks differ.
+// Credentials that expire so soon are renewed before they are used: the request takes its time, clocks differ.
 constexpr std::chrono::seconds kLeeway{10};
 
 }  // namespace
@@ -60,12 +60,12 @@ void CredentialSource::read_token_file() {
   read_at_ = clock_.steady();
   const auto token = read_token(config_.token_file);
   if (!token) {
-    if (std::exchange(told_, token.error().message) != token.error().message) {
-      log_.warn("token file not read, the old token stays", {{"error", told_}});
+    if (std::exchange(logged_error_, token.error().message) != token.error().message) {
+      log_.warn("token file not read, the old token stays", {{"error", logged_error_}});
     }
     return;
   }
-  told_.clear();
+  logged_error_.clear();
   Credentials next = *current_;
   next.authorization = "Bearer " + *token;
   if (next != *current_) {
@@ -98,12 +98,12 @@ void CredentialSource::on_plugin_done(PluginRun run) {
   ran_at_ = clock_.steady();
   if (run.credentials) {
     failure_.reset();
-    told_.clear();
+    logged_error_.clear();
     use(*std::move(run.credentials));
   } else {
     failure_ = fail("credentials", std::move(run.credentials.error())).error();
-    if (std::exchange(told_, failure_->message) != failure_->message) {
-      log_.warn("credentials not renewed", {{"error", told_}, {"stderr", run.last_words}});
+    if (std::exchange(logged_error_, failure_->message) != failure_->message) {
+      log_.warn("credentials not renewed", {{"error", logged_error_}, {"stderr", run.last_words}});
     }
   }
   for (Callback& callback : std::exchange(waiting_, {})) {

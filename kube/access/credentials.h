@@ -24,9 +24,9 @@ struct Credentials {
   bool operator==(const Credentials&) const = default;
 };
 
-// The credentials of a ClusterConfig, as they change: a token file is read again every minute and after a 401 (the
-// kubelet rotates it), a plugin runs again when its credentials expire and after a 401. Lives on the API loop; plugins
-// run on a thread of their own, one at a time. Files are read on the loop: they are small and local.
+// The current credentials of a ClusterConfig: a token file is read again every minute and after a 401 (the kubelet
+// rotates it), a plugin runs again when its credentials expire and after a 401. Lives on the API loop; plugins run on a
+// thread of their own, one at a time. Files are read on the loop: they are small and local.
 class CredentialSource {
  public:
   using Current = std::shared_ptr<const Credentials>;
@@ -34,9 +34,9 @@ class CredentialSource {
 
   static constexpr std::chrono::seconds kTokenFileAge{60};
   static constexpr std::chrono::seconds kPluginTimeout{60};
-  // After a failure the plugin is left alone for so long; requests get the same error meanwhile.
+  // After a failure the plugin is not run for so long; requests get the same error meanwhile.
   static constexpr std::chrono::seconds kPluginRetry{2};
-  // A 401 runs the plugin again at most this often: what it returns may be refused again and again.
+  // A 401 runs the plugin again at most this often: its credentials may get a 401 each time.
   static constexpr std::chrono::seconds kPluginRenewal{10};
 
   // `config`, `clock` and `loop` outlive it.
@@ -44,9 +44,9 @@ class CredentialSource {
   // Kills a plugin that runs; its callbacks are dropped.
   ~CredentialSource();
 
-  // Calls back with what is valid now: at once, or when the plugin has run.
+  // Calls back with the credentials that are valid now: at once, or when the plugin has run.
   void get(Callback callback);
-  // The server refused `used` with a 401: calls back with newer ones, or with the same when there are none.
+  // The server answered `used` with a 401: calls back with newer ones, or with the same when there are none.
   void renew(const Current& used, Callback callback);
 
  private:
@@ -62,7 +62,7 @@ class CredentialSource {
   Logger log_;
   Current current_;  // null: the plugin has not returned any yet
   SteadyTime read_at_ = SteadyTime::min();
-  std::string told_;  // what went wrong and was logged already
+  std::string logged_error_;  // the last error that was logged, while it lasts
   // Of the plugin:
   std::optional<WallTime> expires_;
   std::optional<SteadyTime> ran_at_;  // when it last ended

@@ -169,7 +169,7 @@ Result<Output> collect(pid_t child, Fd output, Fd errors, std::chrono::milliseco
                  ? fail(ErrorCode::kCancelled, "cancelled")
                  : fail(ErrorCode::kUnauthorized, "no answer within " + std::to_string(timeout.count() / 1000) + " s");
     }
-    // A closed pipe is usually the sign of the end; the timeout is for those that close it and live on.
+    // When the pipes close, the plugin usually ends. The timeout is for plugins that close them and go on.
     std::array<pollfd, 3> wanted{pollfd{.fd = output.get(), .events = POLLIN, .revents = 0},
                                  pollfd{.fd = errors.get(), .events = POLLIN, .revents = 0},
                                  pollfd{.fd = ended ? -1 : stopped.get(), .events = POLLIN, .revents = 0}};

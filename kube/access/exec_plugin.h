@@ -18,14 +18,14 @@ struct ExecCredentials {
   std::optional<WallTime> expires;
 };
 
-// The text of KUBERNETES_EXEC_INFO: an ExecCredential of the plugin's version, with the cluster when it asks for it.
+// The text of KUBERNETES_EXEC_INFO: an ExecCredential of the plugin's version, with the cluster if it asks for that.
 std::string exec_info(const ClusterConfig& config);
 
 // How a run of a plugin ended.
 struct PluginRun {
   Result<ExecCredentials> credentials;
-  // Of one that failed: the last line of its standard error. Plugins write there what they like: for our log, as
-  // client-go passes it on to its own standard error, and for no status, Event or endpoint.
+  // Of a failed run: the last line of standard error. Plugins write there what they like, so it goes into our log
+  // (client-go passes it on to its own standard error) and into no status, Event or endpoint.
   std::string last_words;
 };
 

@@ -24,16 +24,16 @@ namespace {
 using nlohmann::json;
 
 constexpr std::string_view kExecExtension = "client.authentication.k8s.io/exec";
-// Of the names that an error lists.
+// How many names an error lists.
 constexpr std::size_t kMaxListed = 20;
 
-// What a kubeconfig is made of: client-go decodes it into Go's structs, and one value of a wrong type, in an entry that
-// nobody uses, makes the whole file unreadable. Fields that are not listed are ignored.
+// The fields of a kubeconfig and their types. client-go decodes it into Go's structs, and one value of a wrong type
+// makes the whole file invalid, even in an entry that nobody uses. Unknown fields are ignored.
 struct Shape {
   enum class Type { kText, kFlag, kBytes, kTexts, kTextMap, kTextsMap, kMap, kList, kNamed, kAnything };
   std::string_view name;
   Type type = Type::kText;
-  std::span<const Shape> fields = {};  // of a map, and of each map in a list; in a kNamed one each has another name
+  std::span<const Shape> fields = {};  // of a map, and of each map in a list; in a kNamed list names must differ
 };
 
 constexpr Shape kExtension[] = {{"name"}, {"extension", Shape::Type::kAnything}};
@@ -87,15 +87,15 @@ constexpr Shape kConfig[] = {{"kind"},
   throw Error{.code = ErrorCode::kInvalid, .message = where + ": " + why};
 }
 
-// A part of a kubeconfig, null when it is not there, and where it stands. Messages hold the path, never a value, which
-// may be a secret. reject() throws Error, which resolve_kubeconfig() turns into a Result: a field is read in one
-// expression.
+// A part of a kubeconfig (null when it is absent) and its path. Messages hold the path, never a value, which may be a
+// secret. reject() throws Error, so that a field is read in one expression. resolve_kubeconfig() turns it into a
+// Result.
 class Field {
  public:
   Field(const json& value, std::string where) : value_(&value), where_(std::move(where)) {}
 
   [[noreturn]] void reject(const std::string& why) const { kube::reject(where_, why); }
-  // Whether it has the types of `shape`: what the readers below count on.
+  // Calls reject() unless it has the types of `shape`. The readers below rely on that.
   void check(const Shape& shape) const;
 
   bool absent() const { return value_->is_null(); }
@@ -122,7 +122,7 @@ class Field {
     }
     return result;
   }
-  // The same field, with `more` behind its place in messages.
+  // The same field, with `more` behind its path in messages.
   Field named(const std::string& more) const { return {*value_, where_ + more}; }
 
  private:
@@ -145,8 +145,7 @@ void Field::check(const Shape& shape) const {
   switch (shape.type) {
     case Shape::Type::kText:
     case Shape::Type::kBytes:
-      require(value_->is_string(),
-              value_->is_primitive() ? "a string: what looks like something else needs quotes" : "a string");
+      require(value_->is_string(), value_->is_primitive() ? "a string: put it in quotes" : "a string");
       if (shape.type == Shape::Type::kBytes && !decode_base64(text())) {
         reject("not valid base64");
       }
@@ -188,7 +187,7 @@ void Field::check_items(const Shape& item) const {
     return;
   }
   for (const json& value : *value_) {
-    Field(value, where_).check(item);  // keys are whatever somebody wrote there: they stay out of messages
+    Field(value, where_).check(item);  // keys may be any text: they stay out of messages
   }
 }
 
@@ -225,7 +224,7 @@ json load(const KubeconfigText& file, const std::string& where) {
   return std::move(document->value);
 }
 
-// Of one file: those whose names no earlier one had.
+// Adds the entries of one file whose names no earlier file had.
 void merge_entries(const Field& root, const std::string& list, const std::string& what, const std::string& folder,
                    std::vector<Entry>& into) {
   const auto earlier = into | std::views::transform(&Entry::name);
@@ -298,8 +297,8 @@ std::string absolute(const std::string& path, const std::string& folder) {
   return (std::filesystem::path(folder) / path).lexically_normal();
 }
 
-// Rejects a file that the field names and that cannot be used. A secret that was pasted where a file's name belongs
-// must not be shown, so no name is.
+// The error for a file that a field names and that cannot be used. It does not show the name, because somebody may have
+// pasted a secret there.
 [[noreturn]] void reject_file(const Entry& entry, const std::string& key, const std::string& file, Error error) {
   if (error.message.starts_with(file + ": ")) {
     error.message.erase(0, file.size() + 2);
@@ -328,7 +327,7 @@ Content content(const Entry& entry, const std::string& key) {
   return {*std::move(text), file};
 }
 
-// Rejects a content for what was found wrong with it: its file, or the -data field.
+// The error for a content. It names the file, or the -data field.
 [[noreturn]] void reject(const Field& field, const Content& found, const Error& error) {
   const bool data = found.file.empty();
   field.named(data ? "-data" : "").reject((data ? "" : found.file + ": ") + error.message);
@@ -491,7 +490,7 @@ void read_user(const Entry& entry, ClusterConfig& config) {
   }
 }
 
-// Over a connection that anybody can read client-go shows no credentials.
+// client-go sends no credentials over a connection that anybody can read.
 void forget_credentials(ClusterConfig& config) {
   config.client_certificate_pem.clear();
   config.client_certificate_file.clear();

@@ -136,9 +136,9 @@ std::string any_of(const Environment& environment, const char* upper_case, const
 
 }  // namespace
 
-// NO_PROXY is not left to libcurl (CURLOPT_NOPROXY, 7.88), which takes it otherwise than Go: it knows no ports, no "*."
-// and no "*" in a list, takes ".example.com" for the domain itself too, not "0.0.0.0/0", nor IPv6 ranges and brackets,
-// and asks the proxy for localhost and loopback addresses.
+// NO_PROXY is not left to libcurl (CURLOPT_NOPROXY, 7.88), which reads it in another way than Go: it knows no ports, no
+// "*." and no "*" in a list, no "0.0.0.0/0", no IPv6 ranges and no brackets. It takes ".example.com" for the domain
+// itself too, and uses the proxy for localhost and loopback addresses.
 std::string proxy_from_environment(const ServerUrl& server, const Environment& environment) {
   std::string proxy;
   if (server.scheme == "https") {

@@ -15,14 +15,14 @@ struct ServerUrl {
   std::uint16_t port = 0;
   std::string path;  // "/k8s/clusters/c1", without a slash at its end; "" for none
 
-  // "[fd00::1]:6443": what stands in messages, metrics and a Host header.
+  // "[fd00::1]:6443": for messages, metrics and a Host header.
   std::string address() const;
   // "https://[fd00::1]:6443/k8s/clusters/c1"
   std::string text() const;
 };
 
 // A server of a kubeconfig: http or https. Without a scheme it is `default_scheme`. A query or fragment is dropped;
-// user names are refused, because they would end up in messages. kInvalid: why, without a prefix.
+// a user name or password is an error, because it would end up in messages. kInvalid: the reason, without a prefix.
 Result<ServerUrl> parse_server_url(std::string_view text, std::string_view default_scheme = "https");
 
 // A proxy: http, https, socks5 or socks5h; without a scheme it is http. User name and password are allowed: they are

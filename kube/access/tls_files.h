@@ -9,7 +9,7 @@
 
 namespace sharder::kube {
 
-// What TLS connections trust and show. PEM texts that were checked before (kube/codec/pem.h).
+// The certificates that TLS connections trust and show: PEM texts that were checked before (kube/codec/pem.h).
 struct TlsMaterial {
   std::string ca_pem;  // "": the system's roots
   bool insecure = false;
@@ -22,11 +22,11 @@ class TlsFiles {
  public:
   static constexpr std::chrono::seconds kAge{60};  // how often it looks
 
-  // Reads what the configuration names by file only, and checks everything. kInvalid: which, and why.
+  // Reads the files that the configuration names, and checks everything. kInvalid: which one is wrong, and why.
   static Result<TlsFiles> load(const ClusterConfig& config, Logger log);
 
-  // Reads the files again when the last time was kAge ago or `force`. True when something changed. A file that is
-  // unreadable, damaged or (half of a swap) does not match leaves everything as it was.
+  // Reads the files again when the last time was kAge ago or `force`. True when something changed. If a file is
+  // unreadable, damaged or (half of a swap) does not match, everything stays as it was.
   bool refresh(SteadyTime now, bool force = false);
 
   const TlsMaterial& material() const { return material_; }

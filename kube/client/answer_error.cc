@@ -20,7 +20,7 @@ std::string status_line(int status) {
 }
 
 ErrorCode code_for(int status, std::string_view reason) {
-  // The API server says Expired with 410, and with 400 for a continue token that it cannot use any more.
+  // The API server answers Expired with 410, and with 400 for a continue token that it can no longer use.
   if (reason == "Expired" || reason == "Gone") {
     return ErrorCode::kGone;
   }
@@ -45,7 +45,7 @@ ErrorCode code_for(int status, std::string_view reason) {
     case 429:
       return ErrorCode::kUnavailable;
     default:
-      // A redirect comes from a load balancer or proxy that is not (yet) what it should be.
+      // A redirect comes from a load balancer or proxy that is not (yet) set up right.
       return status >= 500 || status < 400 ? ErrorCode::kUnavailable : ErrorCode::kInvalid;
   }
 }
@@ -101,9 +101,9 @@ Error error_from_status(std::string_view context, Status status) {
 
 Error error_from_answer(Method method, std::string_view target, int status, std::string_view body,
                         std::optional<std::chrono::seconds> retry_after) {
-  Status told = decode_status(body).value_or(Status{.message = first_line(body)});
-  told.code = status;
-  Error error = error_from_status(describe(method, target), std::move(told));
+  Status parsed = decode_status(body).value_or(Status{.message = first_line(body)});
+  parsed.code = status;
+  Error error = error_from_status(describe(method, target), std::move(parsed));
   error.retry_after = retry_after;
   return error;
 }

@@ -10,20 +10,20 @@
 #include "kube/client/request.h"
 #include "kube/codec/status.h"
 
-// What an answer that is no 2xx means to the caller. Pure functions.
+// What an answer other than 2xx means to the caller. Pure functions.
 namespace sharder::kube {
 
 // "GET", "PATCH", ...
 std::string_view to_string(Method method);
 
-// "GET /api/v1/secrets": for messages. The query is left out: selectors and tokens in it are nobody's business.
+// "GET /api/v1/secrets": for messages. The query is left out, as it may hold selectors and tokens.
 std::string describe(Method method, std::string_view target);
 
-// The error that a Status tells, with `context` before its message: "ERROR event: 410 Gone: too old".
+// The error that a Status describes, with `context` before its message: "ERROR event: 410 Gone: too old".
 Error error_from_status(std::string_view context, Status status);
 
-// The error of an answer with `status` >= 300. `body` is a metav1.Status, or whatever a proxy or load balancer wrote:
-// then its first line goes into the message. "GET /apis/apps/v1/deployments: 503 Service Unavailable: etcd is away".
+// The error of an answer with `status` >= 300. `body` is a metav1.Status, or text of a proxy or load balancer: then its
+// first line goes into the message. "GET /apis/apps/v1/deployments: 503 Service Unavailable: etcd is away".
 Error error_from_answer(Method method, std::string_view target, int status, std::string_view body,
                         std::optional<std::chrono::seconds> retry_after);
 

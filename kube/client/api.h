@@ -32,8 +32,8 @@ class Stream {
   virtual void cancel() = 0;
 };
 
-// The API server. Safe from any thread unless said otherwise. Client (kube/client/client.h) is the real one, tests
-// bring FakeApi (tests/support/fake_api.h).
+// The API server. Safe from any thread unless said otherwise. Client (kube/client/client.h) is the real one, tests use
+// FakeApi (tests/support/fake_api.h).
 class Api {
  public:
   using Callback = std::move_only_function<void(Result<Response>)>;
@@ -42,8 +42,8 @@ class Api {
 
   // Sends the request; `callback` runs on the API loop, exactly once. Errors carry the code for the caller, the HTTP
   // status, the reason and message of the metav1.Status, and name method and path. Never blocks.
-  // Retried here, within the timeout: 429 and 503 with Retry-After, and a 401 once with renewed credentials. Nothing
-  // else: what a lost connection did to a write only the caller can judge.
+  // Retries within the timeout: after a 429, after a 503 with Retry-After, and once after a 401 with renewed
+  // credentials. It retries nothing else: only the caller can judge what a lost connection did to a write.
   virtual void send(Request request, Callback callback) = 0;
 
   // Opens a stream; from the API loop only. A failure comes as on_close().
@@ -52,7 +52,7 @@ class Api {
   // Runs tasks on the API loop, where the callbacks come too. Keep them short.
   virtual Executor& loop() = 0;
 
-  // What watches of a resource ("leases.coordination.k8s.io") have found out; from the API loop only.
+  // What the watches of a resource ("leases.coordination.k8s.io") know of streamed lists; from the API loop only.
   StreamedList& streamed_list(const std::string& resource) { return streamed_lists_[resource]; }
 
  private:

@@ -27,14 +27,14 @@ namespace {
 
 using std::chrono::milliseconds;
 
-// A page past this is refused, so that its reader asks for a smaller one (docs/design.md, section 3).
+// A larger answer is kTooLarge, so that the reader asks for a smaller page (docs/design.md, section 3).
 constexpr std::size_t kMaxAnswerBytes = 32U << 20U;
 // Of an error's body only the message is used.
 constexpr std::size_t kMaxErrorBytes = 1U << 20U;
 constexpr milliseconds kConnectTimeout{5'000};
-// What a 429 without a Retry-After means: client-go waits as long.
+// The wait after a 429 without Retry-After, as in client-go.
 constexpr std::chrono::seconds kDefaultRetryAfter{1};
-// An answer past this leaves holes in the heap that are worth giving back.
+// A larger answer leaves holes in the heap. It is worth giving that memory back to the system.
 constexpr std::size_t kTrimBytes = 1U << 20U;
 constexpr std::chrono::seconds kTrimDelay{2};
 
@@ -80,8 +80,8 @@ std::optional<std::string> process_environment(const std::string& name) {
   return value == nullptr ? std::nullopt : std::optional<std::string>(value);
 }
 
-// A text from the server without what was sent to it as Authorization: a page of a proxy or of a server made for
-// debugging may repeat it. What is shorter than any real token is left, it may be part of any word.
+// Removes our Authorization from a text of the server: a page of a proxy, or of a server made for debugging, may repeat
+// it. A secret shorter than any real token is left in, because it may be part of any word.
 std::string without_credentials(std::string text, std::string_view authorization) {
   constexpr std::size_t kShortest = 8;
   const std::string_view secret = authorization.substr(authorization.find(' ') + 1);
@@ -93,7 +93,7 @@ std::string without_credentials(std::string text, std::string_view authorization
   return text;
 }
 
-// What a client is made of, checked.
+// The checked parts of a client.
 struct Parts {
   TransportOptions transport;
   TlsFiles tls;
@@ -251,9 +251,9 @@ class Client::Impl::Call final : public ExchangeSink, public std::enable_shared_
   bool opened = false;     // a stream's header has come
   bool cancelled = false;  // the stream's owner wants no more
   bool finished = false;
-  bool renewed = false;    // after a 401
-  bool throttled = false;  // sent again after a Retry-After
-  bool trusted = false;    // tried again with certificates read anew
+  bool renewed = false;         // after a 401
+  bool was_overloaded = false;  // sent again after a Retry-After
+  bool trusted = false;         // tried again with certificates read anew
 
  private:
   Impl& client_;
@@ -315,7 +315,7 @@ void Client::Impl::begin(const std::shared_ptr<Call>& call) {
   if (!delay) {
     finish(*call, std::unexpected(error(
                       *call, ErrorCode::kUnavailable,
-                      "the client's own rate limit leaves no turn within " + seconds_text(call->request.timeout))));
+                      "the client-side rate limit does not allow it within " + seconds_text(call->request.timeout))));
   } else if (delay->count() > 0) {
     wait(*call, *delay);
   } else {
@@ -427,7 +427,7 @@ void Client::Impl::on_done(Call& call, const std::optional<ExchangeFailure>& fai
 void Client::Impl::on_answer(Call& call) {
   const int status = call.head.status;
   if (is_success(status)) {
-    finish(call, Response{.status = status, .body = std::move(call.body), .throttled = call.throttled});
+    finish(call, Response{.status = status, .body = std::move(call.body), .was_overloaded = call.was_overloaded});
     return;
   }
   if (status == 401 && !std::exchange(call.renewed, true)) {
@@ -436,11 +436,11 @@ void Client::Impl::on_answer(Call& call) {
   }
   Error failure = answer_error(call);
   if (failure.retry_after) {
-    // A quarter more at most, so that those who were sent away together do not come back together.
+    // Up to a quarter more, so that requests that failed together do not come back together.
     const std::chrono::duration<double> least(std::max<double>(static_cast<double>(failure.retry_after->count()), 0.1));
     const auto delay = least * std::uniform_real_distribution(1.0, 1.25)(random);
     if (std::chrono::steady_clock::now() + delay < call.deadline) {
-      call.throttled = true;
+      call.was_overloaded = true;
       wait(call, std::chrono::duration_cast<std::chrono::nanoseconds>(delay));
       return;
     }
@@ -490,7 +490,7 @@ void Client::Impl::finish(Call& call, Result<Response> result) {
   callback(std::move(result));
 }
 
-// glibc keeps what large answers took: its heap shrinks from the top only.
+// glibc keeps the memory of large answers, because its heap shrinks only from the top.
 void Client::Impl::trim_later() {
   if (!trim_timer.is_set() && !closing) {
     trim_timer.set(kTrimDelay, [] { malloc_trim(0); });

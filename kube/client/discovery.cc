@@ -62,13 +62,13 @@ struct Discovery::Impl : std::enable_shared_from_this<Discovery::Impl> {
   struct Group {
     Table table;
     std::optional<SteadyTime> asked;  // when the table was made
-    std::vector<Waiter> waiters;      // not empty: it is being asked for
+    std::vector<Waiter> waiters;      // not empty: a round is under way
   };
   // One round of requests for a group.
   struct Round {
     std::string group;
     std::vector<std::string> versions;
-    std::vector<nlohmann::json> lists;  // one for each version, null of one that gave none
+    std::vector<nlohmann::json> lists;  // one for each version, null when it gave none
     std::size_t missing = 0;
     std::optional<Error> error;  // of the group, or of one of its versions
   };

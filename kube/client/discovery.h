@@ -13,11 +13,11 @@
 
 namespace sharder::kube {
 
-// Which kind, scope and preferred version a group's resource has: the group's preferred version, else the first of its
+// Finds the kind, scope and version of a group's resource: the group's preferred version, else the first of its
 // versions that serves the resource (/apis/<group>, then /apis/<group>/<version> of each; /api/v1 for the core group).
-// Keeps what it learnt; what it does not know, or what is older than `kMaxAge`, it asks again. When that fails, what
-// was known before still counts: a resource does not change its kind. A version that fails (an APIService without a
-// backend) hides nothing that another version serves. Resolves of one group share their requests. Safe from any thread.
+// Remembers the answers, and asks again for a resource that is unknown or older than `kMaxAge`. When that fails, the
+// old answer still counts: a resource does not change its kind. A version that fails (an APIService without a backend)
+// does not hide what another version serves. Resolves of one group share their requests. Safe from any thread.
 class Discovery {
  public:
   static constexpr std::chrono::minutes kMaxAge{10};
@@ -29,8 +29,9 @@ class Discovery {
   ~Discovery();
 
   using Callback = std::move_only_function<void(Result<Resource>)>;
-  // Answers on the API loop, exactly once, also when this is gone by then: kNotFound when the API server serves no such
-  // resource, else as Api::send. `max_age`: of what is known; kMinAge when that turned out to be served no more.
+  // Calls back on the API loop, exactly once, even when this is destroyed by then. kNotFound when the API server serves
+  // no such resource, else as Api::send. `max_age`: how old a remembered answer may be; kMinAge when a resource turned
+  // out to be no longer served.
   void resolve(std::string group, std::string resource, Callback callback, std::chrono::nanoseconds max_age = kMaxAge);
 
  private:

@@ -19,7 +19,7 @@ namespace sharder::kube {
 
 namespace {
 
-// How often tasks that post tasks are run after stop(): callbacks that end by sending once more come to their end.
+// How many rounds of tasks run after stop(), as tasks may post tasks: a callback that sends once more gets its end.
 constexpr int kLastRounds = 100;
 
 std::uint64_t event_key(int fd, std::uint32_t generation) {

@@ -12,7 +12,7 @@
 
 namespace sharder::kube {
 
-// Hears of the readiness of a file descriptor, on the loop's thread.
+// Is notified when a file descriptor is ready, on the loop's thread.
 class FdHandler {
  public:
   virtual ~FdHandler() = default;
@@ -21,7 +21,7 @@ class FdHandler {
 };
 
 // An Executor whose thread waits in epoll: for tasks, timers and file descriptors. A task that throws ends the process
-// (see base/task_loop.h). watch(), unwatch() and on_thread() are the loop thread's own.
+// (see base/task_loop.h). watch() and unwatch() are for the loop's thread only.
 class EventLoop final : public Executor {
  public:
   EventLoop(std::string name, Logger log);
@@ -32,17 +32,17 @@ class EventLoop final : public Executor {
   TimerId post_after(std::chrono::nanoseconds delay, Task task) override;
   void cancel(TimerId timer) override;
 
-  // Watches `fd` for `events` (EPOLLIN | EPOLLOUT); again: changes them. The handler outlives the watch.
+  // Watches `fd` for `events` (EPOLLIN | EPOLLOUT). A second call changes them. The handler outlives the watch.
   void watch(int fd, std::uint32_t events, FdHandler& handler);
   void unwatch(int fd);
   bool on_thread() const;
 
-  // Runs `last` on the loop, then what is posted meanwhile, drops the timers and ends the thread. Not from the loop.
+  // Runs `last` on the loop, then tasks posted meanwhile, drops the timers and ends the thread. Not from the loop.
   void stop(Task last);
 
  private:
   struct Watch {
-    std::uint32_t generation;  // tells an event of this watch from one of an fd with the same number before it
+    std::uint32_t generation;  // distinguishes this watch's events from those of an earlier fd of the same number
     FdHandler* handler;
   };
 

@@ -15,7 +15,7 @@ bool may_be_done(const Error& error) {
          error.code == ErrorCode::kCancelled;
 }
 
-bool is_refusal(const Error& error) {
+bool is_permanent(const Error& error) {
   switch (error.code) {
     case ErrorCode::kInvalid:
     case ErrorCode::kNotFound:

@@ -2,27 +2,27 @@
 
 #include "base/error.h"
 
-// What another try can be expected to meet, by the error of the last one. Pure functions.
+// What the error of one try means for the next. Pure functions.
 namespace sharder::kube {
 
-// The API server was not reached, or the connection to it broke. That says nothing about what was asked for, and an
-// Event would not reach it either; it is told where the connection is watched over, once.
+// The API server was not reached, or the connection to it broke. The cause is not the resource that was asked for, and
+// an Event would not reach the API server either. So it is logged once, where the connection is watched.
 bool is_outage(const Error& error);
 
-// No answer came, in time or at all. What was asked for may have been done.
+// No answer came, in time or at all. The server may have done what was asked for.
 bool is_unanswered(const Error& error);
 
-// What was asked for may have been done all the same: no answer came, or the server failed on the way.
+// The server may have done what was asked for: no answer came, or it failed on the way.
 bool may_be_done(const Error& error);
 
-// To try again soon is of no use: somebody has to change something first.
-bool is_refusal(const Error& error);
+// Not permitted, rejected, not found or too large: the next try fails as well, until somebody changes something.
+bool is_permanent(const Error& error);
 
-// The request line or the headers are too long for the server, or for a proxy before it: 414, 431. No smaller answer
-// helps.
+// The request line or the headers are too long for the server, or for a proxy before it: 414, 431. Asking for a smaller
+// answer does not help.
 bool is_request_too_large(const Error& error);
 
-// Both are the same failure, but for the message, which may name another object each time.
+// Both are the same failure. Their messages may differ, as each may name another object.
 bool is_alike(const Error& one, const Error& other);
 
 }  // namespace sharder::kube

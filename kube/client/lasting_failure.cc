@@ -6,7 +6,7 @@ namespace sharder::kube {
 
 namespace {
 
-// Everyday life: somebody else was faster, or we stopped waiting.
+// No failures: somebody else was faster, or we stopped waiting.
 bool is_failure(ErrorCode code) {
   return code != ErrorCode::kConflict && code != ErrorCode::kExists && code != ErrorCode::kGone &&
          code != ErrorCode::kCancelled;
@@ -17,13 +17,13 @@ std::chrono::seconds patience(const Error& error) {
   if (error.code == ErrorCode::kTimeout || overloaded) {
     return LastingFailure::kOfDelay;
   }
-  return error.code == ErrorCode::kUnavailable ? LastingFailure::kOfFailure : LastingFailure::kOfRefusal;
+  return error.code == ErrorCode::kUnavailable ? LastingFailure::kOfFailure : LastingFailure::kOfPermanent;
 }
 
 }  // namespace
 
 bool LastingFailure::failed(const Error& error, SteadyTime now) {
-  if (is_outage(error) && !told_) {
+  if (is_outage(error) && !lasting_) {
     since_.reset();
   }
   if (is_outage(error) || !is_failure(error.code)) {
@@ -38,25 +38,25 @@ bool LastingFailure::failed(const Error& error, SteadyTime now) {
     reason_ = reason;
     reason_since_ = now;
   }
-  const SteadyTime begin = told_ ? reason_since_ : *since_;
-  if (told_ == reason || now - begin < patience(error) * (1 << returns_)) {
+  const SteadyTime begin = lasting_ ? reason_since_ : *since_;
+  if (lasting_ == reason || now - begin < patience(error) * (1 << returns_)) {
     return false;
   }
-  told_ = reason;
+  lasting_ = reason;
   return true;
 }
 
 bool LastingFailure::succeeded(SteadyTime now) {
-  const bool was_told = told_.has_value();
-  if (was_told || (pending() && returns_ > 0)) {
+  const bool was_lasting = lasting_.has_value();
+  if (was_lasting || (pending() && returns_ > 0)) {
     over_ = now;
   }
-  if (was_told) {
+  if (was_lasting) {
     returns_ = std::min(returns_ + 1, kMaxReturns);
   }
   since_.reset();
-  told_.reset();
-  return was_told;
+  lasting_.reset();
+  return was_lasting;
 }
 
 }  // namespace sharder::kube

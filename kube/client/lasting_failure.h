@@ -11,33 +11,33 @@
 
 namespace sharder::kube {
 
-// The pauses between tries of what fails for long, where others do not wait for it.
+// The pauses between tries of work that fails for long, where no other work waits for it.
 inline constexpr BackoffPolicy kLastingPauses{.initial = std::chrono::seconds(1), .max = std::chrono::minutes(2)};
 
-// When something that fails and is tried again is to be told: when it fails and fails. One for each thing that is
-// tried, by verb and resource. What does not pass by itself (403, 404, 405) is believed sooner, but not at once:
-// kube-apiserver refuses everything for about a second after it started, until it has read its roles. Conflicts and the
-// like are no failures, and an outage begins the count anew. What fails for another reason is told again, when that one
-// lasts too. What comes back soon has to last longer, each time twice as long, so that nothing that flaps is told all
-// the time.
+// Decides when a failure is a lasting one, which the caller then logs, records and reports. There is one of these for
+// each thing that is tried, by verb and resource. Failures that do not pass by themselves (403, 404, 405) count sooner,
+// but not at once: kube-apiserver permits nothing for about a second after it started, until it has read its roles.
+// Conflicts and the like are no failures, and an outage begins the count anew. A failure for another reason is a new
+// lasting failure when it lasts too. A failure that comes back soon has to last twice as long each time, so that
+// flapping does not fill the log.
 //
 // Pure, the caller brings the time; owned by one thread.
 class LastingFailure {
  public:
-  static constexpr std::chrono::seconds kOfRefusal{5};
-  static constexpr std::chrono::seconds kOfFailure{10};  // the server's, 5xx
-  static constexpr std::chrono::minutes kOfDelay{1};     // no answer in time, or too many requests
+  static constexpr std::chrono::seconds kOfPermanent{5};  // is_permanent()
+  static constexpr std::chrono::seconds kOfFailure{10};   // the server's, 5xx
+  static constexpr std::chrono::minutes kOfDelay{1};      // no answer in time, or 429
   static constexpr std::chrono::minutes kSoon{5};
 
-  // It failed. True: tell it now.
+  // It failed. True: this has just become a lasting failure; log, record and report it.
   bool failed(const Error& error, SteadyTime now);
-  // It worked. True: tell that it works again.
+  // It worked. True: a lasting failure is over; log, record and report that.
   bool succeeded(SteadyTime now);
 
   // It failed the last time.
   bool pending() const { return since_.has_value(); }
-  // It was told, and has not worked since.
-  bool lasts() const { return told_.has_value(); }
+  // It is a lasting failure, and has not worked since.
+  bool lasts() const { return lasting_.has_value(); }
 
  private:
   using Reason = std::pair<ErrorCode, int>;  // with the HTTP status; messages may differ each time
@@ -45,11 +45,11 @@ class LastingFailure {
   static constexpr int kMaxReturns = 3;
 
   std::optional<SteadyTime> since_;  // the first failure since it worked
-  Reason reason_ = {};               // of the last failure,
-  SteadyTime reason_since_ = {};     // and of those before it
-  std::optional<Reason> told_;
-  std::optional<SteadyTime> over_;  // when it last worked again
-  int returns_ = 0;                 // so often it was told and over, each time soon after the last
+  Reason reason_ = {};               // of the last failure
+  SteadyTime reason_since_ = {};     // the first of the failures in a row that had it
+  std::optional<Reason> lasting_;    // of the lasting failure
+  std::optional<SteadyTime> over_;   // when it last worked again
+  int returns_ = 0;                  // how many lasting failures in a row are over, each soon after the last
 };
 
 }  // namespace sharder::kube

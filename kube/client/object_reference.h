@@ -6,7 +6,7 @@
 
 namespace sharder::kube {
 
-// Of which object an Event tells.
+// The object that an Event is about.
 struct ObjectReference {
   std::string api_version;
   std::string kind;

@@ -20,7 +20,7 @@ class RateLimiter {
  private:
   std::chrono::nanoseconds interval_{0};   // between two requests; 0: no limit
   std::chrono::nanoseconds tolerance_{0};  // how far ahead of its turn a request may go
-  SteadyTime turn_ = SteadyTime::min();    // when the next request would go if they came evenly
+  SteadyTime turn_ = SteadyTime::min();    // when the next request would go if requests came evenly
 };
 
 }  // namespace sharder::kube

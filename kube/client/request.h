@@ -16,7 +16,7 @@ enum class Lane {
   kGeneral,  // everything else that is short: status, webhook configurations, Events, token reviews, discovery
   kList,     // list pages
   kWatch,    // watches and nothing else
-  kMove,     // the rebalancer's patches: many at a time are sent, and their answers read, together, some ms later
+  kMove,     // the rebalancer's patches: when many are under way, they are sent and read together, some ms later
 };
 
 struct Request {
@@ -25,18 +25,18 @@ struct Request {
   std::string body = {};
   std::string content_type = {};  // "" without a body
   std::string accept = "application/json";
-  // Of the whole call, the waits of the rate limiter and the retries of 429 and 503 included. A stream: until its
+  // For the whole call, with the waits of the rate limiter and the retries of 429 and 503. For a stream: until its
   // answer's header.
   std::chrono::milliseconds timeout{10'000};
   Lane lane = Lane::kGeneral;
-  // Asked on the API loop each time before the request goes out, which may be after waits: false gives kCancelled.
+  // Called on the API loop each time before the request is sent, which may be after waits. False gives kCancelled.
   std::function<bool()> still_wanted = {};
 };
 
 struct Response {
   int status = 0;  // 2xx: everything else is an Error
   std::string body;
-  bool throttled = false;  // it came only after a 429 or 503 with Retry-After
+  bool was_overloaded = false;  // a 429, or a 503 with Retry-After, came before this answer
 };
 
 }  // namespace sharder::kube

@@ -10,7 +10,7 @@ namespace sharder::kube {
 
 namespace {
 
-// Those of component-base, which dashboards were made for.
+// The buckets of component-base: existing dashboards expect them.
 const prometheus::Histogram::BucketBoundaries kBuckets{0.005, 0.025, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60};
 
 }  // namespace
@@ -33,7 +33,7 @@ void RequestMetrics::count(Method method, int status) {
   if (requests_ == nullptr) {
     return;
   }
-  if (status < 100 || status > 599) {  // a server must not make up labels
+  if (status < 100 || status > 599) {  // a server must not invent label values
     status = 0;
   }
   prometheus::Counter*& counter = counters_[{method, status}];

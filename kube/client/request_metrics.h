@@ -24,7 +24,7 @@ class RequestMetrics {
   // `registry` may be null. `host`: "10.0.0.1:443".
   RequestMetrics(prometheus::Registry* registry, std::string host);
 
-  // An exchange ended: its HTTP status, or 0 for none ("<error>", as client-go says).
+  // An exchange ended: its HTTP status, or 0 for none ("<error>", as in client-go).
   void count(Method method, int status);
   // A whole call ended, the waits and retries included.
   void observe(Method method, std::chrono::nanoseconds duration);

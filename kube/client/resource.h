@@ -44,13 +44,13 @@ std::string percent_encode(std::string_view text);
 
 inline constexpr std::string_view kMergePatch = "application/merge-patch+json";
 inline constexpr std::string_view kApplyPatch = "application/apply-patch+yaml";
-// Accept header for lists of which only the metadata comes (metav1.PartialObjectMetadataList).
+// Accept header for lists that show only metadata (metav1.PartialObjectMetadataList).
 inline constexpr std::string_view kMetadataOnlyList =
     "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
-// Metadata in protobuf where the server has it, which costs both sides less; ObjectMetaDecoder reads either. Errors
-// come in JSON all the same, those of a stream that has begun excepted: no clause with "as=" holds for them.
-// kCompactMetadata, for patches, has no clause for metadata in JSON, because kube-apiserver takes the header apart for
-// each patch anew: a server without protobuf answers with the whole object.
+// Metadata in protobuf where the server has it, which costs both sides less; ObjectMetaDecoder reads both. Errors come
+// in JSON, because clauses with "as=" do not hold for them; only errors in a stream that has begun come in protobuf.
+// kCompactMetadata, for patches, has no clause for metadata in JSON, because kube-apiserver parses the header anew for
+// each patch: a server without protobuf answers with the whole object.
 inline constexpr std::string_view kCompactMetadata =
     "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
 inline constexpr std::string_view kCompactMetadataWatch =
@@ -60,7 +60,7 @@ inline constexpr std::string_view kCompactMetadataList =
     "application/vnd.kubernetes.protobuf;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,"
     "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
 
-// The requests of the verbs. Bodies are JSON; a merge patch of what others write too carries a Precondition;
+// The requests of the verbs. Bodies are JSON; a merge patch of an object that others write too carries a Precondition;
 // `field_manager` may be "". Adjust timeout and lane where the default is not right.
 Request get_request(const Resource& resource, std::string_view object_namespace, std::string_view name);
 Request create_request(const Resource& resource, std::string_view object_namespace, std::string body,

@@ -7,19 +7,19 @@
 
 namespace sharder::kube {
 
-// Whether the API server shows the lists of one resource as a stream of events (sendInitialEvents), as far as watches
-// of it have found out. They share it, because new ones begin all the time (with each change of a ring's members), and
-// are not to find out anew each time. Pure; owned by the API loop (Api::streamed_list()).
+// Whether the API server sends the lists of one resource as a stream of events (sendInitialEvents). All watches of the
+// resource share what one has found out, because new ones begin all the time (with each change of a ring's members).
+// Pure; owned by the API loop (Api::streamed_list()).
 class StreamedList {
  public:
   // After a stream that did not come to its end; doubled with each further one.
   static constexpr std::chrono::minutes kFirstPause{10};
   static constexpr std::chrono::minutes kLongestPause{160};
 
-  bool may_ask(SteadyTime now) const { return !refused_ && now >= not_before_; }
-  // The server has said that it does not know such streams: it is never asked again.
-  void refused() { refused_ = true; }
-  // A stream did not come to its end. False: that was known.
+  bool may_ask(SteadyTime now) const { return !rejected_ && now >= not_before_; }
+  // The server rejects such streams: it is never asked again.
+  void rejected() { rejected_ = true; }
+  // A stream did not come to its end. False: that was known already.
   bool failed(SteadyTime now) {
     if (!may_ask(now)) {
       return false;
@@ -31,7 +31,7 @@ class StreamedList {
   void worked() { pause_ = kFirstPause; }
 
  private:
-  bool refused_ = false;
+  bool rejected_ = false;
   SteadyTime not_before_ = SteadyTime::min();
   std::chrono::minutes pause_ = kFirstPause;
 };

@@ -28,26 +28,27 @@ namespace sharder::kube {
 
 namespace {
 
-// kube-apiserver allows 100 streams on a connection; some are left for those that it has not yet counted as gone.
+// kube-apiserver allows 100 streams on a connection. The rest is for streams that have ended and that it still counts.
 constexpr std::size_t kMaxStreams = 80;
-// HTTP/1.1 needs a connection for each request in flight. What waits for one fails at the end of its connect timeout,
-// so the moves of a ring that meet a slow webhook (concurrentMoves is 100) must all have theirs. Watches have no limit.
+// HTTP/1.1 needs a connection for each request in flight. A request that waits for one fails at the end of its connect
+// timeout. So all moves of a ring (concurrentMoves is 100) must have one, even if a webhook is slow. Watches have no
+// limit.
 constexpr long kMaxConnections = 128;
 // kube-apiserver and most load balancers close a connection that was idle for 90 s or 60 s: do not race them.
 constexpr std::chrono::seconds kMaxIdle{50};
 // A name may point somewhere else after a fail-over.
 constexpr long kDnsCacheSeconds = 10;
-// A pool with requests in flight that heard nothing for so long takes no more of them.
+// A pool with requests in flight that heard nothing for so long takes no new ones.
 constexpr std::chrono::seconds kSilence{3};
-// The kernel gives a connection up when its peer acknowledges nothing for so long, and asks an idle peer this often.
+// The kernel closes a connection whose peer acknowledges nothing for so long, and probes an idle peer this often.
 constexpr int kUserTimeoutMs = 20'000;
 constexpr long kKeepAliveIdleSeconds = 10;
 constexpr long kKeepAliveIntervalSeconds = 5;
 constexpr int kKeepAliveProbes = 3;
 constexpr std::size_t kMaxIdleHandles = 32;
 // Answers to moves come one by one, hundreds a second. Each would wake this loop, the control loop, and this one again
-// for the next move. While so many moves are under way on a connection, it is looked at this far apart
-// (docs/decisions/0004).
+// for the next move. While kManyMoves or more are under way on a connection, it is read and written only every
+// kMovesPause (docs/decisions/0004).
 constexpr std::size_t kManyMoves = 16;
 constexpr std::chrono::milliseconds kMovesPause{6};
 constexpr char kSystemRoots[] = "/etc/ssl/certs";
@@ -72,12 +73,13 @@ curl_blob blob_of(const std::string& text) {
   return {.data = const_cast<char*>(text.data()), .len = text.size(), .flags = CURL_BLOB_NOCOPY};  // NOLINT
 }
 
-// What libcurl reads into. Pages come in large pieces; a watch is mostly idle, and there are many; a hundred moves are
-// under way, and of their answers nothing is used.
+// The size of libcurl's receive buffer. Pages come in large pieces. There are many watches, mostly idle. A hundred
+// moves are under way, and little of their answers is used.
 long buffer_size(Lane lane) {
   return lane == Lane::kList ? 128L * 1024 : lane == Lane::kMove ? 4L * 1024 : 16L * 1024;
 }
-// What libcurl sends from; its least. Our bodies are small, and its default of 64 KiB counts for each request.
+// The size of libcurl's send buffer, the smallest that it allows. Our bodies are small, and each request has one: the
+// default is 64 KiB.
 constexpr long kUploadBufferSize = 16L * 1024;
 
 // Whether the server has agreed to HTTP/2 in the TLS handshake of the connection that `easy` is about to use.
@@ -102,7 +104,7 @@ int on_socket_made(void* /*user*/, curl_socket_t fd, curlsocktype /*purpose*/) n
 
 namespace {
 
-// What all exchanges of one state of the credentials have in common. Handles that were set up for it stay set up.
+// What all exchanges share until the credentials change. Until then, handles stay set up.
 struct Settings {
   TlsMaterial tls;
   std::uint64_t generation = 0;
@@ -110,7 +112,7 @@ struct Settings {
 
 struct Handle {
   EasyHandle easy;
-  std::shared_ptr<const Settings> settings;  // for which it was set up; the blobs in it must not go away before it
+  std::shared_ptr<const Settings> settings;  // that it was set up with; the blobs in them must outlive it
 };
 
 class Pool;
@@ -150,16 +152,16 @@ class Transport::Exchange {
   ResponseHead head_;
   bool stopped_ = false;  // by the sink
   bool connected_ = false;
-  bool shares_ = false;  // it rather waits for a connection that is being made than to make another
+  bool shares_ = false;  // it waits for a connection that is being made, instead of making another
   SteadyTime started_ = std::chrono::steady_clock::now();
   std::array<char, CURL_ERROR_SIZE> error_{};
 };
 
 namespace {
 
-// One HTTP/2 connection of a lane; where the server speaks HTTP/1.1, all connections of the lane. With HTTP/2 it is
-// given at most kMaxStreams exchanges at a time: past its limit of streams, libcurl would open a connection for each
-// further request instead of sharing the second one.
+// One HTTP/2 connection of a lane; where the server speaks HTTP/1.1, all connections of the lane. With HTTP/2 it gets
+// at most kMaxStreams exchanges at a time: past a connection's limit of streams, libcurl would open a connection for
+// each further request instead of sharing the second one.
 class Pool final : public FdHandler {
  public:
   class Owner {
@@ -168,7 +170,7 @@ class Pool final : public FdHandler {
     virtual void on_finished(Pool& pool, CURL* easy, CURLcode code) = 0;
     // An exchange has got its connection, on which the server speaks HTTP/2 (`multiplexed`) or HTTP/1.1.
     virtual void on_connected(bool multiplexed) = 0;
-    // The pool has done what it was asked to: the place to delete it when it is spent().
+    // The pool's work is done for now. It may be deleted here when it is spent().
     virtual void on_rest(Pool& pool) = 0;
   };
 
@@ -196,8 +198,8 @@ class Pool final : public FdHandler {
     curl_multi_remove_handle(multi_, exchange.easy());
   }
 
-  // The exchange has a connection. Where that cannot be shared, what waits for it makes one of its own: libcurl 8.14
-  // lets it wait until the connection is free again, which with a watch is never.
+  // The exchange has a connection. If it cannot be shared, exchanges that wait for it make connections of their own:
+  // libcurl 8.14 lets them wait until this one is free again, which with a watch is never.
   void connected(Transport::Exchange& exchange, bool multiplexed) {
     owner_.on_connected(multiplexed);
     must_not_share_ = must_not_share_ || (exchange.shares_ && !multiplexed);
@@ -254,7 +256,7 @@ class Pool final : public FdHandler {
     }
   }
 
-  // What comes now is read, and what is started now is sent, at the end of the pause. Errors are heard of at once.
+  // Until the end of the pause nothing is read and nothing is sent. Errors are noticed at once.
   void pause() {
     pause_.set(kMovesPause, [this] {
       watch_all();
@@ -268,7 +270,7 @@ class Pool final : public FdHandler {
   static int on_timer(CURLM* /*multi*/, long timeout_ms, void* user) noexcept {
     auto& self = *static_cast<Pool*>(user);
     self.timer_.cancel();
-    if (timeout_ms >= 0) {  // -1: no timer. Never drive from in here, not even for 0.
+    if (timeout_ms >= 0) {  // -1: no timer. Never call drive() here, not even for 0.
       self.timer_.set(std::chrono::milliseconds(timeout_ms), [&self] {
         if (self.pause_.is_set()) {
           self.timer_due_ = true;
@@ -312,10 +314,10 @@ class Pool final : public FdHandler {
   Owner& owner_;
   CURLM* const multi_;
   Timer timer_{loop_};                              // libcurl's
-  Timer pause_{loop_};                              // until it ends, libcurl is left alone
+  Timer pause_{loop_};                              // until it ends, libcurl is not called
   bool timer_due_ = false;                          // libcurl's timer ended meanwhile
-  std::unordered_map<int, std::uint32_t> sockets_;  // of its connections: what libcurl waits for
-  bool must_not_share_ = false;                     // looked at when libcurl has returned
+  std::unordered_map<int, std::uint32_t> sockets_;  // of its connections: the events that libcurl waits for
+  bool must_not_share_ = false;                     // checked when libcurl has returned
   int driving_ = 0;
 };
 
@@ -324,8 +326,8 @@ class Pool final : public FdHandler {
 int Transport::Exchange::on_connected(void* user, char* /*peer*/, char* /*own*/, int /*peer_port*/,
                                       int /*own_port*/) noexcept {
   auto& self = *static_cast<Exchange*>(user);
-  // libcurl would send a request anew whose connection was lost before any answer, if others had used it before. What
-  // that did to a write only the caller can judge.
+  // libcurl would send a request anew if its connection is lost before any answer, and others had used that connection
+  // before. Only the caller can judge what a lost connection did to a write.
   if (std::exchange(self.connected_, true) && self.method_ != Method::kGet) {
     return CURL_PREREQFUNC_ABORT;
   }
@@ -342,7 +344,7 @@ void Transport::Exchange::header_line(std::string_view line) {
   while (!line.empty() && (line.back() == '\r' || line.back() == '\n')) {
     line.remove_suffix(1);
   }
-  if (line.starts_with("HTTP/")) {  // of a 100 Continue as well: the last one counts
+  if (line.starts_with("HTTP/")) {  // also of a 100 Continue: the last one counts
     head_ = {};
     const std::string_view digits = line.substr(std::min(line.find(' '), line.size() - 1) + 1);
     std::from_chars(digits.data(), digits.data() + digits.size(), head_.status);
@@ -395,7 +397,7 @@ ExchangeFailure Transport::Exchange::failure(CURLcode code, const TransportOptio
     case CURLE_COULDNT_RESOLVE_PROXY:
       result.message = "connect to " + peer + ": no address found for this name";
       break;
-    case CURLE_OPERATION_TIMEDOUT:  // the only deadline that libcurl knows of is that of the connect
+    case CURLE_OPERATION_TIMEDOUT:  // we give libcurl no timeout but that of the connect
       result.message = "connect to " + peer + ": no connection in time";
       break;
     case CURLE_PEER_FAILED_VERIFICATION:
@@ -427,8 +429,8 @@ struct Transport::Impl final : Pool::Owner {
     base_url = options.server.text();
     http1 = options.server.scheme == "http";  // HTTP/2 is agreed upon in the TLS handshake
     if (!options.tls_server_name.empty() && options.tls_server_name != options.server.host) {
-      // libcurl takes SNI and the expected name from the URL: say that name there, and connect to the host all the
-      // same.
+      // libcurl takes SNI and the expected name from the URL. So the URL has that name, and CURLOPT_CONNECT_TO the
+      // host.
       ServerUrl named = options.server;
       named.host = options.tls_server_name;
       base_url = named.text();
@@ -470,7 +472,7 @@ struct Transport::Impl final : Pool::Owner {
   std::shared_ptr<const Settings> settings;
   std::vector<Handle> idle_handles;
   std::vector<std::unique_ptr<Pool>> pools;  // of all lanes, those retired as well
-  bool http1 = false;                        // that is what the server, or a proxy in between, spoke last
+  bool http1 = false;                        // the server, or a proxy in between, last spoke HTTP/1.1
 };
 
 void Transport::Impl::on_finished(Pool& pool, CURL* easy, CURLcode code) {
@@ -492,7 +494,7 @@ Pool& Transport::Impl::pool_for(Lane lane) {
     pool->retired = pool->retired || pool->idle(now) || pool->silent(now);
   }
   std::erase_if(pools, [](const auto& pool) { return pool->spent(); });
-  // The first one with room, so that under little load the others fall idle.
+  // The first one with room, so that under little load the others become idle.
   const auto found = std::ranges::find_if(pools, [&](const auto& pool) {
     return pool->lane == lane && !pool->retired && (http1 || pool->active.size() < kMaxStreams);
   });

@@ -15,7 +15,7 @@
 #include "kube/client/request.h"
 
 // HTTP exchanges with one server over libcurl's multi interface. Knows nothing of Kubernetes, deadlines or retries:
-// client.cc does. All of it belongs to the API loop.
+// client.cc does. Everything here belongs to the API loop.
 namespace sharder::kube {
 
 struct TransportOptions {
@@ -38,13 +38,14 @@ struct ExchangeFailure {
   bool certificate_rejected = false;         // we did not trust the server's certificate: nothing was sent
 };
 
-// Hears of one exchange. on_head() and on_data() come from inside libcurl: they must not call the Transport.
+// Receives the answer of one exchange. on_head() and on_data() come from inside libcurl: they must not call the
+// Transport.
 class ExchangeSink {
  public:
   virtual ~ExchangeSink() = default;
   // The final answer's header, once.
   virtual void on_head(const ResponseHead& head) = 0;
-  // A piece of its body. False: no more of it, the exchange fails with kTooLarge.
+  // A piece of its body. False ends the exchange with kTooLarge.
   virtual bool on_data(std::string_view chunk) = 0;
   // The last call, unless the exchange was aborted; nullopt: the answer is complete. May start and abort exchanges.
   virtual void on_done(const std::optional<ExchangeFailure>& failure) = 0;
@@ -59,10 +60,9 @@ struct Outgoing {
   std::chrono::milliseconds connect_timeout{5'000};
 };
 
-// Each lane has connections of its own, and each connection a curl multi handle of its own (a pool); all of them are
-// driven by one epoll. A pool that is suspected to stand on a dead connection is retired: what runs on it may finish,
-// everything new goes to a fresh one. libcurl 7.88 would go on giving new streams to an HTTP/2 connection whose peer
-// fell silent.
+// Each lane has connections of its own, and each connection a curl multi handle of its own (a pool). One epoll drives
+// them all. A pool whose connection may be dead is retired: its exchanges may finish, new ones go to a new pool. By
+// itself, libcurl 7.88 would go on giving new streams to an HTTP/2 connection whose peer fell silent.
 class Transport {
  public:
   class Exchange;
@@ -77,14 +77,14 @@ class Transport {
   Exchange* start(const Outgoing& outgoing, ExchangeSink& sink);
   // Ends an exchange whose answer nobody wants any more; on_done() is not called.
   void abort(Exchange* exchange);
-  // Aborts, because no answer came in time: what else is sent on this lane gets a new connection.
+  // Aborts an exchange that had no answer in time. The next ones on this lane get a new connection.
   void abort_unanswered(Exchange* exchange);
   // True as soon as the request may have reached the server.
   static bool sent(const Exchange* exchange);
 
-  // New connections use `tls`; those that exist take no more requests.
+  // New connections use `tls`; existing ones take no more requests.
   void set_tls(TlsMaterial tls);
-  // No more requests on the connections that exist.
+  // Existing connections take no more requests.
   void retire_all();
 
  private:

@@ -10,7 +10,7 @@ namespace {
 const nlohmann::json kNothing;
 const nlohmann::json kNoElements = nlohmann::json::array();
 
-// "line 3, column 14": of the byte at which a parser stopped, counted from 1.
+// "line 3, column 14": the place of the byte at which a parser stopped. All are counted from 1.
 std::string position(std::string_view text, std::size_t byte) {
   const std::string_view before = text.substr(0, std::min(std::max<std::size_t>(byte, 1) - 1, text.size()));
   const auto line = std::ranges::count(before, '\n') + 1;
@@ -31,8 +31,8 @@ Result<nlohmann::json> parse_json(std::string_view text) {
 }
 
 const nlohmann::json& value_at(const nlohmann::json& object, const char* pointer) {
-  // The pointers are literals of ours. at() and contains() still throw when one leads through an array ("/a/b" in
-  // {"a": []}), which is the input's doing.
+  // Our pointers are valid literals. at() and contains() still throw when the input has an array on the way ("/a/b" in
+  // {"a": []}).
   try {
     const nlohmann::json::json_pointer path(pointer);
     return object.contains(path) ? object.at(path) : kNothing;

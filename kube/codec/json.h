@@ -14,22 +14,22 @@ namespace sharder::kube {
 // parser's own text would quote what it read, which may be a token or a Secret.
 Result<nlohmann::json> parse_json(std::string_view text);
 
-// What objects hold, whatever they are: none of these throws. References are into the object, or to a constant.
+// For JSON of any shape. None of these functions throws. References point into the object, or to a constant.
 
-// What stands at `pointer` ("/metadata/name"), or null when nothing does.
+// The value at `pointer` ("/metadata/name"), or null when there is none.
 const nlohmann::json& value_at(const nlohmann::json& object, const char* pointer);
-// What stands under a key with any characters, a label's perhaps; null when nothing does.
+// The value of `key`, which may hold any characters (a label's does); null when there is none.
 const nlohmann::json& field_of(const nlohmann::json& object, std::string_view key);
-// The elements of an array; of anything else an empty one.
+// `value` if it is an array, else an empty array.
 const nlohmann::json& elements_of(const nlohmann::json& value);
 
-// The string that a value is, or "" when it is none.
+// The string in `value`, or "" when it is not a string.
 std::string string_of(const nlohmann::json& value);
-// The string at `pointer`, or "" when it is absent or no string.
+// The string at `pointer`, or "" when it is absent or not a string.
 std::string string_at(const nlohmann::json& object, const char* pointer);
-// nullopt when it is absent, no whole number, or one that 64 bits cannot hold.
+// nullopt when it is absent, not a whole number, or too large for 64 bits.
 std::optional<std::int64_t> int_at(const nlohmann::json& object, const char* pointer);
-// False when it is absent or no truth value.
+// False when it is absent or not a boolean.
 bool bool_at(const nlohmann::json& object, const char* pointer);
 
 }  // namespace sharder::kube

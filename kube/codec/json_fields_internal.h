@@ -12,7 +12,7 @@
 namespace sharder::kube {
 
 // Calls `each(key, value)` for each field of an object until it fails. simdjson's own lookups cost a pass over the
-// object for each key and take the first of duplicate keys; like this it is one pass, and the last one counts, as in
+// object for each key, and take the first of duplicate keys. This is one pass, and the last duplicate counts, as in
 // every other JSON library of Kubernetes.
 template <class Each>
 simdjson::error_code for_each_field(simdjson::ondemand::object& object, Each each) {
@@ -32,7 +32,7 @@ simdjson::error_code for_each_field(simdjson::ondemand::object& object, Each eac
   return simdjson::SUCCESS;
 }
 
-// As above, of a value that should be an object; null is an object without fields.
+// As above, for a value that should be an object. null counts as an object without fields.
 template <class Each>
 simdjson::error_code for_each_field(simdjson::ondemand::value value, Each each) {
   bool is_null = false;
@@ -59,7 +59,7 @@ inline simdjson::error_code expect_end(simdjson::ondemand::document& document) {
                                                                         : simdjson::TRAILING_CONTENT;
 }
 
-// With room behind it for the parser to read: `text` may be moved to other memory.
+// `text` with room behind it, into which the parser reads. `text` may be moved to other memory.
 inline simdjson::padded_string_view padded(std::string& text) {
   text.reserve(text.size() + simdjson::SIMDJSON_PADDING);
   return simdjson::padded_string_view(text.data(), text.size(), text.capacity());

@@ -13,7 +13,7 @@ using simdjson::error_code;
 
 error_code read_items(ondemand::value value, std::vector<std::string_view>& items) {
   items.clear();
-  bool is_null = false;  // how Go writes an empty list that nobody made
+  bool is_null = false;  // Go writes a nil slice like this
   if (const auto error = value.is_null().get(is_null); error || is_null) {
     return error;
   }

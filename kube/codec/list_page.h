@@ -8,16 +8,15 @@
 
 namespace sharder::kube {
 
-// One page of a list, taken apart as far as whoever asks for the next page must know it.
+// One page of a list: its items, and what is needed to ask for the next page.
 struct ListPage {
   std::string resource_version;
-  std::string continue_token;  // "" on the last page
-  std::vector<std::string_view>
-      items;  // JSON objects: views into the page's text, checked as far as watch_decoder.h says
+  std::string continue_token;           // "" on the last page
+  std::vector<std::string_view> items;  // JSON objects: views of the page's text, checked as in watch_decoder.h
 };
 
-// `text` keeps its content, but may be moved to memory with room for the parser to read past its end. kInvalid: no
-// list.
+// `text` keeps its content, but may be moved to memory with room for the parser to read past its end. kInvalid: it is
+// not a list.
 Result<ListPage> decode_list_page(std::string& text);
 
 }  // namespace sharder::kube

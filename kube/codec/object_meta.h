@@ -20,7 +20,7 @@ struct OwnerReference {
   bool operator==(const OwnerReference&) const = default;
 };
 
-// What is used of an object's metadata (metav1.ObjectMeta). Absent fields are "".
+// The fields of an object's metadata (metav1.ObjectMeta) that we use. Absent fields are "".
 struct ObjectMeta {
   std::string name;
   std::string object_namespace;  // "" for cluster-scoped objects
@@ -34,8 +34,8 @@ struct ObjectMeta {
   std::optional<std::string_view> label(std::string_view key) const;
 };
 
-// Reads the metadata of objects, whole ones or PartialObjectMetadata. Keeps its parser and a buffer: one for each
-// thread that reads many.
+// Reads the metadata of objects, whole ones or PartialObjectMetadata. Keeps a parser and a buffer: each thread that
+// reads many objects has one of its own.
 class ObjectMetaDecoder {
  public:
   ObjectMetaDecoder();
@@ -43,13 +43,15 @@ class ObjectMetaDecoder {
   ObjectMetaDecoder(const ObjectMetaDecoder&) = delete;
   ObjectMetaDecoder& operator=(const ObjectMetaDecoder&) = delete;
 
-  // JSON, or what a request with kCompactMetadata or kCompactMetadataWatch (kube/client/resource.h) shows. kInvalid: no
-  // object, a field of another type than the API's, or no name. Unknown fields are skipped.
+  // `object` is JSON, or the answer to a request with kCompactMetadata or kCompactMetadataWatch
+  // (kube/client/resource.h). kInvalid: not an object, a field of another type than in the API, or no name. Unknown
+  // fields are skipped.
   Result<ObjectMeta> decode(std::string_view object);
 
-  // One page of a list, in JSON or as kCompactMetadataList (kube/client/resource.h) was answered: shows `consumer` each
-  // object, or why it is none. Gives the continue token, "" on the last page. kInvalid: no list; nothing was shown.
-  // `page` is as that of decode_list_page() (kube/watch/watch_decoder.h).
+  // `page` is one page of a list, in JSON or as the answer to kCompactMetadataList (kube/client/resource.h). Calls
+  // `consumer` with each object, or with the reason why it is not one. Returns the continue token, "" on the last page.
+  // kInvalid: `page` is not a list, and `consumer` was not called. `page` may be moved, as by decode_list_page()
+  // (kube/codec/list_page.h).
   Result<std::string> decode_list(std::string& page, const std::function<void(const Result<ObjectMeta>&)>& consumer);
 
  private:

@@ -6,7 +6,7 @@ namespace sharder::kube {
 
 namespace {
 
-// Those of a text in which all must be readable; at least one.
+// The certificates in `pem`: at least one, and all must be readable.
 Result<std::vector<CertificatePtr>> read_certificates(std::string_view pem) {
   PemCertificates found = read_pem_certificates(pem);
   if (found.damage) {

@@ -11,7 +11,7 @@ namespace sharder::kube {
 // kInvalid: "no certificate in it", "certificate 2 is damaged".
 Result<void> check_certificates(std::string_view pem);
 
-// What Go trusts of a bundle: the certificates in it that can be read. Other text is skipped.
+// The certificates of a bundle that can be read: Go trusts these. Other text is skipped.
 struct CaBundle {
   std::string pem;
   int damaged = 0;  // certificates that are left out

@@ -8,14 +8,14 @@
 
 #include "base/error.h"
 
-// What writes must carry (design, invariant 5). The API server takes an empty resourceVersion for none, so what was
-// decided on a version that nobody knows would overwrite what nobody has looked at: neither of these can be empty.
+// The resourceVersions that writes must carry (design, invariant 5). To the API server an empty one means none: such a
+// write would overwrite a state that nobody has read. So neither of these can be empty.
 namespace sharder::kube {
 
 // The resourceVersion that a patch or a delete was decided on.
 class Precondition {
  public:
-  // nullopt: it is empty, as foreign servers leave it in lists. Read the object first.
+  // nullopt: it is empty, as foreign servers leave it in lists. Then read the object first.
   static std::optional<Precondition> of(std::string_view resource_version);
 
   const std::string& resource_version() const { return resource_version_; }
@@ -30,7 +30,7 @@ class Precondition {
 // A whole object as a PUT sends it, with the resourceVersion that it was read with.
 class GuardedObject {
  public:
-  // kInvalid: it has none.
+  // kInvalid: the object has no resourceVersion.
   static Result<GuardedObject> of(const nlohmann::json& object);
 
   const std::string& text() const { return text_; }

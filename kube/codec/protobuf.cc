@@ -12,7 +12,7 @@ namespace sharder::kube {
 
 namespace {
 
-// What an envelope begins with (is_protobuf).
+// An envelope begins with these bytes (is_protobuf).
 constexpr std::string_view kMagic("k8s\0", 4);
 
 enum class Unknown : protozero::pbf_tag_type { kTypeMeta = 1, kRaw = 2, kContentEncoding = 3 };
@@ -89,7 +89,7 @@ std::int32_t number(Message<Tag>& message) {
   return message.get_int32();
 }
 
-// Not get_bool(): in protozero 1.7 it reads one byte without a look at the end.
+// Not get_bool(): in protozero 1.7 it reads one byte without a check for the end.
 template <class Tag>
 bool flag(Message<Tag>& message) {
   expect(message, protozero::pbf_wire_type::varint);
@@ -195,7 +195,7 @@ Result<ObjectMeta> read_object(std::string_view message) try {
   return fail(ErrorCode::kInvalid, std::string("not an object: ") + exception.what());
 }
 
-// What is in the envelope, if it says that this is of `kind`. Throws protozero::exception.
+// The content of the envelope. kInvalid if its kind is not `kind`. Throws protozero::exception.
 Result<std::string_view> open_envelope(std::string_view body, std::string_view kind) {
   if (!is_protobuf(body)) {
     return fail(ErrorCode::kInvalid, "it has no envelope");

@@ -13,7 +13,7 @@
 // k8s.io/apimachinery (runtime.Unknown, metav1), which never change.
 namespace sharder::kube {
 
-// Whether an answer's body is in it: then it begins with four bytes that no JSON begins with.
+// Whether an answer's body is protobuf: it begins with four bytes that no JSON begins with.
 bool is_protobuf(std::string_view body);
 
 // A metav1.PartialObjectMetadata. kInvalid for anything else.
@@ -23,8 +23,8 @@ Result<ObjectMeta> decode_protobuf_object(std::string_view body);
 Result<std::string> decode_protobuf_list(std::string_view body,
                                          const std::function<void(const Result<ObjectMeta>&)>& consumer);
 
-// A metav1.WatchEvent, which stands without an envelope in its frame; of its object no more is checked than what is
-// told of it. kInvalid for anything else.
+// A metav1.WatchEvent, which has no envelope in its frame. Of its object, only what RawEvent shows is checked. kInvalid
+// for anything else.
 Result<RawEvent> decode_protobuf_event(std::string_view frame);
 
 // A metav1.Status. kInvalid for anything else.

@@ -10,7 +10,7 @@ struct RawEvent {
   std::string_view type;
   std::string_view object;            // JSON, or protobuf in its envelope
   std::string_view resource_version;  // of the object; "" when it has none
-  bool initial_events_end = false;    // the annotation; objects that are no bookmarks may have it as well
+  bool initial_events_end = false;    // it has the annotation; not only bookmarks may have it
 };
 
 inline constexpr std::string_view kInitialEventsEnd = "k8s.io/initial-events-end";

@@ -8,19 +8,19 @@
 
 namespace sharder::kube {
 
-// What is used of a metav1.Status, the API server's word for a failure. Fields that are absent, or of another type than
-// the API's, are 0 and "".
+// The fields of a metav1.Status that we use: the API server describes a failure with it. A field that is absent, or of
+// another type than in the API, is 0 or "".
 struct Status {
   int code = 0;                         // the HTTP status that goes with it
   std::string reason = {};              // "Expired"
   std::string message = {};             // for a person
-  std::string continue_token = {};      // of the 410 to a page of a list: ListMeta.continue
+  std::string continue_token = {};      // of a 410 to a list page: ListMeta.continue
   std::chrono::seconds retry_after{0};  // details.retryAfterSeconds, up to kMaxRetryAfter
 
   static constexpr std::chrono::seconds kMaxRetryAfter{3600};
 };
 
-// JSON, or protobuf in its envelope. kInvalid: no Status.
+// JSON, or protobuf in its envelope. kInvalid: not a Status.
 Result<Status> decode_status(std::string_view body);
 
 }  // namespace sharder::kube

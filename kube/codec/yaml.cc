@@ -21,20 +21,20 @@ namespace {
 
 using nlohmann::json;
 
-// Of what people write by hand, far beyond; each level costs stack.
+// Far beyond what people write by hand. Each level costs stack.
 constexpr int kMaxDepth = 64;
 constexpr std::size_t kMaxNodes = 1'000'000;
 constexpr int kMaxDirectives = 100;  // libyaml compares each with all others
 
-// The functions below throw Error, which parse_yaml() turns into a Result: they call each other as deep as the text is
-// nested.
+// The functions below throw Error, because they call each other as deep as the text is nested. parse_yaml() turns it
+// into a Result.
 [[noreturn]] void reject(const yaml_mark_t& mark, const std::string& why) {
   throw Error{
       .code = ErrorCode::kInvalid,
       .message = "line " + std::to_string(mark.line + 1) + ", column " + std::to_string(mark.column + 1) + ": " + why};
 }
 
-enum class Tag { kNone, kString, kBool, kInteger, kNumber, kNull, kMerge, kRefused, kOther };
+enum class Tag { kNone, kString, kBool, kInteger, kNumber, kNull, kMerge, kUnsupported, kOther };
 
 Tag to_tag(const yaml_char_t* tag) {
   static constexpr std::string_view kPrefix = "tag:yaml.org,2002:";
@@ -43,8 +43,8 @@ Tag to_tag(const yaml_char_t* tag) {
                                                                           {"int", Tag::kInteger},
                                                                           {"float", Tag::kNumber},
                                                                           {"null", Tag::kNull},
-                                                                          {"binary", Tag::kRefused},
-                                                                          {"timestamp", Tag::kRefused},
+                                                                          {"binary", Tag::kUnsupported},
+                                                                          {"timestamp", Tag::kUnsupported},
                                                                           {"merge", Tag::kMerge}}};
   if (tag == nullptr) {
     return Tag::kNone;
@@ -61,16 +61,16 @@ Tag to_tag(const yaml_char_t* tag) {
 struct Node {
   enum class Kind { kScalar, kSequence, kMapping, kAlias };
   Kind kind = Kind::kScalar;
-  Tag tag = Tag::kNone;  // of scalars; elsewhere Go ignores it
+  Tag tag = Tag::kNone;  // of scalars; Go ignores other tags
   bool plain = false;    // without quotes and tag
-  bool entered = false;  // of an alias: what it stands for is being read
+  bool entered = false;  // of an alias: its target is being read
   yaml_mark_t mark{};
   std::string text;
   std::vector<Node*> children;  // of mappings: key, value, key, value
   Node* target = nullptr;       // of an alias
 };
 
-// libyaml's events. go-yaml is a translation of libyaml, so that what is YAML and what is none agrees.
+// libyaml's events. go-yaml is a translation of libyaml, so both agree on what is YAML.
 class Events {
  public:
   explicit Events(std::string_view text) {
@@ -91,7 +91,7 @@ class Events {
   const yaml_event_t& next() {
     yaml_event_delete(&event_);
     if (yaml_parser_parse(&parser_, &event_) == 0) {
-      // libyaml's problems are constants: nothing of the text is in them.
+      // libyaml's problems are constants: they quote nothing of the text.
       const bool placed = parser_.error == YAML_SCANNER_ERROR || parser_.error == YAML_PARSER_ERROR;
       reject(placed ? parser_.problem_mark : parser_.mark, parser_.problem == nullptr ? "no YAML" : parser_.problem);
     }
@@ -160,7 +160,7 @@ class Composer {
     node.kind = Node::Kind::kAlias;
     const auto found = anchors_.find(to_string(event.data.alias.anchor));
     if (found == anchors_.end()) {
-      reject(event.start_mark, "an alias of nothing");
+      reject(event.start_mark, "an alias without an anchor");
     }
     node.target = found->second;
   }
@@ -203,7 +203,7 @@ std::optional<json> look_up(std::string_view text) {
   return found == all.end() ? std::nullopt : std::optional(found->second);
 }
 
-// Go's strconv.ParseInt and, above its range, ParseUint; base 0: by the prefix, 0x, 0o, 0b or 0.
+// Go's strconv.ParseInt and, above its range, ParseUint. Base 0: the prefix decides (0x, 0o, 0b or 0).
 std::optional<json> to_integer(std::string_view text, int base) {
   const bool sign = text.starts_with('-') || text.starts_with('+');
   const bool negative = text.starts_with('-');
@@ -253,7 +253,7 @@ bool is_number(std::string_view text) {
 
 std::optional<json> to_number(const std::string& text) {
   const double value = is_number(text) ? std::strtod(text.c_str(), nullptr) : HUGE_VAL;
-  return std::isinf(value) ? std::nullopt : std::optional<json>(value);  // one too large is a string, as in Go
+  return std::isinf(value) ? std::nullopt : std::optional<json>(value);  // a number too large is a string, as in Go
 }
 
 bool underscores_between_digits(std::string_view text) {
@@ -266,7 +266,7 @@ bool underscores_between_digits(std::string_view text) {
   return true;
 }
 
-// What a plain scalar is. Its first character decides what it can be, as in go-yaml.
+// The value of a plain scalar. Its first character decides which types are tried, as in go-yaml.
 json resolve(const std::string& text) {
   if (auto word = look_up(text)) {
     return *std::move(word);
@@ -291,7 +291,7 @@ json resolve(const std::string& text) {
   return text;
 }
 
-// Whether `value` is what the tag says, of tags that leave it to the text what it is.
+// Whether `value`, which was read without the tag, has the type that the tag names.
 bool fits(Tag tag, const json& value) {
   switch (tag) {
     case Tag::kBool:
@@ -317,18 +317,18 @@ json decode_scalar(const Node& node) {
     case Tag::kNull: {
       json value = resolve(node.text);
       if (!fits(node.tag, value)) {
-        reject(node.mark, "the value is not what its tag says");
+        reject(node.mark, "the value does not match its tag");
       }
       return value;
     }
-    case Tag::kRefused:
+    case Tag::kUnsupported:
       reject(node.mark, "this tag is not supported");
     default:
       return node.text;
   }
 }
 
-// JSON has no NaN and no infinity, and one kind of number: Go writes a whole one as an integer.
+// JSON has no NaN, no infinity and only one type of number. Go writes a whole number as an integer.
 json to_json_number(double number, const Node& node) {
   if (!std::isfinite(number)) {
     reject(node.mark, "JSON has no such number");
@@ -364,12 +364,12 @@ std::string to_key(double number) {
   return exponent < -4 || exponent > kLargestFixed ? scientific : written(std::chars_format::fixed);
 }
 
-// Of what go-yaml's limit on aliases is made.
+// The counts that go-yaml's limit on aliases uses.
 struct Effort {
   std::size_t nodes = 0;
-  std::size_t aliased = 0;  // of these: behind an alias
+  std::size_t aliased = 0;  // of these, the ones that came through an alias
 
-  // go-yaml's "excessive aliasing": of few nodes 99 % may come from aliases, of very many a tenth.
+  // go-yaml's "excessive aliasing": up to kFew nodes 99 % may come from aliases, from kMany on a tenth.
   bool excessive() const {
     constexpr double kFew = 400'000;
     constexpr double kMany = 4'000'000;
@@ -379,7 +379,7 @@ struct Effort {
   }
 };
 
-// go-yaml's decoder and what sigs.k8s.io/yaml makes of its result.
+// Does what go-yaml's decoder does, and what sigs.k8s.io/yaml does with the result.
 class Decoder {
  public:
   json decode(Node& node, int depth) {
@@ -419,7 +419,7 @@ class Decoder {
   template <class Read>
   void follow(Node& alias, Read read) {
     if (std::exchange(alias.entered, true)) {
-      reject(alias.mark, "an alias of something that it is part of");
+      reject(alias.mark, "an alias inside its own anchor");
     }
     ++aliases_;
     read(*alias.target);
@@ -436,7 +436,7 @@ class Decoder {
     return list;
   }
 
-  // Into an object that may hold fields already.
+  // Decodes into an object that may have fields already.
   void decode_mapping(const Node& node, json& object, int depth) {
     for (std::size_t i = 0; i + 1 < node.children.size(); i += 2) {
       Node& key = *node.children[i];
@@ -463,7 +463,7 @@ class Decoder {
       return merge_mapping(source, object, depth);
     }
     count(source, depth);
-    // Backwards: of a list the first wins.
+    // Backwards, because the first of a list wins.
     for (Node* const child : source.children | std::views::reverse) {
       merge_mapping(*child, object, depth + 1);
     }
@@ -472,7 +472,7 @@ class Decoder {
   void merge_mapping(Node& source, json& object, int depth) {
     Node& mapping = source.kind == Node::Kind::kAlias ? *source.target : source;
     if (mapping.kind != Node::Kind::kMapping) {
-      reject(source.mark, "<< wants a mapping or a list of mappings");
+      reject(source.mark, "<< needs a mapping or a list of mappings");
     }
     count(source, depth);
     if (&mapping == &source) {
@@ -500,7 +500,7 @@ class Decoder {
     return value.is_string() ? value.get<std::string>() : value.dump();
   }
 
-  // One step down the path, taken back at the end of the scope.
+  // One step down the path. The end of the scope undoes it.
   class Step {
    public:
     Step(std::string& path, const std::string& step) : path_(path), size_(path.size()) { path += step; }
@@ -514,12 +514,12 @@ class Decoder {
   };
 
   Effort effort_;
-  int aliases_ = 0;  // that we are behind
+  int aliases_ = 0;  // how many we are inside of
   std::string path_;
   std::vector<std::string> repeated_;
 };
 
-// Whether there is more than empty documents; broken YAML is more, too.
+// Whether anything but empty documents follows. Broken YAML counts as something.
 bool anything_follows(Events& events) {
   try {
     for (;;) {

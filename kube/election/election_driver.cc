@@ -9,13 +9,13 @@ using namespace std::chrono_literals;
 
 namespace {
 
-// Timers run on CLOCK_MONOTONIC, which stands still in a suspend: the end of our time is looked for at least so often.
+// Timers run on CLOCK_MONOTONIC, which stops in a suspend. So we look at least so often whether our time is over.
 constexpr std::chrono::nanoseconds kDeadlineStep = 1s;
-// A process that ends does not wait longer for an API server that is away: the lease then expires by itself.
+// In an outage a process that ends does not wait longer: the lease then expires by itself.
 constexpr std::chrono::nanoseconds kReleaseTimeout = 5s;
 constexpr std::chrono::nanoseconds kReleaseRetry = 200ms;
 
-// What happens in normal life, nothing to be told.
+// An answer of normal operation, which is not logged.
 bool is_answer(const Result<Response>& result) {
   return result || result.error().code == ErrorCode::kConflict || result.error().code == ErrorCode::kExists ||
          result.error().code == ErrorCode::kNotFound;
@@ -97,7 +97,7 @@ void ElectionDriver::answered(const Result<Response>& result) {
       break;
     case Mode::kStopping:
     case Mode::kAwaitingWrite:
-      // What it tells of the lease is of interest, but neither its next step nor the leadership.
+      // The state learns about the lease from it. The next request is not sent, and we do not lead.
       static_cast<void>(state_.answer(result, read_time(clock_)));
       state_.abandon();
       state_.step_down();
@@ -121,13 +121,13 @@ void ElectionDriver::attempt_answered(const Result<Response>& result) {
     send(*std::move(next));
   } else {
     if (is_answer(result)) {
-      last_error_.clear();  // not before what had to be written is: reads may work where writes do not
+      last_error_.clear();  // only when the attempt is over: reads may work where writes fail
     }
     arm(attempt_timer_, state_.next_attempt(read_time(clock_)), &ElectionDriver::begin_attempt);
   }
 }
 
-// Compares what the state says with what the callbacks were told.
+// Notifies the callbacks of changes in the state.
 void ElectionDriver::update_leading() {
   deadline_timer_.cancel();
   leading_until_.store(state_.leading_until(), std::memory_order_release);
@@ -136,7 +136,7 @@ void ElectionDriver::update_leading() {
     arm(deadline_timer_, std::min(left, kDeadlineStep), &ElectionDriver::update_leading);
     if (!std::exchange(leading_, true)) {
       log_.info("became leader", {{"holder", options_.identity}});
-      tell("became leader");
+      record_event("became leader");
       callbacks_.on_elected();
     }
     return;
@@ -144,9 +144,9 @@ void ElectionDriver::update_leading() {
   if (std::exchange(leading_, false)) {
     log_.info("stopped leading", {{"holder", options_.identity}});
     callbacks_.on_lost();
-    tell("stopped leading");
+    record_event("stopped leading");
     if (mode_ == Mode::kElecting && std::exchange(in_flight_, false)) {
-      // A call that hangs does not keep us from being a candidate again.
+      // A request that hangs must not keep us from being a candidate again.
       state_.abandon();
       arm(attempt_timer_, state_.next_attempt(read_time(clock_)), &ElectionDriver::begin_attempt);
     }
@@ -197,7 +197,7 @@ void ElectionDriver::log_answer(const Result<Response>& result) {
   }
 }
 
-void ElectionDriver::tell(std::string_view message) {
+void ElectionDriver::record_event(std::string_view message) {
   if (callbacks_.on_event) {
     callbacks_.on_event(state_.reference(), options_.identity + " " + std::string(message));
   }

@@ -17,12 +17,12 @@
 
 namespace sharder::kube {
 
-// Sends what an ElectionState says and watches its deadlines, on an executor. LeaderElection gives it a thread; tests
-// give it one that they drive. Everything but leading() and post_*() happens on the executor.
+// Sends the requests of an ElectionState and watches its deadlines, on an executor. LeaderElection gives it a thread;
+// tests give it an executor that they drive. Everything but leading() and post_*() happens on the executor.
 class ElectionDriver final {
  public:
-  // The executor is shared, because an answer of the Api may come when everything else is gone. Destroy it on the
-  // executor, or when that stands still.
+  // The executor is shared, because an answer of the Api may come when everything else is destroyed. Destroy this on
+  // the executor, or when the executor has stopped.
   ElectionDriver(Api& api, const Clock& clock, LeaderElectionOptions options, LeaderElection::Callbacks callbacks,
                  const Logger& log, std::shared_ptr<Executor> executor, std::uint64_t seed = std::random_device{}());
 
@@ -31,14 +31,14 @@ class ElectionDriver final {
   void post_start();
   // Stops leading; `done` runs on the executor after on_lost.
   void post_stop(std::move_only_function<void()> done);
-  // After post_stop(): gives the lease back if it may be ours. `done` runs on the executor, within renew_deadline.
+  // After post_stop(): releases the lease if it may be ours. `done` runs on the executor, within renew_deadline.
   void post_release(std::move_only_function<void()> done);
 
  private:
   enum class Mode {
     kElecting,
     kStopping,       // we don't lead any more; the lease may still be ours
-    kAwaitingWrite,  // to be released, but the answer of a write that may make it ours comes first
+    kAwaitingWrite,  // to be released, after the answer of a write that may make it ours
     kReleasing,
     kReleased,
   };
@@ -52,7 +52,7 @@ class ElectionDriver final {
   void release_answered(const Result<Response>& result);
   void finish_release();
   void log_answer(const Result<Response>& result);
-  void tell(std::string_view message);
+  void record_event(std::string_view message);
   void arm(Timer& timer, std::chrono::nanoseconds delay, void (ElectionDriver::*then)());
 
   Api& api_;
@@ -67,9 +67,9 @@ class ElectionDriver final {
   // The executor's:
   ElectionState state_;
   Mode mode_ = Mode::kElecting;
-  bool leading_ = false;  // what the callbacks were last told
+  bool leading_ = false;  // what the callbacks were last notified of
   bool in_flight_ = false;
-  std::uint64_t request_ = 0;  // the one that is in flight; answers of older ones are not heard
+  std::uint64_t request_ = 0;  // the one that is in flight; answers of older ones are ignored
   std::move_only_function<void()> released_;
   Timer attempt_timer_{*executor_};
   Timer deadline_timer_{*executor_};

@@ -44,7 +44,7 @@ std::optional<Request> ElectionState::answer(const Result<Response>& result, con
 
 void ElectionState::abandon() {
   if (std::exchange(step_, Step::kIdle) == Step::kWriting) {
-    lease_ = nullptr;  // whether it is still as we know it, only a read can tell
+    lease_ = nullptr;  // only a read can show whether it is still as we know it
   }
 }
 
@@ -53,11 +53,11 @@ std::chrono::nanoseconds ElectionState::next_attempt(const ElectionTime& now) {
   const std::chrono::nanoseconds retry_period = options_.retry_period;
   std::uniform_int_distribution<std::chrono::nanoseconds::rep> jitter(retry_period.count() * 9 / 10,
                                                                       retry_period.count());
-  // Counted from the last attempt's begin: a slow API server does not make renewals rarer.
+  // Counted from the start of the last attempt, so that a slow API server does not make renewals rarer.
   const std::chrono::nanoseconds due = attempt_began_ + std::chrono::nanoseconds(jitter(random_)) - now.steady;
   std::chrono::nanoseconds wait = std::max(due, retry_period / 10);
   if (!holder_.empty() && holder_ != options_.identity) {
-    // When a foreign lease expires: not later, as every moment is one without a leader.
+    // Not later than a foreign lease expires: from then on there is no leader.
     const std::chrono::nanoseconds left = observed_at_ + observed_duration() - now.steady;
     if (left > 0ns) {
       wait = std::min(wait, left);
@@ -116,12 +116,12 @@ Request ElectionState::read(const ElectionTime& now) {
   return request;
 }
 
-// Makes the lease ours, or renews it: by a PUT that holds the resourceVersion we know, or a POST where there is none.
+// Makes the lease ours, or renews it: by a PUT with the resourceVersion we know, or by a POST where there is no Lease.
 Request ElectionState::acquire(const ElectionTime& now) {
   const std::string time = format_micro_time(now.wall);
   nlohmann::json spec{
       {"holderIdentity", options_.identity},
-      // Rounded up: who observes us must not wait for less than we count on.
+      // Rounded up: observers must not wait for less time than we rely on.
       {"leaseDurationSeconds", std::chrono::ceil<std::chrono::seconds>(options_.lease_duration).count()},
       {"acquireTime", time},
       {"renewTime", time},
@@ -146,7 +146,7 @@ Request ElectionState::write(nlohmann::json spec, const ElectionTime& now) {
     nlohmann::json lease = lease_;  // metadata stays as it is, labels of others included
     lease["spec"] = std::move(spec);
     request = update_request(kLeases, options_.lease_namespace, options_.lease_name, {},
-                             GuardedObject::of(lease).value(), {});  // observe() takes no other
+                             GuardedObject::of(lease).value(), {});  // observe() accepts no Lease without one
   } else {
     const nlohmann::json lease{{"apiVersion", "coordination.k8s.io/v1"},
                                {"kind", "Lease"},
@@ -211,7 +211,7 @@ std::optional<Request> ElectionState::on_written(const Result<Response>& result,
   return optimistic_ && is_stale ? std::optional(read(now)) : std::nullopt;
 }
 
-// Takes in a Lease as the API server showed it.
+// Remembers a Lease as the API server showed it.
 Result<void> ElectionState::observe(std::string_view body, const ElectionTime& now) {
   auto lease = parse_json(body);
   if (!lease) {
@@ -238,7 +238,7 @@ Result<void> ElectionState::observe(std::string_view body, const ElectionTime& n
 // How long the record that was seen protects its holder.
 std::chrono::nanoseconds ElectionState::observed_duration() const {
   const std::int64_t seconds = int_at(observed_spec_, "/leaseDurationSeconds").value_or(0);
-  // Nonsense does not make a lease free at once, and cannot overflow.
+  // A value that makes no sense does not free the lease at once, and cannot overflow.
   constexpr std::int64_t kMost = std::int64_t{365} * 24 * 3600;
   return seconds > 0 ? std::chrono::seconds(std::min(seconds, kMost))
                      : std::chrono::nanoseconds(options_.lease_duration);

@@ -13,8 +13,8 @@
 #include "kube/client/object_reference.h"
 #include "kube/election/election_options.h"
 
-// The rules of the leader election: pure, without I/O, clock or thread. ElectionDriver asks it what to send and tells
-// it what came back.
+// The rules of the leader election: pure, without I/O, clock or thread. ElectionDriver sends the requests that it
+// returns, and gives it the answers.
 //
 // An attempt is one to three requests, begun every retry_period:
 //
@@ -23,13 +23,14 @@
 //                └─────┼───────────────────┼──► 404 ──────────────────► POST ─┐
 //                      ▼                   └──► free, ours, or expired ► PUT ─┴─► 2xx: leads
 //
-// Why never two lead at once, whatever the clocks show and the network does:
-// 1. Who leads stops renew_deadline after the last renewal that succeeded was *sent* (BOOTTIME).
-// 2. Who takes a foreign lease has read its record, and again lease_duration later (MONOTONIC) the same record. The
-//    renewal was sent before it was first read, so by 1. and renew_deadline < lease_duration its holder has stopped.
-// 3. A renewal that lands between the second read and the take-over changes the resourceVersion, and the take-over
-//    fails; one that lands later fails itself.
-// So time in which the API server was away counts: what matters is only that the same record is read again at its end.
+// Why two replicas never lead at once, whatever the clocks show and the network does:
+// 1. A leader stops renew_deadline after it *sent* the last renewal that succeeded (BOOTTIME).
+// 2. A candidate takes a foreign lease only when it has read its record, and lease_duration later (MONOTONIC) the same
+//    record. The holder sent this renewal before the first read. So by 1. and renew_deadline < lease_duration it has
+//    stopped.
+// 3. A renewal that arrives between the second read and the take-over changes the resourceVersion, and the take-over
+//    fails. A renewal that arrives later fails itself.
+// So the time of an outage counts: it only matters that the same record is read again at its end.
 // (client-go does the same. A leader that could not renew has stopped by its own clock.)
 namespace sharder::kube {
 
@@ -47,14 +48,14 @@ class ElectionState {
 
   // The first request of an attempt.
   Request begin(const ElectionTime& now);
-  // The answer to the request before: the attempt's next one, or nullopt when it is over.
+  // Takes the answer to that request. Returns the attempt's next request, or nullopt when the attempt is over.
   std::optional<Request> answer(const Result<Response>& result, const ElectionTime& now);
   // The attempt is over for us, whatever still comes.
   void abandon();
   // How long to wait for the next attempt, after one that is over.
   std::chrono::nanoseconds next_attempt(const ElectionTime& now);
 
-  // Until when we lead: past or BootTime::min() when we don't.
+  // Until when we lead. In the past, or BootTime::min(), when we don't.
   BootTime leading_until() const { return leading_until_; }
   // We stop leading, and renew no more.
   void step_down();
@@ -94,7 +95,7 @@ class ElectionState {
   BootTime write_began_ = BootTime::min();
   BootTime leading_until_ = BootTime::min();
 
-  // The Lease as it was last seen, null: not there or not known; and since when it has stood unchanged.
+  // The Lease as it was last seen (null: absent or not known), and since when it is unchanged.
   nlohmann::json lease_;
   nlohmann::json observed_spec_;
   std::string observed_uid_;

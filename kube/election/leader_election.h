@@ -20,12 +20,12 @@ class LeaderElection {
  public:
   // All run on the election thread and must be short: while one runs, nothing is renewed.
   struct Callbacks {
-    // After we hold the lease; as soon as we must not lead any more (the lease ran out, another holds it, stop()).
-    // They alternate, on_elected first. A lease that was lost is tried for again.
+    // on_elected: after we hold the lease. on_lost: as soon as we must not lead any more (the lease ran out, another
+    // holds it, stop()). They alternate, on_elected first. A lost lease is tried for again.
     std::function<void()> on_elected;
     std::function<void()> on_lost;
-    // May be empty. What client-go writes as a Normal Event with reason LeaderElection, source component the identity:
-    // "<identity> became leader", "<identity> stopped leading".
+    // May be empty. Gets what client-go records as a Normal Event with reason LeaderElection, source component the
+    // identity: "<identity> became leader", "<identity> stopped leading".
     std::function<void(const ObjectReference& lease, const std::string& message)> on_event = {};
   };
 
@@ -37,12 +37,12 @@ class LeaderElection {
 
   void start();
   // Stops renewing. on_lost runs, then `released_when` on the calling thread: it returns when the leader's requests in
-  // flight are answered, and need not wait longer than lease_duration, when another may lead anyway. Then the lease is
-  // released if it is ours: holderIdentity empty, leaseDurationSeconds 1. That takes at most 5 s, when the API server
-  // is away. From any thread but the election's; a second call returns when the first has.
+  // flight are answered, and need not wait longer than lease_duration, because another may lead then anyway. Then the
+  // lease is released if it is ours: holderIdentity empty, leaseDurationSeconds 1. In an outage that takes at most 5 s.
+  // From any thread but the election's; a second call returns when the first has.
   void stop(std::function<void()> released_when = {});
 
-  // Safe from any thread. False from the moment on when our time is over by CLOCK_BOOTTIME, even before on_lost.
+  // Safe from any thread. False as soon as our time is over by CLOCK_BOOTTIME, even before on_lost.
   bool leading() const;
 
  private:

@@ -13,8 +13,8 @@
 #include "base/clock.h"
 #include "kube/events/events.h"
 
-// Which Events are written, and which are only counted: pure, the caller brings the time. As client-go's legacy
-// recorder does it, with its numbers, but in less memory (it keeps 4,096 of each).
+// Decides which Events are written, and which are only counted. Pure: the caller brings the time. It does what
+// client-go's legacy recorder does, with its numbers, but in less memory (client-go keeps 4,096 of each).
 namespace sharder::kube {
 
 // A map that forgets what was used longest ago. Owned by one thread.
@@ -54,7 +54,7 @@ class LruMap {
  private:
   using Order = std::list<std::pair<std::string, Value>>;
   std::size_t capacity_;
-  Order order_;  // used last first
+  Order order_;  // most recently used first
   std::map<std::string_view, typename Order::iterator, std::less<>> index_;
 };
 
@@ -72,9 +72,10 @@ struct EventRecord {
 class EventCorrelator {
  public:
   static constexpr std::size_t kMaxEntries = 1024;
-  static constexpr int kBurst = 25;                  // Events an object and type, then
-  static constexpr std::chrono::minutes kRefill{5};  // one in so long
-  // So many different messages of one object, type and reason within kAggregateFor of the one before become one Event.
+  static constexpr int kBurst = 25;                  // Events for an object and type, then
+  static constexpr std::chrono::minutes kRefill{5};  // one more after each such time
+  // When so many different messages of one object, type and reason have come, each within kAggregateFor of the one
+  // before, the last and all further ones become one Event.
   static constexpr std::size_t kMaxSimilar = 10;
   static constexpr std::chrono::minutes kAggregateFor{10};
 

@@ -12,7 +12,7 @@ namespace sharder::kube {
 
 namespace {
 
-// The API server takes no more (validation of core/v1 Events).
+// The API server's limits (validation of core/v1 Events).
 constexpr std::size_t kMaxReason = 128;
 constexpr std::size_t kMaxMessage = 1024;
 
@@ -48,7 +48,7 @@ struct EventRecorder::Impl : std::enable_shared_from_this<EventRecorder::Impl> {
     WallTime wall;
     SteadyTime steady;
   };
-  // An Event that is being written, and what is to be written after that: counts that came meanwhile are one patch.
+  // An Event that is being written, and what to write after that: all counts that came meanwhile are one patch.
   struct Writing {
     Occurrence occurrence;
     std::optional<EventRecord> next;
@@ -149,7 +149,7 @@ struct EventRecorder::Impl : std::enable_shared_from_this<EventRecorder::Impl> {
   const std::string component;
   const Logger log;
   EventCorrelator correlator;
-  std::map<std::string, Writing, std::less<>> writing;  // bounded: what is under way has a deadline and a budget
+  std::map<std::string, Writing, std::less<>> writing;  // bounded: a write has a deadline, an object a budget
 };
 
 EventRecorder::EventRecorder(Api& api, const Clock& clock, std::string component, Logger log)

@@ -15,10 +15,10 @@ namespace {
 
 // A list page holds up to some thousand objects and may come from a busy etcd.
 constexpr std::chrono::seconds kListTimeout{30};
-// A watch with initial events is answered when the server has them; past that a list in pages is tried.
+// The server answers a watch with initial events when it has them. After this time a list in pages is tried.
 constexpr std::chrono::seconds kInitialEventsTimeout{5};
 
-// Does what a WatchState says. Everything but stop() happens on the API loop.
+// Does the actions of a WatchState. Everything but stop() happens on the API loop.
 class Runner final : public std::enable_shared_from_this<Runner> {
  public:
   Runner(Api& api, const Clock& clock, ListWatchOptions options, std::shared_ptr<WatchSink> sink, const Logger& log)
@@ -32,7 +32,7 @@ class Runner final : public std::enable_shared_from_this<Runner> {
                 .watch_timeout = options_.watch_timeout,
                 .idle_timeout = options_.idle_timeout,
                 .max_backoff = options_.max_backoff,
-                .max_refusal_backoff = options_.max_refusal_backoff},
+                .max_error_backoff = options_.max_error_backoff},
                api.streamed_list(name_of(options_.resource))) {}
 
   void start() {
@@ -43,7 +43,7 @@ class Runner final : public std::enable_shared_from_this<Runner> {
   }
 
  private:
-  // One stream. What an old one still says is not heard.
+  // Receives one stream. What an old stream still sends is ignored.
   class Sink final : public StreamSink {
    public:
     explicit Sink(std::shared_ptr<Runner> runner) : runner_(std::move(runner)) {}
@@ -159,7 +159,7 @@ class Runner final : public std::enable_shared_from_this<Runner> {
     sink_->on_connection(report.watching, report.error);
   }
 
-  void act(const watch_action::TellPages& pages) {
+  void act(const watch_action::LogPages& pages) {
     log_.warn("the API server does not stream lists to their end, they come in pages for some time",
               {{"error", pages.reason}});
   }
@@ -206,13 +206,13 @@ class Runner final : public std::enable_shared_from_this<Runner> {
 
   void failed(Error error) {
     if (error.code == ErrorCode::kCancelled) {
-      end();  // not by us: the Api itself comes to its end
+      end();  // not by us: the Api itself ends
       return;
     }
     step(watch_input::Failed{fail("list and watch " + name_of(options_.resource), std::move(error)).error()});
   }
 
-  // As a rule the deadline has moved on when the timer fires: an event costs no timer.
+  // Usually the deadline has moved on when the timer fires. So an event sets no timer.
   void await_deadline() {
     const auto due = state_.deadline();
     if (!due || (deadline_timer_.is_set() && timer_due_ <= *due)) {
@@ -222,9 +222,9 @@ class Runner final : public std::enable_shared_from_this<Runner> {
     deadline_timer_.set(*due - clock_.steady(), [this] { step(watch_input::Late{}); });
   }
 
-  // An outage is one line, however often it is retried.
+  // An outage is logged once, however often it is retried.
   void log(const watch_action::Report& report) {
-    if (options_.sink_tells_failures) {
+    if (options_.sink_handles_failures) {
       return;
     }
     if (report.watching) {
@@ -257,7 +257,7 @@ class Runner final : public std::enable_shared_from_this<Runner> {
   bool is_reported_ = false;
 };
 
-// What the caller holds. The runner lives until it has ended and the last answer has come.
+// The caller's handle. The runner lives until it has ended and the last answer has come.
 class Handle final : public ListWatch {
  public:
   explicit Handle(std::shared_ptr<Runner> runner) : runner_(std::move(runner)) {}

@@ -20,8 +20,9 @@ class WatchSink {
  public:
   virtual ~WatchSink() = default;
   virtual void on_event(const WatchEvent& event) = 0;
-  // True: a watch is open behind a complete list, what it shows is current. False: it is not (any more); `error` says
-  // why unless the server ended the watch in order. Called on every change, and with false at each failed try again.
+  // True: the list is complete and the watch behind it is open, so what the sink has seen is current. False: it is not,
+  // or no longer; `error` is the reason, unless the server ended the watch in order. Called on every change, and with
+  // false again at each failed try.
   virtual void on_connection(bool watching, const std::optional<Error>& error) = 0;
 };
 
@@ -32,20 +33,20 @@ struct ListWatchOptions {
   std::string field_selector = {};
   bool metadata_only = false;
   std::size_t page_size = 500;  // of the list; no resourceVersion, so each page is consistent
-  // Ask for the initial list as a stream of events (sendInitialEvents). Where the server refuses that (400, 422), or
+  // Ask for the initial list as a stream of events (sendInitialEvents). Where the server rejects that (400, 422), or
   // does not bring it to its end, lists of the resource come in pages (kube/client/streamed_list.h).
   bool stream_list = true;
-  std::chrono::seconds watch_timeout{300};  // asked of the server: drawn between it and twice that
-  // No event and no bookmark for so long (a bookmark comes every minute): list anew.
+  std::chrono::seconds watch_timeout{300};  // the server is asked for a random time from this to twice this
+  // After so long without an event or a bookmark it lists anew. A bookmark comes every minute.
   std::chrono::seconds idle_timeout{90};
   std::chrono::milliseconds max_backoff{2000};
-  std::chrono::milliseconds max_refusal_backoff{2000};  // after 4xx and 5xx, again and again
-  // The sink tells of failures itself: the log gets only what it does not hear of.
-  bool sink_tells_failures = false;
+  std::chrono::milliseconds max_error_backoff{2000};  // after many 4xx and 5xx in a row
+  // The sink takes care of failures: only those that it is not notified of are logged here.
+  bool sink_handles_failures = false;
 };
 
-// Shows a sink the objects of one resource, now and as they change, until it is stopped. It keeps no object: only where
-// it stands. 410, as a status or as an ERROR event, lists anew; every other failure is retried, with backoff and
+// Shows a sink the objects of one resource, now and as they change, until it is stopped. It keeps no object, only a
+// resourceVersion. 410, as a status or as an ERROR event, lists anew; every other failure is retried, with backoff and
 // jitter.
 //
 //   empty ──► listing ──► watching(resourceVersion) ──► (end of stream) ──► watching(newest resourceVersion)
@@ -59,7 +60,7 @@ class ListWatch {
                                           std::shared_ptr<WatchSink> sink, const Logger& log);
   virtual ~ListWatch() = default;
 
-  // From any thread, also from within the sink. Nothing is delivered once the API loop has come to it.
+  // From any thread, also from within the sink. Nothing is delivered after the API loop has run it.
   virtual void stop() = 0;
 };
 

@@ -18,7 +18,7 @@ namespace {
 namespace ondemand = simdjson::ondemand;
 using simdjson::error_code;
 
-// What a decoder keeps between events; most objects are far smaller.
+// How much memory a decoder keeps between events. Most objects are far smaller.
 constexpr std::size_t kKeptBytes = std::size_t{256} << 10;
 // Before each frame, big endian.
 constexpr std::size_t kLengthBytes = 4;
@@ -100,14 +100,14 @@ std::optional<WatchMessageType> message_type(std::string_view type) {
   return std::nullopt;
 }
 
-// What an ERROR event tells, as an answer with its Status would have told it.
+// The error in an ERROR event, as if an answer had carried its Status.
 Error error_of(const RawEvent& event) {
   auto status = decode_status(event.object);
   if (!status) {
     return fail("ERROR event", std::move(status.error())).error();
   }
   if (status->code < 400) {
-    status->code = 500;  // it is an ERROR event, whatever its Status says
+    status->code = 500;  // an ERROR event is an error, whatever its Status says
   }
   return error_from_status("ERROR event", *std::move(status));
 }
@@ -119,9 +119,9 @@ struct WatchDecoder::Impl {
   ondemand::parser parser = ondemand::parser();
   std::string buffer = {};             // what has come and is not decoded yet
   std::optional<bool> is_framed = {};  // protobuf in frames, or JSON in lines; unknown until the first byte has come
-  std::size_t scanned = 0;             // of lines: so far there is no newline in the buffer
+  std::size_t scanned = 0;             // of lines: up to here the buffer has no newline
 
-  // Where an event stands in the buffer, as far as that is known, and what comes behind it.
+  // Where an event stands in the buffer, as far as that is known, and where the next one begins.
   struct Extent {
     std::size_t begin;
     std::size_t end;

@@ -12,13 +12,13 @@ using namespace watch_action;
 
 namespace {
 
-// The resourceVersion is from the future of the server's data. It takes text: the cause in the Status has no code of
-// its own, and servers before 1.19 have only the message (client-go reads it too).
+// The resourceVersion is from the future of the server's data. Only the text shows it: the cause in the Status has no
+// code of its own, and servers before 1.19 send only the message (client-go reads it too).
 bool is_too_large_version(const Error& error) {
   return error.message.find("Too large resource version") != std::string::npos;
 }
 
-// Nobody took the request: no connection, no answer in time, or a gateway that says so.
+// Nobody took the request: no connection, no answer in time, or the error of a gateway.
 bool reached_nobody(const Error& error) {
   const bool of_gateway = error.http_status >= 502 && error.http_status <= 504;
   return (is_unanswered(error) && error.http_status == 0) || of_gateway;
@@ -29,7 +29,7 @@ bool reached_nobody(const Error& error) {
 WatchState::WatchState(const WatchStateOptions& options, StreamedList& streamed_list, std::uint64_t seed)
     : options_(options),
       backoff_({.max = options.max_backoff}, seed),
-      refusal_backoff_({.initial = options.max_backoff, .max = options.max_refusal_backoff}, seed),
+      error_backoff_({.initial = options.max_backoff, .max = options.max_error_backoff}, seed),
       random_(static_cast<std::minstd_rand::result_type>(seed)),
       page_size_(std::max<std::size_t>(options.page_size, 1)),
       streamed_list_(streamed_list) {}
@@ -109,7 +109,7 @@ void WatchState::handle(const watch_input::MessageCame& message, WatchActions& a
     return;
   }
   heard_ = now_;
-  silence_told_ = false;
+  silence_logged_ = false;
   const bool shows_last_state =
       message.type == WatchMessageType::kDeleted && newer_version(resource_version_, message.resource_version);
   if (!message.resource_version.empty() && !shows_last_state) {
@@ -123,7 +123,7 @@ void WatchState::handle(const watch_input::MessageCame& message, WatchActions& a
 
 void WatchState::on_initial_message(const watch_input::MessageCame& message, WatchActions& actions) {
   if (message.type != WatchMessageType::kBookmark) {
-    // What changes meanwhile comes among the initial events, so also MODIFIED and DELETED.
+    // Changes come among the initial events, so there are MODIFIED and DELETED too.
     show_init(actions);
     actions.emplace_back(
         Show{message.type == WatchMessageType::kDeleted ? WatchEventType::kDelete : WatchEventType::kInitApply});
@@ -141,7 +141,7 @@ void WatchState::on_initial_message(const watch_input::MessageCame& message, Wat
   actions.emplace_back(Report{.watching = true, .error = std::nullopt});
 }
 
-// `open`: the watch behind the list is.
+// `open`: the watch behind the list is open already.
 void WatchState::listed(std::string_view resource_version, bool open, WatchActions& actions) {
   actions.emplace_back(Show{WatchEventType::kInitDone});
   resource_version_ = resource_version;
@@ -167,7 +167,7 @@ void WatchState::handle(const watch_input::Late&, WatchActions& actions) {
       Error{.code = ErrorCode::kTimeout,
             .message = "watch: no event and no bookmark for " +
                        std::to_string(std::chrono::floor<std::chrono::seconds>(options_.idle_timeout).count()) + " s"},
-      actions, !std::exchange(silence_told_, true));
+      actions, !std::exchange(silence_logged_, true));
 }
 
 void WatchState::handle(const watch_input::StreamEnded&, WatchActions& actions) {
@@ -175,7 +175,7 @@ void WatchState::handle(const watch_input::StreamEnded&, WatchActions& actions) 
     if (std::exchange(stream_list_cut_, true)) {
       initial_events_unusable("the watch ended before its initial events did", actions);
     } else {
-      // Once it may be a server that shuts down: it ends its watches in order.
+      // The first time it may be a server that shuts down: it ends its watches in order.
       pause(Error{.code = ErrorCode::kUnavailable, .message = "watch: it ended before its initial events did"},
             actions);
     }
@@ -215,7 +215,7 @@ void WatchState::initial_events_failed(const Error& error, WatchActions& actions
     if (error.http_status == 0) {
       initial_events_unusable(error.message, actions);
     } else {
-      streamed_list_.refused();
+      streamed_list_.rejected();
       list_in_pages_instead(actions);
     }
     return;
@@ -242,7 +242,7 @@ void WatchState::list_failed(const Error& error, WatchActions& actions) {
   if (error.code == ErrorCode::kTooLarge && !is_request_too_large(error) && page_size_ > 1) {
     page_size_ /= 2;
     page_halved_ = true;
-    send_page(actions);  // the same page: a continue token goes with any limit
+    send_page(actions);  // the same page: a continue token works with any limit
     return;
   }
   if (error.code == ErrorCode::kGone && !continue_token_.empty() && !page_halved_) {
@@ -268,8 +268,8 @@ bool WatchState::has_settled() const {
 
 // Whether a watch may go on from resource_version_.
 bool WatchState::is_trusted() const {
-  const auto away = was_open_ ? kAway : kAwayBehindList;
-  return now_ < heard_ + options_.idle_timeout && !was_unreached_ && now_ < trying_since_.value_or(now_) + away;
+  const auto max_gap = was_open_ ? kMaxGap : kMaxGapBehindList;
+  return now_ < heard_ + options_.idle_timeout && !was_unreached_ && now_ < trying_since_.value_or(now_) + max_gap;
 }
 
 bool WatchState::goes_back(const watch_input::MessageCame& message) {
@@ -281,7 +281,7 @@ bool WatchState::goes_back(const watch_input::MessageCame& message) {
   return compares_versions_;
 }
 
-// The server does not know, or knows otherwise, what was at resourceVersion.
+// The server's data at resource_version_ may be missing, or other data than ours.
 void WatchState::distrust() {
   resource_version_.clear();
   pages_next_ = true;
@@ -319,7 +319,7 @@ void WatchState::open_watch(WatchActions& actions) {
     initial_deadline_ = now_ + kInitialTime;
     phase_ = WatchPhase::kStreaming;
   }
-  // Drawn, so that the watches of many clients that began together do not end together.
+  // Random, so that the watches of many clients that began together do not end together.
   const auto shortest = options_.watch_timeout.count();
   const std::chrono::seconds timeout(
       std::uniform_int_distribution<std::chrono::seconds::rep>(shortest, 2 * shortest)(random_));
@@ -333,7 +333,7 @@ void WatchState::list_in_pages_instead(WatchActions& actions) {
 
 void WatchState::initial_events_unusable(std::string reason, WatchActions& actions) {
   if (streamed_list_.failed(now_)) {
-    actions.emplace_back(TellPages{std::move(reason)});
+    actions.emplace_back(LogPages{std::move(reason)});
   }
   list_in_pages_instead(actions);
 }
@@ -347,11 +347,11 @@ void WatchState::show_init(WatchActions& actions) {
 void WatchState::pause(std::optional<Error> error, WatchActions& actions, bool is_news) {
   if (phase_ == WatchPhase::kWatching && has_settled()) {
     backoff_.reset();
-    refusal_backoff_.reset();
-    refusals_ = 0;
+    error_backoff_.reset();
+    error_answers_ = 0;
   }
-  const bool is_refused = error && error->http_status != 0 && ++refusals_ > kPassingRefusals;
-  std::chrono::milliseconds delay = (is_refused ? refusal_backoff_ : backoff_).next();
+  const bool has_many_errors = error && error->http_status != 0 && ++error_answers_ > kPassingErrors;
+  std::chrono::milliseconds delay = (has_many_errors ? error_backoff_ : backoff_).next();
   if (error && error->retry_after) {
     delay += *error->retry_after;
   }

@@ -16,8 +16,8 @@
 #include "kube/watch/watch_decoder.h"
 #include "kube/watch/watch_event.h"
 
-// The protocol of a list and watch as a state machine: pure, without I/O, clock or thread. ListWatch feeds it what
-// happens, and when, and does what it says.
+// The protocol of a list and watch as a state machine: pure, without I/O, clock or thread. ListWatch gives it each
+// input with its time, and does the actions that it returns.
 //
 //              ┌────────── page, there are more ──┐
 //   Started    ▼                                  │
@@ -31,41 +31,41 @@
 //          └── not in time: kListing
 //
 // Rules, and where they come from (API conventions and concepts of Kubernetes; client-go where noted):
-// - Lists go in pages without resourceVersion: a consistent read. All pages show the state at the first one's
-//   resourceVersion, and that is where the watch begins.
-// - A page whose continue token has expired (410) begins the list anew. The token that such a 410 brings would show the
-//   rest as it is *now*, and what was made since in the part that is already shown would be missed for ever. Pages are
-//   doubled then, because the list evidently takes too long.
-// - sendInitialEvents needs resourceVersionMatch=NotOlderThan, and bookmarks for its end to be told. Without a
+// - Lists come in pages without a resourceVersion: a consistent read. All pages show the state at the first one's
+//   resourceVersion, and the watch begins there.
+// - A page whose continue token has expired (410) begins the list anew. With the token that such a 410 brings, the rest
+//   would be shown as it is *now*: objects that were created since in the part already shown would be missed for ever.
+//   The page size is doubled then, because the list takes too long.
+// - sendInitialEvents needs resourceVersionMatch=NotOlderThan, and bookmarks, because one marks its end. Without a
 //   resourceVersion it begins with the most recent state. Servers without it:
-//     refuse with 422 (1.19 and newer, the feature off or unknown: both parameters are validated) or 400;
-//     ignore it (aggregated servers with a foreign implementation), or a proxy drops their bookmarks: ADDED events,
-//     and then no end. client-go only warns then; here the list goes in pages instead.
-//   One that refuses is not asked again, one that ignores it after growing pauses (StreamedList).
-// - What counts as progress of initial events is ADDED events, whatever else comes, and they have kInitialTime in all.
-// - A server whose watch cache lags behind etcd (it was paused, or has just begun) has no initial events to show: it
-//   answers with 429 or 504, or not at all. A list in pages it reads from etcd then; so the next attempt is one.
-// - Until the initial events' end resourceVersions are not in order: nothing is remembered (as client-go).
-// - A watch that ends in order (the server's timeout) is taken up again at once from the newest resourceVersion. One
-//   that did not last kSettled pauses first: a server that closes every watch must not be called in a loop.
-// - 410, as a status or as an ERROR event, lists anew; so do answers that say that the resourceVersion can never work
+//     reject it with 422 (1.19 and newer, the feature off or unknown: both parameters are validated) or 400;
+//     ignore it (aggregated servers with a foreign implementation), or a proxy drops their bookmarks: ADDED events
+//     come, and then no end. client-go only logs a warning then; here the list comes in pages instead.
+//   A server that rejects it is not asked again, one that ignores it after growing pauses (StreamedList).
+// - Only ADDED events count as progress of the initial events. These have kInitialTime in all.
+// - A server whose watch cache lags behind etcd (it was paused, or has just started) cannot show initial events: it
+//   answers with 429 or 504, or not at all. It reads a list in pages from etcd, so the next attempt is one in pages.
+// - Until the initial events end, resourceVersions are not in order, and none is remembered (as in client-go).
+// - A watch that ends in order (the server's timeout) is opened again at once, from the newest resourceVersion. If it
+//   did not last kSettled, there is a pause first: a server that closes every watch must not be called in a loop.
+// - A 410, as a status or as an ERROR event, means a new list. So do answers to a resourceVersion that can never work
 //   (400, 422, garbage; "Too large resource version": etcd was restored from a backup).
-// - A resourceVersion is trusted until neither an event nor a bookmark was heard for idle_timeout, over however many
-//   connections: a server whose data was restored from an older copy takes a watch from what is its future, and is
-//   silent until it gets there. A server that is not reached at once, or does not let the watch in again within kAway,
-//   may have come back as another one, and one whose versions go backwards is another one. In all these cases the watch
-//   lists anew, in pages: a consistent read (docs/decisions/0005-what-a-watch-is-trusted-for.md). All else goes on
-//   where it was.
-// - Where versions go backwards again behind a new list, they mean nothing: they are not compared any more. DELETED
-//   events never are: foreign servers show the last state's version in them.
-// - Every pause grows up to max_backoff until a watch has stood for kSettled; where the server refuses again and again,
-//   up to max_refusal_backoff. A Retry-After comes on top.
+// - A resourceVersion is trusted until no event and no bookmark came for idle_timeout, over any number of connections:
+//   a server whose data was restored from an older copy accepts a watch from its own future, and is silent until it
+//   gets there. A server that is not reached at once, or does not open the watch again within kMaxGap, may have come
+//   back as another one. A server whose versions go backwards is another one. In all these cases the watch lists anew,
+//   in pages: a consistent read (docs/decisions/0005-what-a-watch-is-trusted-for.md). In all other cases it goes on
+//   from its resourceVersion.
+// - When versions go backwards again after a new list, they mean nothing, and are no longer compared. The versions of
+//   DELETED events are never compared: foreign servers show the last state's version in them.
+// - Every pause grows up to max_backoff until a watch has stood for kSettled. When the server answers with errors again
+//   and again, it grows up to max_error_backoff. A Retry-After is added.
 namespace sharder::kube {
 
 enum class WatchPhase {
   kEmpty,
   kListing,     // a page was asked for
-  kStreaming,   // a watch was asked for, or is open, that has not told the end of its initial events
+  kStreaming,   // a watch was asked for, or is open, and its initial events have not ended
   kConnecting,  // a watch from a resourceVersion was asked for
   kWatching,    // a watch is open behind a complete list
   kBackingOff,
@@ -115,9 +115,9 @@ struct ShowItems {};  // each item of the page as kInitApply
 struct Report {       // WatchSink::on_connection
   bool watching;
   std::optional<Error> error;
-  bool is_news = true;  // false: it is not worth another line in the log
+  bool is_news = true;  // false: it was logged before
 };
-struct TellPages {  // the log: why lists come in pages for some time
+struct LogPages {  // logs why lists come in pages for some time
   std::string reason;
 };
 struct Pause {
@@ -126,7 +126,7 @@ struct Pause {
 }  // namespace watch_action
 using WatchAction =
     std::variant<watch_action::SendList, watch_action::OpenWatch, watch_action::CloseStream, watch_action::Show,
-                 watch_action::ShowItems, watch_action::Report, watch_action::TellPages, watch_action::Pause>;
+                 watch_action::ShowItems, watch_action::Report, watch_action::LogPages, watch_action::Pause>;
 using WatchActions = std::vector<WatchAction>;
 
 struct WatchStateOptions {
@@ -135,7 +135,7 @@ struct WatchStateOptions {
   std::chrono::seconds watch_timeout{300};
   std::chrono::milliseconds idle_timeout{90'000};
   std::chrono::milliseconds max_backoff{2000};
-  std::chrono::milliseconds max_refusal_backoff{2000};  // after what the server answers again and again
+  std::chrono::milliseconds max_error_backoff{2000};  // after many error answers in a row
 };
 
 class WatchState {
@@ -145,13 +145,13 @@ class WatchState {
   // The initial events come without a break; kube-apiserver answers with the header only when it has them.
   static constexpr std::chrono::seconds kInitialSilence{10};
   static constexpr std::chrono::seconds kInitialTime{30};
-  // A watch that is not open again so soon was away, and its server may be another one. Behind a list that no watch has
-  // followed yet there is more time: where none can be opened, lists are not to come one after the other.
-  static constexpr std::chrono::seconds kAway{1};
-  static constexpr std::chrono::seconds kAwayBehindList{30};
+  // When a watch is not open again so soon, its server may be another one. After a list that no watch has followed yet
+  // there is more time: where no watch can be opened, lists must not come one after the other.
+  static constexpr std::chrono::seconds kMaxGap{1};
+  static constexpr std::chrono::seconds kMaxGapBehindList{30};
   static constexpr std::size_t kMaxPageSize = 8000;
-  // So many refusals, some 10 s, may be those of a server that has just started.
-  static constexpr int kPassingRefusals = 10;
+  // So many error answers, over some 10 s, may come from a server that has just started.
+  static constexpr int kPassingErrors = 10;
 
   // `streamed_list`: of the resource; outlives it.
   WatchState(const WatchStateOptions& options, StreamedList& streamed_list,
@@ -161,7 +161,7 @@ class WatchState {
 
   WatchPhase phase() const { return phase_; }
   const std::string& resource_version() const { return resource_version_; }
-  // When it wants to hear Late, unless something comes before; nullopt for never.
+  // When to give it Late, unless another input comes before; nullopt: never.
   std::optional<SteadyTime> deadline() const;
 
  private:
@@ -195,23 +195,23 @@ class WatchState {
 
   const WatchStateOptions options_;
   Backoff backoff_;
-  Backoff refusal_backoff_;
-  int refusals_ = 0;  // since a watch has stood for kSettled
+  Backoff error_backoff_;
+  int error_answers_ = 0;  // since a watch has stood for kSettled
   std::minstd_rand random_;
   WatchPhase phase_ = WatchPhase::kEmpty;
   SteadyTime now_ = {};                    // of the input that is being handled
   SteadyTime initial_deadline_ = {};       // of the initial events that are under way
   std::optional<SteadyTime> opened_ = {};  // since when the stream is open
-  SteadyTime heard_ = {};                  // when the last initial object came; behind the list, the last event or
-                                           // bookmark, or the list itself
-  bool silence_told_ = false;              // since something was heard
+  SteadyTime heard_ = {};                  // when the last initial object came; after the list, when the last event
+                                           // or bookmark came, or the list itself
+  bool silence_logged_ = false;            // since something was heard
   bool stream_list_cut_ = false;           // a stream broke off, or ended in order, before its initial events did
   bool pages_next_ = false;                // the next list is one in pages
   bool was_open_ = false;                  // a watch has stood behind the list
   bool was_unreached_ = false;             // since then a connection reached nobody
   std::optional<SteadyTime> trying_since_ = {};  // to open the watch behind the list, again or for the first time
   bool compares_versions_ = true;
-  bool went_back_ = false;   // no watch has stood to its end since versions went backwards
+  bool went_back_ = false;   // versions went backwards, and no watch has ended in order since
   bool init_shown_ = false;  // of the list that is under way
   bool page_halved_ = false;
   std::size_t page_size_;

@@ -168,7 +168,7 @@ TEST_CASE("without TLS no credentials are shown") {
   CHECK(tls->token == "t");
 }
 
-TEST_CASE("a wrong user is refused, naming field and reason") {
+TEST_CASE("a wrong user is an error that names field and reason") {
   const auto one = ca().issue();
   const auto two = ca().issue();
   const std::string certificate = "client-certificate-data: " + encode_base64(one.certificate_pem) + "\n";
@@ -189,7 +189,7 @@ TEST_CASE("a wrong user is refused, naming field and reason") {
        "client-certificate: not allowed together with client-certificate-data"},
       {"tokenFile: /none", "tokenFile: No such file or directory"},
       {"tokenFile: none", "tokenFile: No such file or directory (relative to /)"},
-      {"token: 12345", "token: must be a string: what looks like something else needs quotes"},
+      {"token: 12345", "token: must be a string: put it in quotes"},
       {"token: \"a\\nb\"", "token: control characters in it"},
       {"token: [a]", "token: must be a string"},
       {"token: a\nusername: b", "both a token and a user name: only one of them can be used"},
@@ -217,7 +217,7 @@ TEST_CASE("a wrong user is refused, naming field and reason") {
   }
 }
 
-TEST_CASE("a wrong cluster is refused, naming field and reason") {
+TEST_CASE("a wrong cluster is an error that names field and reason") {
   const std::string server = std::string(kServer) + "\n";
   const std::pair<std::string, std::string> cases[] = {
       {"server: ''", "server: missing"},
@@ -262,7 +262,7 @@ TEST_CASE("a token file that has no token yet leaves the token that stands besid
 TEST_CASE("a wrong type makes the whole file unreadable, in an entry that nobody uses as well") {
   const std::string unused = "- name: unused\n  user: {token: 5}\n";
   CHECK(error_of(parse_kubeconfig(kubeconfig(kServer, "token: t") + unused, "/", "")) ==
-        "kubeconfig: users[1].user.token: must be a string: what looks like something else needs quotes");
+        "kubeconfig: users[1].user.token: must be a string: put it in quotes");
 }
 
 // Secrets stand in all of these, as tokens, as pasted keys, as broken YAML.
@@ -337,7 +337,7 @@ TEST_CASE("a context without a user is anonymous") {
   CHECK(config->token.empty());
 }
 
-TEST_CASE("what is no kubeconfig is refused, with the line where there is one") {
+TEST_CASE("what is not a kubeconfig is an error, with the line where there is one") {
   const auto message = [](const std::string& text) { return error_of(parse_kubeconfig(text, "/", "")); };
   CHECK(message("a: b\nc: [d").starts_with("kubeconfig: line "));
   CHECK(message("kind: Pod") == "kubeconfig: not a kubeconfig: its kind is not Config");
@@ -348,7 +348,7 @@ TEST_CASE("what is no kubeconfig is refused, with the line where there is one") 
   CHECK(message(std::string(9U << 20U, 'a')) == "kubeconfig: larger than 8 MiB");
 }
 
-TEST_CASE("hostile YAML is refused without harm") {
+TEST_CASE("hostile YAML is an error and does no harm") {
   CHECK(error_of(parse_kubeconfig(std::string(100'000, '['), "/", "")) ==
         "kubeconfig: line 1, column 66: nested too deeply");
   std::string dashes;
@@ -494,7 +494,7 @@ TEST_CASE("in a cluster without a token the home folder is looked at, and the er
   CHECK(lookup.load()->server == "https://home:443");
 }
 
-TEST_CASE("a service port that is none is refused") {
+TEST_CASE("a service port that is none is an error") {
   Lookup lookup;
   lookup.enter_cluster();
   lookup.variables["KUBERNETES_SERVICE_PORT"] = "x";

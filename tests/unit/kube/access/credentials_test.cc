@@ -165,7 +165,7 @@ TEST_CASE("a 401 runs the plugin again, but not again and again") {
   CHECK(harness.runs() == "2");
 }
 
-TEST_CASE("a plugin that fails is left alone for a while, and told of once, with its last words") {
+TEST_CASE("a plugin that fails is not run for a while, and is logged once, with its last words") {
   Harness harness;
   harness.use_plugin({}, "echo no >&2; exit 1");
   for (int i = 0; i < 3; ++i) {

@@ -125,7 +125,7 @@ TEST_CASE("endless output is not kept") {
   CHECK(result.error().message.size() < 2000);
 }
 
-TEST_CASE("output that is no credential is refused") {
+TEST_CASE("output that is not a credential is an error") {
   const auto message = [](const std::string& text) { return parse_exec_credential(text, kV1).error().message; };
   CHECK(message("oops").starts_with("standard output: "));
   CHECK(message("{}") == "standard output: not an ExecCredential of client.authentication.k8s.io/v1");

@@ -30,7 +30,7 @@ TEST_CASE("a server URL is taken apart") {
   CHECK(parse_server_url("localhost:8080", "http")->text() == "http://localhost:8080");
 }
 
-TEST_CASE("what is no server is refused with the reason") {
+TEST_CASE("what is not a server is an error that names the reason") {
   CHECK(parse_server_url("ftp://a").error().message == "scheme \"ftp\" is not https or http");
   CHECK(parse_server_url("https://u:p@a").error().message == "must not hold a user name or password");
   CHECK(parse_server_url("https://a b").error().message == "not a URL: blanks in it");

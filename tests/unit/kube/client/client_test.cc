@@ -148,7 +148,7 @@ TEST_CASE("impersonation stands in headers") {
   }
 }
 
-TEST_CASE("a configuration that cannot work is refused, naming its source") {
+TEST_CASE("a configuration that cannot work is an error that names its source") {
   const auto message = [](const auto& change) {
     ClusterConfig config;
     config.server = "https://a";
@@ -383,7 +383,7 @@ TEST_CASE("a write whose connection is lost is not sent anew, a read is") {
   }
 }
 
-TEST_CASE("an answer past 32 MiB is refused as too large") {
+TEST_CASE("an answer past 32 MiB is too large") {
   const HttpServer server([](const auto&, auto& response) {
     response.set_chunked_content_provider("text/plain", [sent = std::size_t{0}](std::size_t, auto& sink) mutable {
       static const std::string kPiece(1U << 20U, 'x');
@@ -481,7 +481,7 @@ TEST_CASE("the rate limit holds some lanes back, but neither take-overs nor watc
   const auto refused = call(*client, {.target = "/x"});
   REQUIRE_FALSE(refused);
   CHECK(refused.error().code == ErrorCode::kUnavailable);
-  CHECK(refused.error().message == "GET /x: the client's own rate limit leaves no turn within 10 s");
+  CHECK(refused.error().message == "GET /x: the client-side rate limit does not allow it within 10 s");
   CHECK(call(*client, {.target = "/x", .lane = Lane::kUrgent}));
   CHECK(call(*client, {.target = "/x", .lane = Lane::kWatch}));
 }
@@ -574,7 +574,7 @@ TEST_CASE("a stream whose header does not come ends with a timeout") {
   CHECK_FALSE(sink->opened);
 }
 
-TEST_CASE("a stream that the server refuses ends with its error, one that is cut with a lost connection") {
+TEST_CASE("a stream that the server does not open ends with its error, one that is cut with a lost connection") {
   std::atomic<bool> refuse = true;
   Loopback server([&](int fd, int) {
     testing::read_header(fd);
@@ -675,7 +675,7 @@ TEST_CASE("a 401 is tried once more with the token that lies in the file now") {
   CHECK(refused == 2);
 }
 
-TEST_CASE("an exec plugin's token is used, and its failure is told") {
+TEST_CASE("an exec plugin's token is used, and its failure is the request's error") {
   const HttpServer server(echo);
   const testing::TempFolder folder;
   const auto script = [&](const std::string& text) {

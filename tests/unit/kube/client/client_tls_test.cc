@@ -420,7 +420,7 @@ TEST_CASE("watches share connections as well, and go on when one of them ends") 
   CHECK(eventually([&] { return sink->failed == kWatches - 1; }));
 }
 
-TEST_CASE("a connection that fell silent gets no more requests, and a new one is healthy at once") {
+TEST_CASE("a connection that fell silent gets no more requests, and a new one works at once") {
   std::atomic<int> silent_connection = 0;
   H2Server server(identity(), [&](H2Server::Connection& connection, std::uint32_t stream) {
     if (connection.number != silent_connection) {
@@ -557,7 +557,7 @@ TEST_CASE("a proxy-url is used, even for a loopback address, and does not see th
   CHECK(proxy.header().find("Proxy-Authorization: Basic dXNlcjp3b3Jk") != std::string::npos);
 }
 
-TEST_CASE("a proxy that refuses is told from a server that refuses") {
+TEST_CASE("a proxy that does not connect is an outage, whatever it answers") {
   ConnectProxy proxy;
   ClusterConfig config = trusting("https://127.0.0.1:" + std::to_string(testing::closed_port()));
   config.proxy_url = "http://" + proxy.address();

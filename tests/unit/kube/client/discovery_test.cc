@@ -118,7 +118,7 @@ TEST_CASE_FIXTURE(Fixture, "what is old is asked for again, and kept when that f
   CHECK(take() == Lines{"not found: the API server serves no resource \"secrets\" in the core group"});
 }
 
-TEST_CASE_FIXTURE(Fixture, "an API server that is away is told, and asked again at once") {
+TEST_CASE_FIXTURE(Fixture, "an outage is the caller's error, and the API server is asked again at once") {
   resolve("g", "a");
   api.fail({.code = ErrorCode::kUnavailable, .message = "GET /apis/g: 503"});
   CHECK(take() == Lines{"unavailable: discover /apis/g: GET /apis/g: 503"});

@@ -18,19 +18,19 @@ TEST_CASE("an outage is no connection; without an answer is that, or none in tim
   CHECK_FALSE(is_unanswered(error(ErrorCode::kUnavailable, 503)));
 }
 
-TEST_CASE("what the server refused was certainly not done, what it failed at may be") {
+TEST_CASE("what the server rejected was certainly not done, what it failed at may be") {
   for (const auto code : {ErrorCode::kUnavailable, ErrorCode::kTimeout, ErrorCode::kCancelled}) {
     CHECK(may_be_done(error(code)));
-    CHECK_FALSE(is_refusal(error(code)));
+    CHECK_FALSE(is_permanent(error(code)));
   }
   for (const auto code : {ErrorCode::kExists, ErrorCode::kConflict, ErrorCode::kGone}) {
     CHECK_FALSE(may_be_done(error(code)));
-    CHECK_FALSE(is_refusal(error(code)));  // it passes by itself, or by reading anew
+    CHECK_FALSE(is_permanent(error(code)));  // it passes by itself, or by reading anew
   }
   for (const auto code : {ErrorCode::kInvalid, ErrorCode::kNotFound, ErrorCode::kForbidden, ErrorCode::kUnauthorized,
                           ErrorCode::kTooLarge}) {
     CHECK_FALSE(may_be_done(error(code)));
-    CHECK(is_refusal(error(code)));
+    CHECK(is_permanent(error(code)));
   }
 }
 

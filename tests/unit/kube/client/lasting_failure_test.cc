@@ -33,7 +33,7 @@ struct Tried {
 
 }  // namespace
 
-TEST_CASE("a failure that lasts is told once, and so is that it is over") {
+TEST_CASE("a failure becomes a lasting one once, and is over once") {
   Tried t;
   t.fail(kBroken, 10s);
   CHECK(t.failure.pending());
@@ -47,7 +47,7 @@ TEST_CASE("a failure that lasts is told once, and so is that it is over") {
   CHECK_FALSE(t.succeed());
 }
 
-TEST_CASE("what was soon over is told of neither") {
+TEST_CASE("what was soon over was no lasting failure") {
   Tried t;
   for (int round = 0; round < 100; ++round) {
     t.fail(kBroken, 9s);
@@ -97,7 +97,7 @@ TEST_CASE("conflicts and the like are everyday life") {
   CHECK(t.told == 0);
 }
 
-TEST_CASE("another reason is told when it lasts too, but not two that take turns") {
+TEST_CASE("another reason is a new lasting failure when it lasts too, but not two that take turns") {
   Tried t;
   t.fail(kBroken, 1min);
   t.fail(kForbidden, 1min);

@@ -57,7 +57,7 @@ TEST_CASE("each verb makes its request") {
   CHECK(patch.target.ends_with("/leases/a?fieldManager=sharder"));
 }
 
-TEST_CASE("server-side apply forces only when told to") {
+TEST_CASE("server-side apply forces only when asked to") {
   const Request apply = apply_request(kMutatingWebhookConfigurations, "", "c", "{}", "m", false);
   CHECK(apply.method == Method::kPatch);
   CHECK(apply.content_type == "application/apply-patch+yaml");

@@ -16,7 +16,7 @@ TEST_CASE("text that is no JSON becomes an error, never an exception") {
   CHECK(parse_json(R"({"a":1})").has_value());
 }
 
-TEST_CASE("where text stops being JSON is told, and nothing of the text (design, 6.12)") {
+TEST_CASE("an error names the place where text stops being JSON, and nothing of the text (design, 6.12)") {
   const auto message = [](const char* text) { return parse_json(text).error().message; };
   CHECK(message("secret") == "not valid JSON: line 1, column 1");
   CHECK(message("{\"a\": 1}\n{") == "not valid JSON: line 2, column 1");

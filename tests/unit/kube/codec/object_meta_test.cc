@@ -39,7 +39,7 @@ TEST_CASE("absent and null fields are empty, of a key that stands twice the last
   CHECK(twice->label("x") == "2");
 }
 
-TEST_CASE("what is no object is refused") {
+TEST_CASE("what is not an object is an error") {
   ObjectMetaDecoder decoder;
   for (const char* text : {"", "[]", "{}", R"({"metadata":{}})", R"({"metadata":{"name":1}})",
                            R"({"metadata":{"name":"n","labels":[]}})", R"({"metadata":{"name":"n"}, )"}) {

@@ -51,7 +51,7 @@ TEST_CASE("a certificate and its key belong together") {
   CHECK(check_key_pair(one.certificate_pem, "").error().message == "no private key in it");
 }
 
-TEST_CASE("an encrypted key is refused, and nobody is asked for a passphrase") {
+TEST_CASE("an encrypted key is an error, and nobody is asked for a passphrase") {
   const TestCa ca;
   const auto leaf = ca.issue();
   const std::unique_ptr<BIO, decltype(&BIO_free_all)> in(BIO_new_mem_buf(leaf.private_key_pem.data(), -1),

@@ -72,7 +72,7 @@ TEST_CASE("metadata in kube-apiserver's protobuf is what it is in JSON") {
   CHECK(empty.objects.empty());
 }
 
-TEST_CASE("protobuf that ends too early, wherever, is refused") {
+TEST_CASE("protobuf that ends too early, wherever, is an error") {
   const std::string whole = testdata("metadata/object.pb");
   const std::string list = testdata("metadata/list.pb");
   // kube-apiserver writes two empty fields behind what is read: 4 bytes.
@@ -89,7 +89,7 @@ TEST_CASE("protobuf that ends too early, wherever, is refused") {
   }
 }
 
-TEST_CASE("protobuf of another kind, compressed, without a name or with text that is not UTF-8 is refused") {
+TEST_CASE("protobuf of another kind, compressed, without a name or with text that is not UTF-8 is an error") {
   const std::string good = object(named("n"));
   CHECK(ObjectMetaDecoder().decode(in_envelope("PartialObjectMetadata", good)));
   CHECK(failure(in_envelope("Secret", good)) == ErrorCode::kInvalid);

@@ -25,7 +25,7 @@ std::string error_of(const std::string& text) {
 }
 
 // What sigs.k8s.io/yaml makes of the same texts: tests/testdata/yaml/record.py asks it.
-TEST_CASE("YAML means what it means to Kubernetes, value by value and refusal by refusal") {
+TEST_CASE("YAML means what it means to Kubernetes, value by value and error by error") {
   const json cases = json::parse(testing::testdata("yaml/values.json"));
   REQUIRE(cases.size() > 100);
   for (const json& row : cases) {
@@ -41,7 +41,7 @@ TEST_CASE("YAML means what it means to Kubernetes, value by value and refusal by
   }
 }
 
-TEST_CASE("a field that is given twice, or merged and given, is told with its path") {
+TEST_CASE("a field that is given twice, or merged and given, is named with its path") {
   const auto repeated = [](const std::string& text) { return parse_yaml(text).value().repeated; };
   using Paths = std::vector<std::string>;
   CHECK(repeated("a: {b: 1, b: 2}\nc: [{d: 1, d: 2}]\na: 3") == Paths{"a.b", "c[0].d", "a"});
@@ -50,7 +50,7 @@ TEST_CASE("a field that is given twice, or merged and given, is told with its pa
   CHECK(repeated("a: &a {b: 1}\nc: {<<: *a}").empty());
 }
 
-TEST_CASE("only the first document is read, and whether more follows is told") {
+TEST_CASE("only the first document is read, and the result shows whether more follows") {
   for (const char* nothing : {"a", "a\n---\n", "a\n...\n# c\n", "--- a\n---\n---\n"}) {
     CAPTURE(nothing);
     CHECK_FALSE(parse_yaml(nothing)->more);
@@ -70,14 +70,14 @@ TEST_CASE("an empty text is null") {
   CHECK(read("---\n").is_null());
 }
 
-TEST_CASE("what is wrong is told with its place, and never quoted") {
+TEST_CASE("an error names the place of what is wrong, and never quotes it") {
   CHECK(error_of("a: 1\nb: c: MARKER") == "line 2, column 5: mapping values are not allowed in this context");
-  CHECK(error_of("a: *MARKER") == "line 1, column 4: an alias of nothing");
-  CHECK(error_of("a: !!int MARKER") == "line 1, column 4: the value is not what its tag says");
+  CHECK(error_of("a: *MARKER") == "line 1, column 4: an alias without an anchor");
+  CHECK(error_of("a: !!int MARKER") == "line 1, column 4: the value does not match its tag");
   CHECK(error_of("a: .inf") == "line 1, column 4: JSON has no such number");
-  CHECK(error_of("a:\n  <<: MARKER") == "line 2, column 7: << wants a mapping or a list of mappings");
+  CHECK(error_of("a:\n  <<: MARKER") == "line 2, column 7: << needs a mapping or a list of mappings");
   CHECK(error_of("? [MARKER]\n: a") == "line 1, column 3: a key that is no string");
-  CHECK(error_of("a: &a [*a]") == "line 1, column 8: an alias of something that it is part of");
+  CHECK(error_of("a: &a [*a]") == "line 1, column 8: an alias inside its own anchor");
   CHECK(error_of("%YAML 1.2\n---\nMARKER") == "line 1, column 1: only YAML 1.1 is read");
   CHECK(error_of("a: \"MARKER\\q\"") == "line 1, column 11: found unknown escape character");
   CHECK(error_of("a: MARKER\xff") == "line 1, column 1: invalid leading UTF-8 octet");

@@ -181,7 +181,7 @@ TEST_CASE_FIXTURE(World,
   }
 }
 
-TEST_CASE_FIXTURE(World, "only the spec tells that a lease was renewed") {
+TEST_CASE_FIXTURE(World, "only the spec shows that a lease was renewed") {
   server.set_spec(foreign_spec(*this, "a"));
   Elector b(*this, "b");
   b.driver->post_start();
@@ -232,7 +232,7 @@ TEST_CASE_FIXTURE(World, "a leader that cannot renew stops renew_deadline after 
   executor.run();
   bool away = false;
   const char* how = "";
-  SUBCASE("requests are refused") {
+  SUBCASE("connections are refused") {
     how = "refused";
   }
   SUBCASE("requests hang") {
@@ -264,7 +264,7 @@ TEST_CASE_FIXTURE(World, "a leader that cannot renew stops renew_deadline after 
   CHECK(a.told == Words{"elected", "lost", "elected"});
 }
 
-TEST_CASE_FIXTURE(World, "an API server that takes no writes is told of once, though reads work") {
+TEST_CASE_FIXTURE(World, "an API server that takes no writes is logged once, though reads work") {
   Elector a(*this, "a");
   a.driver->post_start();
   executor.advance(5s);
@@ -388,7 +388,7 @@ TEST_CASE_FIXTURE(World, "time without contact counts once the same record is re
   }
 }
 
-TEST_CASE_FIXTURE(World, "a leader that stops tells it, then releases the lease") {
+TEST_CASE_FIXTURE(World, "a leader that stops notifies its callbacks, then releases the lease") {
   Elector a(*this, "a");
   a.driver->post_start();
   executor.advance(5s);
@@ -670,7 +670,7 @@ TEST_CASE("an election that never began, or that is dropped, ends") {
   CHECK(server.holder().empty());
 }
 
-TEST_CASE("durations that could let two lead, and missing names, are refused") {
+TEST_CASE("durations that could let two lead, and missing names, are errors") {
   ThreadedServer server;
   const SystemClock clock;
   const auto throws = [&](const LeaderElectionOptions& options) {

@@ -119,7 +119,7 @@ TEST_CASE_FIXTURE(Fixture, "an Event that could not be written is forgotten") {
   CHECK(parse_json(api.answer("{}").body).value()["count"] == 3);
 }
 
-TEST_CASE_FIXTURE(Fixture, "what the API server would refuse is cut") {
+TEST_CASE_FIXTURE(Fixture, "what the API server would reject as too long is cut") {
   recorder.record(kRing, EventType::kNormal, std::string(200, 'R'), std::string(1023, 'm') + "\xc3\xa4 \xff");
   loop.run();
   const auto event = parse_json(api.answer("{}", 201).body).value();

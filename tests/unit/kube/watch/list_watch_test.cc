@@ -196,7 +196,7 @@ TEST_CASE_FIXTURE(Fixture, "what is no list is asked for again") {
   CHECK(seen[1] == "down: list and watch leases.coordination.k8s.io: GET /x: 403");
 }
 
-TEST_CASE_FIXTURE(Fixture, "a watch without an event or a bookmark is given up, whatever bytes come, and told once") {
+TEST_CASE_FIXTURE(Fixture, "a watch without an event or a bookmark is given up, whatever bytes come, and logged once") {
   watching();
   for (int i = 0; i < 3; ++i) {
     loop.advance(60s);
@@ -221,7 +221,7 @@ TEST_CASE_FIXTURE(Fixture, "a watch without an event or a bookmark is given up, 
 }
 
 TEST_CASE_FIXTURE(Fixture,
-                  "events, and bookmarks that go missing, do not hold the initial events up; it is told once") {
+                  "events, and bookmarks that go missing, do not hold the initial events up; it is logged once") {
   start({.resource = kLeases});
   open();
   for (int second = 0; second < 14; second += 2) {
@@ -243,8 +243,8 @@ TEST_CASE_FIXTURE(Fixture,
   CHECK(lines->empty());
 }
 
-TEST_CASE_FIXTURE(Fixture, "failures that the sink tells of are not logged") {
-  start({.resource = kLeases, .sink_tells_failures = true});
+TEST_CASE_FIXTURE(Fixture, "failures that the sink handles are not logged") {
+  start({.resource = kLeases, .sink_handles_failures = true});
   close(Error{.code = ErrorCode::kUnavailable, .message = "connection refused"});
   CHECK(sink->take().size() == 1);
   CHECK(lines->empty());

@@ -32,7 +32,7 @@ std::string text(const watch_action::Report& report) {
          : !report.error ? "down"
                          : "down " + std::string(to_string(report.error->code)) + (report.is_news ? "" : " as before");
 }
-std::string text(const watch_action::TellPages&) {
+std::string text(const watch_action::LogPages&) {
   return "tell";
 }
 std::string text(const watch_action::Pause&) {
@@ -152,7 +152,7 @@ TEST_CASE("initial events of nothing are an empty list") {
   CHECK(machine.bookmark("12", true) == "init, init-done, up");
 }
 
-TEST_CASE("a server that refuses initial events is asked for pages, and never for them again") {
+TEST_CASE("a server that rejects initial events is asked for pages, and never for them again") {
   Machine machine(WatchStateOptions{});
   machine.start();
   CHECK(machine.fail(ErrorCode::kInvalid, 422) == "close, list 500");
@@ -162,7 +162,7 @@ TEST_CASE("a server that refuses initial events is asked for pages, and never fo
   CHECK(machine.resume() == "list 500");
 }
 
-TEST_CASE("a server that ignores sendInitialEvents is asked for pages, and it is told") {
+TEST_CASE("a server that ignores sendInitialEvents is asked for pages, and that is logged") {
   SUBCASE("it sends a bookmark of another kind") {
     Machine machine = streaming();
     CHECK(machine.added("9") == "init, init-apply");
@@ -247,7 +247,7 @@ TEST_CASE("what one watch found out about initial events the others of the resou
   }
   const auto tells = [](const WatchActions& actions) {
     return std::ranges::any_of(actions,
-                               [](const auto& a) { return std::holds_alternative<watch_action::TellPages>(a); });
+                               [](const auto& a) { return std::holds_alternative<watch_action::LogPages>(a); });
   };
   CHECK(tells(first.on(watch_input::Late{}, now + 10s)));
   CHECK_FALSE(tells(second.on(watch_input::Late{}, now + 10s)));
@@ -286,7 +286,7 @@ TEST_CASE("a server that has no initial events to show is asked for pages once")
   }
 }
 
-TEST_CASE("what fails is told and tried again after a pause") {
+TEST_CASE("a failure notifies the sink, and is tried again after a pause") {
   for (const ErrorCode code : {ErrorCode::kForbidden, ErrorCode::kNotFound, ErrorCode::kUnavailable,
                                ErrorCode::kTimeout, ErrorCode::kUnauthorized, ErrorCode::kInvalid, ErrorCode::kGone}) {
     CAPTURE(to_string(code));
@@ -470,7 +470,7 @@ TEST_CASE("a watch that ends after too long a silence lists anew") {
   CHECK(machine.end() == "down, list 500");
 }
 
-TEST_CASE("a server that was away may come back as another one: the resume lists anew, in pages") {
+TEST_CASE("after an outage the server may be another one: the resume lists anew, in pages") {
   for (const auto& [code, status] : {std::pair(ErrorCode::kUnavailable, 0), std::pair(ErrorCode::kTimeout, 0),
                                      std::pair(ErrorCode::kUnavailable, 503)}) {
     CAPTURE(to_string(code));
@@ -494,7 +494,7 @@ TEST_CASE("a watch that is not let in again within a second lists anew: the serv
     machine.now += 1s;
     CHECK(machine.open() == "close, list 500");
   }
-  SUBCASE("it is held, and then refused") {
+  SUBCASE("it is held, and then not permitted") {
     machine.now += 1s;
     CHECK(machine.fail(ErrorCode::kForbidden, 403) == "close, down forbidden, pause");
     CHECK(machine.resume() == "list 500");
@@ -520,7 +520,7 @@ TEST_CASE("where no watch can be opened behind a list, lists do not come one aft
   CHECK(machine.resume() == "list 500");
 }
 
-TEST_CASE("a server that refuses at once is not away") {
+TEST_CASE("a server that answers with an error at once is no outage") {
   for (const auto& [code, status] : {std::pair(ErrorCode::kUnavailable, 429), std::pair(ErrorCode::kUnavailable, 500),
                                      std::pair(ErrorCode::kForbidden, 403)}) {
     CAPTURE(status);
@@ -586,8 +586,8 @@ TEST_CASE("versions that are no numbers are not compared") {
   CHECK(machine.state.resource_version() == "a");
 }
 
-TEST_CASE("what the server refuses again and again is tried less and less, an outage as often as ever") {
-  Machine m({.stream_list = false, .max_refusal_backoff = 2min});
+TEST_CASE("what the server answers with errors again and again is tried less and less, an outage as often as ever") {
+  Machine m({.stream_list = false, .max_error_backoff = 2min});
   m.start();
   for (int i = 0; i < 20; ++i) {
     m.fail(ErrorCode::kUnavailable, 500);
