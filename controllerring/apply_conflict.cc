@@ -38,7 +38,7 @@ std::optional<ApplyConflict> parse_apply_conflict(const Error& error) {
   std::ranges::sort(conflict.managers);
   conflict.managers.erase(std::ranges::unique(conflict.managers).begin(), conflict.managers.end());
   conflict.ca_bundle = text.contains(".caBundle");
-  // One conflict is told in one line, more of them with a line each.
+  // One conflict stands in the first line; several have a line each.
   const std::size_t announced = std::strtoul(text.c_str(), nullptr, 10);
   conflict.complete = announced == 1 ? text.contains(": .") : announced > 0 && count(text, "\n- .") == announced;
   return conflict;

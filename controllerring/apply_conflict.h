@@ -8,15 +8,15 @@
 
 namespace sharder::controllerring {
 
-// With whom a server-side apply conflicted: a plain value.
+// The field managers with which a server-side apply conflicted: a plain value.
 struct ApplyConflict {
   std::vector<std::string> managers;  // sorted, unique
   bool ca_bundle = false;             // a clientConfig.caBundle is among the fields
-  // The message names all fields. A long one may have been cut: then nobody knows whether the caBundle is one of them.
+  // Whether the message names all fields. A long message may have been cut: then the caBundle may be one of the others.
   bool complete = true;
 };
 
-// Reads what the API server says with a 409 to an apply: "Apply failed with 1 conflict: conflict with "kubectl" using
+// Reads the message of a 409 to an apply: "Apply failed with 1 conflict: conflict with "kubectl" using
 // v1: .spec.x", or "... 2 conflicts: conflicts with "a":\n- .x\n- .y". nullopt for any other error.
 std::optional<ApplyConflict> parse_apply_conflict(const Error& error);
 

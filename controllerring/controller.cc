@@ -28,9 +28,9 @@ namespace sharder::controllerring {
 
 namespace {
 
-// Between two reconciliations of a ring: shards often come in numbers.
+// Between two reconciliations of a ring: often several shards come at once.
 constexpr std::chrono::nanoseconds kPause = std::chrono::milliseconds(250);
-constexpr BackoffPolicy kTransient{};  // the API server is away, a conflict
+constexpr BackoffPolicy kTransient{};  // an outage, a conflict
 constexpr BackoffPolicy kLasting{.initial = std::chrono::seconds(1), .max = std::chrono::minutes(1)};
 constexpr std::string_view kFailed = "ReconciliationFailed";
 
@@ -44,7 +44,7 @@ std::string joined(const std::map<std::string, Error>& troubles) {
 
 }  // namespace
 
-// Everything but what is marked otherwise belongs to the control loop.
+// Belongs to the control loop, except what is marked otherwise.
 struct Controller::Impl {
   Impl(Executor& control_loop, kube::Api& kube_api, kube::Discovery& discovery, kube::EventRecorder& events,
        const Clock& clock, const Published<ring::Snapshot>& published, ControllerOptions options, const Logger& logger,
@@ -67,45 +67,45 @@ struct Controller::Impl {
 
     std::shared_ptr<Reconciliation> run;  // under way
     bool wanted = false;                  // something changed since the last one began
-    bool changed = false;                 // the spec did
+    bool changed = false;                 // the spec changed
     Timer timer;
     SteadyTime next = {};            // sync, or try again, if nothing happens before
     std::optional<Backoff> backoff;  // while it fails
     bool backoff_lasting = false;
     kube::LastingFailure failure;
-    std::string told;                     // what went wrong, as it was logged, "" after a success
-    bool recorded = false;                // and made an Event of
+    std::string logged;                   // the failure that was logged last, "" after a success
+    bool recorded = false;                // an Event of it
     bool succeeded = false;               // once
     Repairs repairs;                      // of the webhook configuration
-    std::optional<std::int64_t> applied;  // the spec for which fields could be taken back, if it had to be
-    // Of the spec for which fields were taken back from another manager, until nobody has contested any for long.
+    std::optional<std::int64_t> applied;  // the generation whose apply could take fields back
+    // The generation for which fields were taken back from another manager, until nobody has contested any for long.
     std::optional<std::int64_t> taken_back;
-    std::set<std::string> told_contests;  // likewise, what was said of it
+    std::set<std::string> logged_contests;  // likewise, the contests that were logged
   };
 
   class Sink;
 
   void lead(bool now_leading);
-  // Asks for a reconciliation; `changed`: of the ring itself, which ends a backoff.
+  // Asks for a reconciliation; `changed`: the ring itself has changed, which ends a backoff.
   void want(const std::string& ring, bool changed);
   void note_trouble(const std::string& ring, const std::string& what, const std::optional<Error>& trouble);
-  void schedule(const std::string& ring, std::chrono::nanoseconds delay);
+  void schedule(const std::string& ring, std::chrono::nanoseconds pause);
   // Waits for the time to sync or to try again, or to repair the webhook configuration if that comes first.
   void rest(const std::string& ring);
 
   void begin(const std::string& ring);
   void finish(const std::string& ring, const Reconciliation::Report& report);
-  // When to try again what failed; how it failed is noted.
+  // Notes the failure, and returns the pause before the next try.
   std::chrono::nanoseconds pause_after(Work& work, const Error& error);
-  // Logs how it went and makes an Event of a failure, once for each new one.
-  void tell(Work& work, const std::string& ring, const Reconciliation::Report& report);
-  // Says with whom there was a contest about fields, once for as long as it lasts.
-  void tell_contest(Work& work, const Reconciliation::Report& report);
+  // Logs the result, and records an Event of a failure, once for each new failure.
+  void log_result(Work& work, const std::string& ring, const Reconciliation::Report& report);
+  // Logs a contest about fields, and records an Event if they were taken back, once for as long as it lasts.
+  void log_contest(Work& work, const Reconciliation::Report& report);
 
   void watch_configurations();
   void configuration_seen(const std::string& ring, const std::string& document, bool deleted);
   void configurations_listed(const std::set<std::string>& rings);
-  void configuration_watch_forbidden(const Error& error);
+  void configuration_watch_not_permitted(const Error& error);
 
   // Constant, or with their own synchronisation:
   Executor& control;
@@ -120,8 +120,8 @@ struct Controller::Impl {
   std::map<std::string, Work> works;                             // while leading, one for each ring
   std::map<std::string, std::map<std::string, Error>> troubles;  // by ring and what fails
   std::shared_ptr<kube::ListWatch> configuration_watch;
-  kube::LastingFailure configuration_refusal;
-  bool told_forbidden = false;
+  kube::LastingFailure configuration_watch_failure;
+  bool not_permitted_logged = false;
   Lifetime lifetime;
 };
 
@@ -142,9 +142,9 @@ class Controller::Impl::Sink final : public kube::WatchSink {
 
   void on_connection(bool watching, const std::optional<Error>& error) override {
     if (watching) {
-      post_([](Impl& impl) { impl.configuration_refusal.succeeded(impl.tools->clock.steady()); });
+      post_([](Impl& impl) { impl.configuration_watch_failure.succeeded(impl.tools->clock.steady()); });
     } else if (error && error->code == ErrorCode::kForbidden) {
-      post_([error = *error](Impl& impl) { impl.configuration_watch_forbidden(error); });
+      post_([error = *error](Impl& impl) { impl.configuration_watch_not_permitted(error); });
     }
   }
 
@@ -167,7 +167,7 @@ class Controller::Impl::Sink final : public kube::WatchSink {
     });
   }
 
-  // What went while nobody watched. At first those that are missing are about to be made.
+  // Finds the configurations that went while nobody watched. After the first list, missing ones are about to be made.
   void list_ended() {
     if (std::exchange(has_listed_, true)) {
       post_([listed = listed_](Impl& impl) { impl.configurations_listed(listed); });
@@ -231,8 +231,8 @@ void Controller::Impl::note_trouble(const std::string& ring, const std::string& 
   }
 }
 
-void Controller::Impl::schedule(const std::string& ring, std::chrono::nanoseconds delay) {
-  works.at(ring).timer.set(delay, [this, ring] { begin(ring); });
+void Controller::Impl::schedule(const std::string& ring, std::chrono::nanoseconds pause) {
+  works.at(ring).timer.set(pause, [this, ring] { begin(ring); });
 }
 
 void Controller::Impl::rest(const std::string& ring) {
@@ -251,7 +251,7 @@ void Controller::Impl::begin(const std::string& ring) {
   work.wanted = work.changed = false;
   const SteadyTime now = tools->clock.steady();
   const std::int64_t generation = found->second->spec.generation;
-  // Not at each try again of what fails for another reason; a new spec is told to the webhook all the same.
+  // Not at each retry of a failure that has another reason; but a new spec is always applied.
   const bool take_back = work.repairs.may_take_back(now) || work.applied != generation;
   if (take_back) {
     work.repairs.applying(now);
@@ -270,18 +270,18 @@ void Controller::Impl::begin(const std::string& ring) {
 void Controller::Impl::finish(const std::string& ring, const Reconciliation::Report& report) {
   Work& work = works.at(ring);
   const SteadyTime now = tools->clock.steady();
-  std::chrono::nanoseconds delay = tools->options.sync_period;
+  std::chrono::nanoseconds pause = tools->options.sync_period;
   if (report.error) {
-    delay = pause_after(work, *report.error);
+    pause = pause_after(work, *report.error);
   } else {
     work.failure.succeeded(now);
     work.backoff.reset();
   }
-  tell(work, ring, report);
-  tell_contest(work, report);
+  log_result(work, ring, report);
+  log_contest(work, report);
   work.run.reset();
-  work.next = now + delay;
-  // While it fails only a change of the spec is a reason not to wait.
+  work.next = now + pause;
+  // While it fails, only a change of the spec ends the wait.
   work.wanted = report.error ? work.changed : work.wanted;
   if (work.wanted) {
     schedule(ring, kPause);
@@ -300,37 +300,37 @@ std::chrono::nanoseconds Controller::Impl::pause_after(Work& work, const Error& 
   return work.backoff->next();
 }
 
-void Controller::Impl::tell(Work& work, const std::string& ring, const Reconciliation::Report& report) {
-  if (report.told.empty()) {
-    if (!work.succeeded || !work.told.empty()) {
+void Controller::Impl::log_result(Work& work, const std::string& ring, const Reconciliation::Report& report) {
+  if (report.message.empty()) {
+    if (!work.succeeded || !work.logged.empty()) {
       log.info("ring reconciled", {{"ring", ring}});
     }
     work.succeeded = true;
-    work.told.clear();
+    work.logged.clear();
     return;
   }
-  if (work.told == report.told) {
-    log.debug("cannot reconcile ring, trying again", {{"ring", ring}, {"error", report.told}});
+  if (work.logged == report.message) {
+    log.debug("cannot reconcile ring, trying again", {{"ring", ring}, {"error", report.message}});
   } else {
-    log.warn("cannot reconcile ring, trying again", {{"ring", ring}, {"error", report.told}});
-    work.told = report.told;
+    log.warn("cannot reconcile ring, trying again", {{"ring", ring}, {"error", report.message}});
+    work.logged = report.message;
     work.recorded = false;
   }
-  // What may pass in a moment gets none; while the API server is away it would not reach it.
+  // A failure that may pass in a moment gets no Event; in an outage the Event would not reach the API server.
   const bool lasts =
       !report.error || kube::is_permanent(*report.error) || (work.failure.lasts() && !kube::is_outage(*report.error));
   if (lasts && !std::exchange(work.recorded, true)) {
-    tools->events.record(work.run->reference(), kube::EventType::kWarning, kFailed, capitalised(report.told));
+    tools->events.record(work.run->reference(), kube::EventType::kWarning, kFailed, capitalised(report.message));
   }
 }
 
-void Controller::Impl::tell_contest(Work& work, const Reconciliation::Report& report) {
+void Controller::Impl::log_contest(Work& work, const Reconciliation::Report& report) {
   using Contest = Reconciliation::Contest;
   const ring::ControllerRing& spec = work.run->spec();
   if (report.contest == Contest::kNone) {
     if (!report.error && work.repairs.lasted(tools->clock.steady())) {
       work.taken_back.reset();
-      work.told_contests.clear();
+      work.logged_contests.clear();
     }
     return;
   }
@@ -342,7 +342,7 @@ void Controller::Impl::tell_contest(Work& work, const Reconciliation::Report& re
     work.taken_back = spec.generation;
     work.repairs.taken_back(tools->clock.steady());
   }
-  if (!work.told_contests.insert((left ? "left " : "taken back ") + report.managers).second) {
+  if (!work.logged_contests.insert((left ? "left " : "taken back ") + report.managers).second) {
     return;
   }
   if (left) {
@@ -390,13 +390,13 @@ void Controller::Impl::configurations_listed(const std::set<std::string>& rings)
   }
 }
 
-void Controller::Impl::configuration_watch_forbidden(const Error& error) {
-  configuration_refusal.failed(error, tools->clock.steady());
-  if (!configuration_refusal.lasts()) {
+void Controller::Impl::configuration_watch_not_permitted(const Error& error) {
+  configuration_watch_failure.failed(error, tools->clock.steady());
+  if (!configuration_watch_failure.lasts()) {
     return;  // the watch tries again by itself
   }
   configuration_watch.reset();
-  if (!std::exchange(told_forbidden, true)) {
+  if (!std::exchange(not_permitted_logged, true)) {
     log.info("not allowed to watch webhook configurations, they are repaired at each sync only",
              {{"error", error.message}});
   }

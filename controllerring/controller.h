@@ -19,10 +19,10 @@
 
 namespace sharder::controllerring {
 
-// The leader's care of the ControllerRings themselves (protocol, 2, 5 and 9): each ring's webhook configuration is
-// applied and its status says how that went, on creation, when its spec or its shards change, when the leadership
-// begins, and every sync period. While it leads it also watches the webhook configurations, where it may, and repairs
-// what somebody changed (Repairs); where it may not (403), the sync does.
+// What the leader does for the ControllerRings themselves (protocol, 2, 5 and 9): it applies each ring's webhook
+// configuration and reports the result in the ring's status. It does so on creation, when the spec or the shards
+// change, when the leadership begins, and every sync period. While it leads it also watches the webhook configurations,
+// and repairs what somebody changed (Repairs); where that watch is not permitted, the sync repairs it.
 //
 // Per ring one reconciliation at a time:
 //
@@ -32,17 +32,17 @@ namespace sharder::controllerring {
 //     └── backoff ◄────┴────────────────────────┴──► Ready False, Event: all the rest is done                     │
 //     └───────────────────────────────────────────────────────────────────────────────────────────────────────────┘
 //
-// An apply that conflicts is sent once more with force, with an Event that names the other manager; but the caBundle
-// is never forced: it is left out then, and the conflict reported; and a namespaceSelector that is narrowed again and
-// again is left so (decision 6). What fails for one ring does not touch the others.
+// An apply that conflicts is sent once more with force, and an Event names the other manager. The caBundle is never
+// forced: it is left out then, and the conflict is reported. A namespaceSelector that another manager narrows again and
+// again is left as it is (decision 6). A failure of one ring does not affect the others.
 // When the leadership ends, the queue is dropped; requests in flight end by themselves.
 //
 // Lives on the control loop, which calls the listener's functions. Destroy it when that loop has stopped, or on it.
 // Everything given to the constructor outlives it.
 class Controller final : public ring::Listener {
  public:
-  // `snapshots`: what membership/ publishes; `events`: a recorder with the component kFieldManager; `leader_work`:
-  // whoever waits for it waits until this neither leads nor has a request without an answer.
+  // `snapshots`: what membership/ publishes; `events`: a recorder with the component kFieldManager; `leader_work`: has
+  // a ticket for as long as this leads, and one for each request without an answer.
   Controller(Executor& control, kube::Api& api, kube::Discovery& discovery, kube::EventRecorder& events,
              const Clock& clock, const Published<ring::Snapshot>& snapshots, ControllerOptions options,
              const Logger& log, WaitGroup& leader_work);
@@ -56,7 +56,7 @@ class Controller final : public ring::Listener {
   void on_shards_changed(const std::string& ring) override;
   void on_leading(bool leading) override;
 
-  // What others fail to do for the ring: its Ready condition says so, and an Event.
+  // A lasting failure of another component for the ring: reported in the Ready condition, and recorded as an Event.
   void on_trouble(const std::string& ring, const std::string& what, const std::optional<Error>& trouble) override;
 
  private:

@@ -12,8 +12,8 @@
 // Plain values that the configuration file fills (protocol, 7: webhook.config, controller.sharder).
 namespace sharder::controllerring {
 
-// admissionregistration.k8s.io/v1 ServiceReference, already completed: a partly configured service keeps these
-// defaults.
+// admissionregistration.k8s.io/v1 ServiceReference, already completed: these defaults apply to every field that the
+// configuration omits.
 struct WebhookService {
   std::string service_namespace{ring::kSystemNamespace};
   std::string name = "sharder";
@@ -27,12 +27,12 @@ struct WebhookClientConfig {
   // "https://host:port/prefix", with or without a trailing "/"; the ring's webhook path is appended.
   std::string url = {};
   WebhookService service = {};
-  // base64 of the PEM roots, as in the manifest; "": somebody else's to inject, never touched.
+  // Base64 of the PEM roots, as in the manifest; "": somebody else injects them, and the field is never applied.
   std::string ca_bundle = {};
   bool operator==(const WebhookClientConfig&) const = default;
 };
 
-// What a ring without a namespaceSelector of its own gets (protocol, 2).
+// The namespaceSelector of a ring that has none of its own (protocol, 2).
 inline ring::LabelSelector default_namespace_selector() {
   return {.match_labels = {},
           .match_expressions = {{.key = "kubernetes.io/metadata.name",

@@ -32,7 +32,8 @@ std::string join(const std::vector<std::string>& names) {
   return text;
 }
 
-// The API server has just answered, so whatever keeps it from telling of this resource lasts: who serves it is away.
+// The API server has just answered, so an error that is no outage lasts: the resource does not exist, or the aggregated
+// API server that serves it does not answer.
 Error missing_resource(const ring::GroupResource& resource, const Error& error) {
   if (kube::is_outage(error)) {
     return error;
@@ -78,7 +79,7 @@ void Reconciliation::note(Error error) {
   }
 }
 
-std::string Reconciliation::told() const {
+std::string Reconciliation::message() const {
   if (!report_.error || trouble_.empty()) {
     return report_.error ? report_.error->message : trouble_;
   }
@@ -116,8 +117,8 @@ void Reconciliation::applied(Result<kube::Response> answer) {
   resolve_resources();
 }
 
-// Each retry leaves less that can conflict, so there are at most three: without the caBundle, with a namespaceSelector
-// that somebody narrowed, and with force.
+// Each retry leaves less that can conflict, so there are at most three: without the caBundle, with the
+// namespaceSelector that another manager narrowed, and with force.
 void Reconciliation::apply_failed(Error error) {
   const std::string configuration = webhook_configuration_name(spec().name);
   const auto conflict = parse_apply_conflict(error);
@@ -135,7 +136,7 @@ void Reconciliation::apply_failed(Error error) {
     return;
   }
   if (conflict && narrowing_ == Narrowing::kLeave) {
-    narrowing_ = Narrowing::kTakeBack;  // what is not narrowed
+    narrowing_ = Narrowing::kTakeBack;  // all other fields
     send(kube::get_request(kube::kMutatingWebhookConfigurations, "", configuration),
          &Reconciliation::configuration_read);
     return;
@@ -152,17 +153,17 @@ void Reconciliation::apply_failed(Error error) {
     return;
   }
   report_.contest = Contest::kNone;
-  const bool is_away = kube::is_unanswered(error);
+  const bool is_unanswered = kube::is_unanswered(error);
   error.message.insert(0, "apply webhook configuration: ");
   note(std::move(error));
-  if (is_away) {
-    read_ring();  // discovery would say the same
+  if (is_unanswered) {
+    read_ring();  // discovery would get no answer either
   } else {
     resolve_resources();
   }
 }
 
-// Where it may not be read, the selector is taken back like everything else.
+// Where reading is not permitted, the selector is taken back like every other field.
 void Reconciliation::configuration_read(Result<kube::Response> answer) {
   if (answer) {
     live_ = std::move(answer->body);
@@ -214,13 +215,13 @@ void Reconciliation::write_status(Result<kube::Response> ring) {
   }
   if (const auto object = kube::parse_json(ring->body);
       object && kube::string_at(*object, "/metadata/uid") != spec().uid) {
-    finish();  // another ring of the same name: the watch is about to show it
+    finish();  // there is another ring of the same name: the watch is about to show it
     return;
   }
   Outcome outcome{.generation = spec().generation,
                   .shards = static_cast<std::int64_t>(ring_->shards.size()),
                   .available_shards = ring_->available_shards};
-  if (std::string text = told(); !text.empty()) {
+  if (std::string text = message(); !text.empty()) {
     outcome.error = std::move(text);
   }
   auto body = status_body(ring->body, outcome, tools_->clock.wall());
@@ -247,7 +248,7 @@ void Reconciliation::status_written(Result<kube::Response> answer) {
 }
 
 void Reconciliation::finish() {
-  report_.told = told();
+  report_.message = message();
   done_(report_);
 }
 

@@ -21,8 +21,8 @@
 
 namespace sharder::controllerring {
 
-// What reconciliations work with, the same for all. Shared, because the last answer may come when all else is gone;
-// what it refers to outlives every answer.
+// The tools of all reconciliations. Shared, because the last answer may come when everything else is destroyed; what
+// they refer to outlives every answer.
 struct Tools {
   Executor& control;
   kube::Api& api;
@@ -34,35 +34,36 @@ struct Tools {
   WaitGroup& leader_work;
 };
 
-// What is done about somebody who has narrowed the namespaceSelector of a webhook configuration (decision 6).
+// What to do with a webhook's namespaceSelector that another manager has narrowed (decision 6).
 enum class Narrowing { kTakeBack, kLeave };
 
-// What is done about fields that somebody else has set otherwise: when he insists, they are taken back now and then.
+// What to do with fields to which another manager has given other values. If it does so again and again, they are
+// taken back only now and then.
 enum class Conflicts { kTakeBack, kLeave };
 
 // One reconciliation of one ring: applies its webhook configuration, looks its resources up, writes its status (see
-// Controller). None of them keeps the next from being done. Lives on the control loop, where each answer is posted to;
-// keeps itself alive until the last one.
+// Controller). When one step fails, the next is taken all the same. Lives on the control loop, to which each answer is
+// posted; keeps itself alive until the last answer.
 class Reconciliation : public std::enable_shared_from_this<Reconciliation> {
  public:
-  // What came of fields that somebody else had set.
+  // What was done with fields that another manager had set.
   enum class Contest { kNone, kTakenBack, kNarrowed, kPostponed };
   struct Report {
-    std::optional<Error> error;  // nullopt: all was done; else the first, with the messages of all
-    std::string told;            // in the ring's status: the error, and what others report; "": all is well
+    std::optional<Error> error;  // nullopt: success; else the first one, with the messages of all
+    std::string message;         // for the ring's status: the error, and what others report; "": success
     Contest contest = Contest::kNone;
-    std::string managers;  // with whom, for a message
+    std::string managers;  // that had set the fields; for a message
   };
   using Done = std::move_only_function<void(const Report&)>;
 
-  // `trouble`: what others report of the ring, "" when they report nothing.
+  // `trouble`: the lasting failures that others report of the ring; "": none.
   Reconciliation(std::shared_ptr<Tools> tools, std::shared_ptr<const ring::RingStatus> ring, std::string trouble,
                  Narrowing narrowing, Conflicts conflicts, Done done);
 
   // `done` runs once, later, unless this is dropped before.
   void start();
-  // Nothing more is sent: the leadership ended, or the ring went. A write under way is harmless, whoever leads: it is
-  // guarded by a resourceVersion, or applies what the next leader applies too.
+  // Sends nothing more: the leadership ended, or the ring has gone. A write under way does no harm, whoever leads: it
+  // carries a precondition, or applies what the next leader applies too.
   void drop() { dropped_ = true; }
 
   const ring::ControllerRing& spec() const { return ring_->spec; }
@@ -86,7 +87,7 @@ class Reconciliation : public std::enable_shared_from_this<Reconciliation> {
   void finish();
 
   void note(Error error);
-  std::string told() const;
+  std::string message() const;
   void send(kube::Request request, Step then);
   // Runs f(*this) on the control loop unless this was dropped meanwhile. Any thread.
   template <class F>
@@ -103,7 +104,7 @@ class Reconciliation : public std::enable_shared_from_this<Reconciliation> {
   std::size_t unresolved_ = 0;
   std::map<std::size_t, Error> missing_;  // by place in the spec
   CaBundle ca_bundle_ = CaBundle::kAsConfigured;
-  std::optional<std::string> live_;  // the configuration as it stood in the cluster, where that counts
+  std::optional<std::string> live_;  // the configuration in the cluster, if it was read
   bool force_ = false;
   int status_conflicts_ = 0;
   Report report_;

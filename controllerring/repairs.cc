@@ -6,7 +6,8 @@ namespace sharder::controllerring {
 
 namespace {
 
-// The watch may show what was there before our own last apply; what comes behind it says that nothing is wrong.
+// The watch may still show the configuration from before our own last apply; the next event then shows that it is
+// right.
 constexpr std::chrono::seconds kPatience{1};
 constexpr std::chrono::seconds kFirstPause{2};
 
@@ -37,7 +38,7 @@ void Repairs::applying(SteadyTime now) {
 
 void Repairs::taken_back(SteadyTime now) {
   if (!may_take_back(now)) {
-    return;  // it was known that something is to be put right
+    return;  // a pause has begun already
   }
   if (lasted(now)) {
     pauses_.reset();

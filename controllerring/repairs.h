@@ -8,24 +8,24 @@
 
 namespace sharder::controllerring {
 
-// When the webhook configuration of one ring is put right that somebody else changed: after a second, and when that
-// does not last, because a controller insists, after pauses that grow up to the sync period. What has lasted for a sync
-// period ends them. Pure, the caller brings the time; owned by one thread.
+// Decides when the webhook configuration of one ring is repaired, after somebody else changed it: after a second at
+// first. When a controller changes it again and again, the pauses between repairs grow up to the sync period. They
+// begin anew when a repair has lasted for a sync period. Pure, the caller brings the time; owned by one thread.
 class Repairs {
  public:
   explicit Repairs(std::chrono::nanoseconds sync_period);
 
-  // How the configuration stands in the cluster: as it should, or not.
+  // The configuration was seen in the cluster. `right`: it is as it should be.
   void seen(bool right, SteadyTime now);
-  // When it is to be put right; nullopt: it is right, for all that is known.
+  // When to repair it; nullopt: it is right, as far as is known.
   std::optional<SteadyTime> due() const { return due_; }
-  // Whether fields may be taken back that somebody else has set, when it is applied for another reason.
+  // Whether an apply for another reason may take back fields that another manager has set.
   bool may_take_back(SteadyTime now) const { return now >= not_before_; }
-  // It is being applied, whatever the reason was, and what is not right is put right.
+  // It is being applied, for whatever reason, and that repairs it.
   void applying(SteadyTime now);
-  // Fields were taken back: not every change is seen, where it may not be watched.
+  // Fields were taken back. Where the watch is not permitted, only this shows that somebody changed them.
   void taken_back(SteadyTime now);
-  // Nobody has undone it for a sync period.
+  // Nobody has undone the last repair for a sync period.
   bool lasted(SteadyTime now) const;
 
  private:

@@ -14,7 +14,7 @@ using nlohmann::json;
 
 constexpr std::size_t kMaxMessage = 32768;  // of a metav1.Condition
 
-// metav1.Condition's own rules: what is there stays but for what changes, a new one comes last.
+// As for every metav1.Condition: other conditions, and fields that do not change, stay; a new condition comes last.
 void set_ready(json& conditions, const Outcome& outcome, WallTime now) {
   if (!conditions.is_array()) {
     conditions = json::array();

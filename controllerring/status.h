@@ -19,7 +19,7 @@ struct Outcome {
   std::int64_t available_shards = 0;
 };
 
-// Body of the PUT on /status that tells the outcome, or nullopt when the ring says it already (protocol, 2).
+// Body of the PUT on /status that reports the outcome, or nullopt when the status has it already (protocol, 2).
 // `document`: the ControllerRing as it stands in the cluster, JSON; everything in it but our part of the status stays,
 // the resourceVersion included. lastTransitionTime moves only with the condition's status. After a failure the old
 // counts stay. kInvalid when the document is no object, or has no resourceVersion.

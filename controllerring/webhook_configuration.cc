@@ -94,14 +94,14 @@ json metadata(const ring::ControllerRing& ring, const WebhookSettings& settings)
 constexpr const char* kSelector = "namespaceSelector";
 const json kAbsent;
 
-// The element of a list that has this value, null where there is none: lists of a configuration are maps by a key.
+// The element whose `key` has this value, else null: a configuration's lists are maps by a key.
 const json& element(const json& list, const char* key, const json& value) {
   const auto found = std::ranges::find_if(list, [&](const json& each) { return field_of(each, key) == value; });
   return found == list.end() ? kAbsent : *found;
 }
 
-// Server-side apply merges objects field by field and replaces lists, and selectors, as a whole. What we leave out
-// (null) is covered by anything.
+// Server-side apply merges objects field by field and replaces lists, and selectors, as a whole. A field that we leave
+// out (null) is covered by any value.
 bool covers(const json& live, const json& ours) {
   if (ours.is_null()) {
     return true;
@@ -118,7 +118,7 @@ bool covers(const json& live, const json& ours) {
   return true;
 }
 
-// Whether everything that `broad` demands is demanded by `narrow` too. What a selector demands is ANDed.
+// Whether `narrow` demands all that `broad` demands. The requirements of a selector are ANDed.
 bool demands_all_of(const json& narrow, const json& broad) {
   return covers(field_of(narrow, "matchLabels"), field_of(broad, "matchLabels")) &&
          std::ranges::all_of(field_of(broad, "matchExpressions"), [&](const json& expression) {

@@ -15,7 +15,7 @@ inline constexpr std::string_view kFieldManager = "controllerring-controller";
 // "controllerring-<ring>".
 std::string webhook_configuration_name(std::string_view ring);
 
-// Whether the caBundle is applied, or left to whom it belongs.
+// Whether the caBundle is applied, or left to its owner.
 enum class CaBundle { kAsConfigured, kLeaveOut };
 
 // The MutatingWebhookConfiguration of a ring, as the JSON body of a server-side apply (protocol, 5): exactly the fields
@@ -23,12 +23,12 @@ enum class CaBundle { kAsConfigured, kLeaveOut };
 std::string webhook_configuration(const ring::ControllerRing& ring, const WebhookSettings& settings,
                                   CaBundle ca_bundle = CaBundle::kAsConfigured);
 
-// Whether a configuration as it stands in the cluster has every field of `wanted` (as above) with the same value. What
-// others have put beside that, an injected caBundle for one, makes no difference. False for what is no JSON.
+// Whether a configuration as it stands in the cluster has every field of `wanted` (as above) with the same value. Other
+// fields, such as an injected caBundle, make no difference. False if `live` is not JSON.
 bool is_in_place(const std::string& wanted, std::string_view live);
 
-// `wanted` with the namespaceSelector that stands in the cluster, when that demands all that ours does and more: the
-// webhook is then called for a part of the ring's namespaces (decision 6). nullopt when it does not.
+// `wanted` with the namespaceSelector that stands in the cluster, if that demands all that ours demands, and more: then
+// the webhook is called for a part of the ring's namespaces (decision 6). Else nullopt.
 std::optional<std::string> with_narrowed_selector(const std::string& wanted, std::string_view live);
 
 }  // namespace sharder::controllerring

@@ -21,7 +21,7 @@ void HealthyTime::probe_succeeded(SteadyTime now) {
 
 HealthyTime::Mark HealthyTime::mark(SteadyTime now) const {
   const auto open = last_success_ ? now - *last_success_ : std::chrono::nanoseconds(0);
-  // A gap past kMaxGap will not count at all, so it must not be waited for either.
+  // A gap longer than kMaxGap will not count, so the mark must not include it.
   return open <= kMaxGap ? total_ + open : total_;
 }
 

@@ -11,23 +11,23 @@ namespace sharder::membership {
 
 namespace {
 
-// Somebody may set the wall clock: no Lease is left alone for longer.
+// Each Lease is looked at this often at least, because somebody may set the wall clock.
 constexpr std::chrono::minutes kLongestLook{1};
-// For how long an answer to a request of ours may be ahead of the watch. Not for ever: an etcd restored from a backup
-// counts on from a lower number.
+// For how long an answer to a request of ours may be ahead of the watch. Not for ever: an etcd that was restored from a
+// backup goes on from a lower resourceVersion.
 constexpr std::chrono::seconds kAheadOfWatch{30};
-// The API server is away: as quick as everything else of ours (design, 6.9).
+// In an outage: the same pauses as everywhere else (design, 6.9).
 constexpr BackoffPolicy kTransient{};
-// We are not allowed to, or the API server says that the request is wrong: it will not change soon.
+// Not permitted, rejected, or a lasting failure of the server: that does not change soon.
 constexpr BackoffPolicy kLasting{.initial = std::chrono::seconds(1), .max = std::chrono::minutes(1)};
 
-// Something strips or overwrites the label, a shard that writes its Lease as it was perhaps.
+// Something removes or overwrites the label: perhaps a shard that writes its Lease as it was before.
 constexpr BackoffPolicy kRelabel{.initial = std::chrono::seconds(1), .max = std::chrono::minutes(5)};
-constexpr std::chrono::minutes kLasted{10};  // what stayed so long was not stripped
-// So long without a renewal of any Lease: nobody could write.
+constexpr std::chrono::minutes kLasted{10};  // a label that stayed so long was not removed
+// When no Lease is renewed for so long, nobody could write.
 constexpr std::chrono::seconds kNoRenewals{10};
 
-// Of an answer, next to what is known, by a watch perhaps that shows no versions.
+// Whether an answer has a newer version than the known one. A watch may show none: then any version is newer.
 bool is_news(const std::string& answered, const std::string& known) {
   return known.empty() ? !answered.empty() : kube::newer_version(answered, known);
 }
@@ -40,7 +40,7 @@ LeaseKeeper::LeaseKeeper(std::uint64_t seed)
 bool LeaseKeeper::upsert(ShardLease lease, Source source, Now now) {
   auto found = leases_.find(lease.id);
   if (source == Source::kAnswer) {
-    // What the watch has not shown yet, or shows no more, is its business.
+    // Only the watch adds and removes Leases.
     if (found == leases_.end() || found->second.lease.uid != lease.uid || lease.ring.empty() ||
         !is_news(lease.resource_version, found->second.lease.resource_version)) {
       return false;
@@ -62,7 +62,7 @@ bool LeaseKeeper::upsert(ShardLease lease, Source source, Now now) {
     end_trouble(entry.lease);
     entry.failure = {};
   }
-  entry.name_rejected = entry.name_rejected && entry.lease.uid == lease.uid;
+  entry.invalid_name_recorded = entry.invalid_name_recorded && entry.lease.uid == lease.uid;
   const bool is_newer = is_new || entry.lease.resource_version != lease.resource_version;
   entry.lease = std::move(lease);
   entry.ahead_until = source == Source::kAnswer ? now.steady + kAheadOfWatch : SteadyTime::min();
@@ -169,7 +169,7 @@ void LeaseKeeper::finished(const Action& action, Result<ActionAnswer> answer, No
   }
   if (action.kind == ActionKind::kRead) {
     verified(entry, action, *answer, now);
-    return;  // with the pauses of a failed take-over still in force: it is what is tried again
+    return;  // the pauses of a failed take-over stay: this read is part of the next try
   }
   entry.backoff.reset();
   works(entry, now);
@@ -217,8 +217,8 @@ void LeaseKeeper::failed(Entry& entry, const Action& action, const Error& error,
   if (error.code != ErrorCode::kNotFound && entry.failure.failed(error, now.steady)) {
     note_trouble(entry, action.kind, error);
   }
-  const bool refused = kube::is_permanent(error) && error.code != ErrorCode::kNotFound;
-  const bool lasting = refused || (entry.failure.lasts() && error.http_status >= 500);
+  const bool needs_change = kube::is_permanent(error) && error.code != ErrorCode::kNotFound;
+  const bool lasting = needs_change || (entry.failure.lasts() && error.http_status >= 500);
   if (!entry.backoff || entry.backoff_lasting != lasting) {
     entry.backoff.emplace(lasting ? kLasting : kTransient, seeds_());
     entry.backoff_lasting = lasting;
@@ -226,7 +226,7 @@ void LeaseKeeper::failed(Entry& entry, const Action& action, const Error& error,
   entry.not_before = now.steady + entry.backoff->next();
   entry.until_changed = error.code == ErrorCode::kConflict || error.code == ErrorCode::kNotFound;
   if (entry.until_changed && !is_decided_on(action, entry.lease)) {
-    entry.not_before = SteadyTime::min();  // the version that was in the way is here already
+    entry.not_before = SteadyTime::min();  // the version that it conflicted with is known already
   } else {
     entry.outdated = error.code == ErrorCode::kConflict;
   }
@@ -235,14 +235,14 @@ void LeaseKeeper::failed(Entry& entry, const Action& action, const Error& error,
   }
 }
 
-// Once for all Leases of a ring: as a rule what keeps one from being written keeps all.
+// Once for all Leases of a ring: the reason why one cannot be written usually holds for all.
 void LeaseKeeper::note_trouble(const Entry& entry, ActionKind kind, const Error& error) {
   Trouble& trouble = troubles_[entry.lease.ring];
   const bool is_first = trouble.leases.empty();
   const bool is_known = !trouble.leases.insert(entry.lease.id).second;
-  if (is_first || (is_known && !kube::is_alike(error, trouble.told))) {
-    trouble.told = fail("cannot " + std::string(describe(kind)), error).error();
-    told_troubles_.push_back({.ring = entry.lease.ring, .error = trouble.told});
+  if (is_first || (is_known && !kube::is_alike(error, trouble.reported))) {
+    trouble.reported = fail("cannot " + std::string(describe(kind)), error).error();
+    new_troubles_.push_back({.ring = entry.lease.ring, .error = trouble.reported});
   }
 }
 
@@ -250,7 +250,7 @@ void LeaseKeeper::end_trouble(const ShardLease& lease) {
   const auto trouble = troubles_.find(lease.ring);
   if (trouble != troubles_.end() && trouble->second.leases.erase(lease.id) > 0 && trouble->second.leases.empty()) {
     troubles_.erase(trouble);
-    told_troubles_.push_back({.ring = lease.ring, .error = std::nullopt});
+    new_troubles_.push_back({.ring = lease.ring, .error = std::nullopt});
   }
 }
 
@@ -300,11 +300,11 @@ void LeaseKeeper::consider(Entry& entry, Now now, std::vector<Action>& actions) 
     entry.next.reset();
     return;  // likewise
   }
-  if (!ring::is_label_value(entry.lease.id.name) && !std::exchange(entry.name_rejected, true)) {
-    actions.push_back({.kind = ActionKind::kRejectName,
+  if (!ring::is_label_value(entry.lease.id.name) && !std::exchange(entry.invalid_name_recorded, true)) {
+    actions.push_back({.kind = ActionKind::kRecordInvalidName,
                        .lease = entry.lease.id,
                        .uid = entry.lease.uid,
-                       .version = kube::Precondition::of(entry.lease.resource_version),
+                       .precondition = kube::Precondition::of(entry.lease.resource_version),
                        .ring = entry.lease.ring});
   }
   if (now.steady < entry.not_before) {
@@ -333,7 +333,7 @@ void LeaseKeeper::consider(Entry& entry, Now now, std::vector<Action>& actions) 
     } else if (labelled) {
       works(entry, now);  // there is nothing left to do
     }
-    // The shorter one first: what a Lease of the year 9999 says does not fit into nanoseconds.
+    // The minimum is taken in microseconds: the time in a Lease of the year 9999 does not fit into nanoseconds.
     const std::chrono::microseconds longest = kLongestLook;
     const SteadyTime look_again = now.steady + std::min(verdict.look_again_after.value_or(longest), longest);
     schedule(entry, labelled ? look_again : std::min(look_again, relabel_at));
@@ -342,11 +342,11 @@ void LeaseKeeper::consider(Entry& entry, Now now, std::vector<Action>& actions) 
 
 void LeaseKeeper::start(Entry& entry, ActionKind kind, LeaseState state, std::vector<Action>& actions) {
   entry.in_flight = true;
-  auto version = kube::Precondition::of(entry.lease.resource_version);
-  actions.push_back({.kind = version ? kind : ActionKind::kRead,
+  auto precondition = kube::Precondition::of(entry.lease.resource_version);
+  actions.push_back({.kind = precondition ? kind : ActionKind::kRead,
                      .lease = entry.lease.id,
                      .uid = entry.lease.uid,
-                     .version = std::move(version),
+                     .precondition = std::move(precondition),
                      .ring = entry.lease.ring,
                      .state = state});
 }
@@ -368,7 +368,7 @@ void LeaseKeeper::schedule(Entry& entry, SteadyTime at) {
 }
 
 bool LeaseKeeper::is_decided_on(const Action& action, const ShardLease& lease) {
-  return action.version == kube::Precondition::of(lease.resource_version);
+  return action.precondition == kube::Precondition::of(lease.resource_version);
 }
 
 bool LeaseKeeper::unrenewed(const Entry& entry) const {

@@ -30,45 +30,47 @@ struct Now {
 };
 
 enum class ActionKind {
-  kSetLabel,    // merge patch of the state label, with resourceVersion
-  kRead,        // a quorum read of the Lease: before a take-over, after a conflict, and where its version is not known
-  kTakeOver,    // PUT `body`, which carries the resourceVersion
-  kDelete,      // with uid and resourceVersion as preconditions
-  kRejectName,  // tell with an Event that the shard's name is no label value; nobody reports back
+  kSetLabel,           // merge patch of the state label, with resourceVersion
+  kRead,               // a quorum read: before a take-over, after a conflict, or without a resourceVersion
+  kTakeOver,           // PUT `body`, which carries the resourceVersion
+  kDelete,             // with uid and resourceVersion as preconditions
+  kRecordInvalidName,  // record an Event: the shard's name is no label value; it has no result
 };
 
-// Something for the leader to do. Carry it out and report it with LeaseKeeper::finished(), success or not.
+// Something for the leader to do. Carry it out and give its result to LeaseKeeper::finished(), success or not.
 struct Action {
   ActionKind kind = ActionKind::kSetLabel;
   LeaseId lease;
   std::string uid;
-  std::optional<kube::Precondition> version;  // that it was decided on; without, only kRead
+  std::optional<kube::Precondition> precondition;  // what it was decided on; every write has one
   std::string ring;
-  LeaseState state = LeaseState::kReady;         // that the Lease was in
+  LeaseState state = LeaseState::kReady;         // of the Lease when this was decided
   std::optional<kube::GuardedObject> body = {};  // kTakeOver
 };
 
-// What came of an action: the Lease as the API server answered, as a value and as its JSON (kRead); neither for
+// The answer to an action: the Lease as the API server returned it and, for kRead, also its JSON. Both are empty for
 // kDelete.
 struct ActionAnswer {
   std::optional<ShardLease> lease;
   std::string document;
 };
 
-// That actions on Leases of a ring fail and fail; nullopt: not any more.
+// A lasting failure of the actions on a ring's Leases; nullopt: it has ended.
 struct LeaseTrouble {
   std::string ring;
   std::optional<Error> error;
 };
 
-// What the leader does about shard Leases (protocol, 3 and 9): sets state labels, takes over the Leases of shards that
-// are gone, deletes orphaned ones. A pure state machine: no I/O, no clock, no thread. It runs in every replica, because
-// a standby observes renewals too and so need not begin at zero when it becomes the leader; only the leader gets
-// actions. Per Lease one action is under way at a time; each carries the resourceVersion it was decided on; a Lease
-// that is shown without one is read first. After a conflict it is decided anew when the newer version has come, by the
-// watch or else by a read of that Lease; after another failure when a pause is over, which grows per Lease. So do
-// pauses between two labels of the same state, which somebody takes off again and again; another state is labelled at
-// once.
+// What the leader does about shard Leases (protocol, 3 and 9): it sets state labels, takes over the Leases of
+// shards that renew no more, and deletes orphaned ones. A pure state machine: no I/O, no clock, no thread. It runs in
+// every replica: a standby observes renewals too, so it does not begin at zero when it becomes the leader. Only the
+// leader gets actions.
+//
+// One action per Lease is under way at a time. Each carries the resourceVersion it was decided on; a Lease that is
+// shown without one is read first. After a conflict the Lease is decided anew when the newer version has come, by the
+// watch or else by a read of that Lease; after another failure, when a pause is over, which grows per Lease. Pauses
+// also grow between two labels of the same state, when something removes them again and again; another state is
+// labelled at once.
 //
 //   due ──► state label wrong: kSetLabel ──► (answer) ─┐
 //    ▲      uncertain, and no renewal seen for         │
@@ -76,28 +78,28 @@ struct LeaseTrouble {
 //    │      orphaned: kDelete                          │
 //    └──── a new version, time, a probe's success ◄────┘
 //
-// What fails and fails (kube::LastingFailure) is trouble of the Lease's ring, told once for all its Leases, and tried
-// with pauses of up to a minute. They end when writes evidently work again: one that failed so succeeds, or shards
-// renew again after a time in which none did.
+// A lasting failure (kube::LastingFailure) is given out once for all Leases of a ring (take_troubles()), and tried with
+// pauses of up to a minute. These pauses end when writes work again: an action that failed so succeeds, or shards renew
+// again after a time in which none did.
 //
-// A request about a Lease that the API server did not answer restarts the observation of that Lease: a server that
-// takes reads but no writes does not take the shards' renewals either, and the retried state label notices first when
-// it takes them again.
+// When a request about a Lease gets no answer or a server error (kube::may_be_done), the observation of that Lease
+// begins anew: a server that accepts reads but no writes does not accept the shards' renewals either. The state label
+// is tried again and again, so it is the first write to succeed when the server accepts writes again.
 class LeaseKeeper {
  public:
-  // `seed`: of the pauses' jitter.
+  // `seed`: for the jitter of pauses.
   explicit LeaseKeeper(std::uint64_t seed);
 
   // Where a version of a Lease comes from. Answers to our own requests may be ahead of the watch.
   enum class Source { kWatch, kAnswer };
-  // Takes the version in, unless it is older than the one that is known. True when it was taken.
+  // Stores this version of the Lease, unless it is older than the known one. True when it was stored.
   // O(log n) for n Leases.
   bool upsert(ShardLease lease, Source source, Now now);
   void remove(const LeaseId& id);
-  // The watch begins anew with a list: what that shows holds, also where an answer to a request of ours was newer. The
-  // server's data may be an older copy.
+  // The watch begins anew with a list. What the list shows counts, even where an answer to a request of ours was newer:
+  // the server's data may be an older copy.
   void list_begins();
-  // nullptr when there is none; holds until the next call that is not const.
+  // nullptr when there is none; valid until the next call that is not const.
   const ShardLease* find(const LeaseId& id) const;
   void for_each(const std::function<void(const ShardLease&)>& visit) const;
 
@@ -115,14 +117,14 @@ class LeaseKeeper {
   void probe_succeeded(Now now);
   void probe_failed() { healthy_.probe_failed(); }
 
-  // Reports an action. kSetLabel, kRead and kTakeOver bring the Lease, kDelete nothing.
+  // The result of an action. The answer to kSetLabel, kRead and kTakeOver has the Lease, that to kDelete has nothing.
   void finished(const Action& action, Result<ActionAnswer> answer, Now now);
 
-  // What is to be done now.
+  // The actions that are due now.
   std::vector<Action> due(Now now);
-  // What has become trouble, or is none any more, since the last call.
-  std::vector<LeaseTrouble> take_troubles() { return std::exchange(told_troubles_, {}); }
-  // When due() has something to look at again; nullopt for never.
+  // The lasting failures that began or ended since the last call.
+  std::vector<LeaseTrouble> take_troubles() { return std::exchange(new_troubles_, {}); }
+  // When due() has something to do again; nullopt: never.
   std::optional<SteadyTime> next_due() const;
 
  private:
@@ -131,12 +133,12 @@ class LeaseKeeper {
     std::optional<LeaseState> state;
     int times = 0;  // in a row
     SteadyTime at = {};
-    SteadyTime not_before = SteadyTime::min();  // may it be set again
+    SteadyTime not_before = SteadyTime::min();  // until then it is not set again
   };
   struct Entry {
     ShardLease lease;
     Label label = {};
-    SteadyTime ahead_until = SteadyTime::min();  // `lease` is an answer to a request of ours: older versions are late
+    SteadyTime ahead_until = SteadyTime::min();  // `lease` came in an answer: until then the watch may show older ones
     HealthyTime::Mark renewed{};                 // when its tenure was last seen to change
     SteadyTime due = SteadyTime::max();
     bool in_flight = false;
@@ -146,8 +148,8 @@ class LeaseKeeper {
     std::optional<Backoff> backoff;
     bool backoff_lasting = false;
     kube::LastingFailure failure = {};
-    bool name_rejected = false;  // kRejectName was given out
-    std::optional<Action> next;  // kTakeOver, when kRead found nothing new
+    bool invalid_name_recorded = false;  // kRecordInvalidName was given out
+    std::optional<Action> next;          // kTakeOver, when kRead found nothing new
   };
 
   void consider(Entry& entry, Now now, std::vector<Action>& actions);
@@ -160,7 +162,7 @@ class LeaseKeeper {
   void end_trouble(const ShardLease& lease);
   void works(Entry& entry, Now now);
   void renewal_seen(Now now);
-  // Those that wait because they fail and fail do not wait any longer.
+  // Ends the pauses of the Leases with a lasting failure.
   void hasten();
   void schedule(Entry& entry, SteadyTime at);
   bool unrenewed(const Entry& entry) const;
@@ -173,14 +175,14 @@ class LeaseKeeper {
   std::set<std::string, std::less<>> rings_;
   std::map<LeaseId, Entry> leases_;
   std::set<std::pair<SteadyTime, LeaseId>> agenda_;  // each Entry with a `due` that is not max()
-  std::set<LeaseId> suspects_;                       // uncertain, but not yet unobserved for long enough
-  // By ring: the Leases that fail and fail, and what was told.
+  std::set<LeaseId> suspects_;                       // uncertain, but not yet without a renewal for long enough
+  // By ring: the Leases with a lasting failure, and the error that was given out.
   struct Trouble {
     std::set<LeaseId> leases;
-    Error told;
+    Error reported;
   };
   std::map<std::string, Trouble> troubles_;
-  std::vector<LeaseTrouble> told_troubles_;
+  std::vector<LeaseTrouble> new_troubles_;
   std::optional<SteadyTime> last_renewal_;  // of any Lease
 };
 

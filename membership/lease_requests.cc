@@ -23,7 +23,7 @@ kube::Request request_for(const Action& action) {
     case ActionKind::kSetLabel: {
       const nlohmann::json patch = {{"metadata",
                                      {{"uid", action.uid},
-                                      {"resourceVersion", action.version.value().resource_version()},
+                                      {"resourceVersion", action.precondition.value().resource_version()},
                                       {"labels", {{ring::kStateLabel, to_string(action.state)}}}}}};
       request =
           kube::patch_request(kube::kLeases, lease_namespace, name, kube::kMergePatch, patch.dump(), kFieldManager);
@@ -36,12 +36,12 @@ kube::Request request_for(const Action& action) {
       request = kube::update_request(kube::kLeases, lease_namespace, name, "", action.body.value(), kFieldManager);
       break;
     case ActionKind::kDelete:
-      request = kube::delete_request(kube::kLeases, lease_namespace, name, action.uid, action.version.value());
+      request = kube::delete_request(kube::kLeases, lease_namespace, name, action.uid, action.precondition.value());
       break;
-    case ActionKind::kRejectName:
+    case ActionKind::kRecordInvalidName:
       std::unreachable();  // an Event, not a request
   }
-  // The labels of living shards can wait, a take-over and what leads to it cannot.
+  // Labels of other states can wait; a take-over, and the requests before it, cannot.
   const bool urgent = action.state == LeaseState::kUncertain;
   request.lane = urgent ? kube::Lane::kUrgent : kube::Lane::kGeneral;
   request.timeout = kActionTimeout;
@@ -58,7 +58,7 @@ std::string_view describe(ActionKind kind) {
       return "take over a shard lease";
     case ActionKind::kDelete:
       return "delete an orphaned shard lease";
-    case ActionKind::kRejectName:
+    case ActionKind::kRecordInvalidName:
       break;
   }
   return "";

@@ -6,17 +6,17 @@
 #include "kube/client/api.h"
 #include "membership/lease_keeper.h"
 
-// Actions on Leases as requests to the API server. Not for kRejectName, which is an Event.
+// Actions on Leases as requests to the API server. Not for kRecordInvalidName, which is an Event.
 namespace sharder::membership {
 
-// The request that carries the action out (protocol, 3): field manager `sharder`; what belongs to a take-over goes over
-// the urgent lane.
+// The request that carries the action out (protocol, 3): field manager `sharder`; the requests of a take-over use the
+// urgent lane.
 kube::Request request_for(const Action& action);
 
-// What LeaseKeeper::finished() wants to know of the answer.
+// The answer as LeaseKeeper::finished() takes it.
 Result<ActionAnswer> read_answer(const Action& action, Result<kube::Response> response);
 
-// What the action does, behind "cannot": "take over a shard lease".
+// The action in messages, behind "cannot": "take over a shard lease".
 std::string_view describe(ActionKind kind);
 
 }  // namespace sharder::membership

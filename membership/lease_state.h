@@ -9,8 +9,8 @@
 
 namespace sharder::membership {
 
-// What a Lease says of its shard by the wall clock (protocol, 3). The first three are available, the others not; see
-// ShardLease::held().
+// The state of a Lease at a time of the wall clock (protocol, 3). In the first three states its shard is available, in
+// the others not; see ShardLease::held().
 enum class LeaseState {
   kReady,      // held, not expired
   kExpired,    // held, expired less than leaseDuration ago
@@ -24,8 +24,8 @@ std::string_view to_string(LeaseState state);
 
 struct LeaseVerdict {
   LeaseState state;
-  // When time alone can change the state or, when uncertain, a failed take-over is tried again; never negative. Absent:
-  // never.
+  // After this time the state may change by itself or, if it is uncertain, a failed take-over is tried again. Never
+  // negative; nullopt: never.
   std::optional<std::chrono::microseconds> look_again_after;
   bool operator==(const LeaseVerdict&) const = default;
 };
@@ -34,7 +34,7 @@ struct LeaseVerdict {
 std::chrono::seconds effective_duration(const ShardLease& lease);
 
 // The table of protocol.md section 3: a pure function. A Lease without usable times counts as expiring just now:
-// `expired` for ever while it is held, `dead` for ever when it is not, so neither taken over nor deleted.
+// `expired` for ever while it is held, `dead` for ever when it is not. So it is neither taken over nor deleted.
 LeaseVerdict judge(const ShardLease& lease, WallTime now);
 
 }  // namespace sharder::membership

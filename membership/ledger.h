@@ -16,22 +16,22 @@
 
 namespace sharder::membership {
 
-// What has to happen after some inputs, in this order: publish, tell the listeners, carry out the actions.
+// What to do after some inputs, in this order: publish, notify the listeners, carry out the actions.
 struct LedgerOutput {
   std::shared_ptr<const ring::RingSet> ring_set;   // null: as before
   std::shared_ptr<const ring::Snapshot> snapshot;  // null: as before
   std::vector<Change> changes;
   std::vector<std::string> calculated;  // rings whose tokens were computed
   std::vector<LeaseTrouble> troubles;
-  std::vector<Action> actions;  // of the leader; report each to action_finished()
+  std::vector<Action> actions;  // the leader's; give each result to action_finished()
 };
 
-// All that membership decides, without I/O, clock and threads: what the watches show goes in, with the time; what is to
-// be published and done comes out of take(). Rings and shards are in RingRoster, the leader's work in LeaseKeeper; here
-// are the two lists, and the rule that nothing comes out before both are complete (design, 6.2).
+// All decisions of membership, without I/O, clock or threads. What the watches show goes in, with the time; take()
+// returns what to publish and what to do. RingRoster has the rings and their shards, LeaseKeeper the leader's work. The
+// Ledger itself follows the two lists, and returns nothing before both are complete (design, 6.2).
 class Ledger {
  public:
-  // `seed`: of the jitter of retries.
+  // `seed`: for the jitter of retries.
   explicit Ledger(std::uint64_t seed) : keeper_(seed) {}
 
   // A list of all rings begins; those that are not shown until rings_listed() do not exist (any more).
@@ -55,7 +55,7 @@ class Ledger {
 
   // The next probe (HealthyTime) is a quorum read of this Lease; nullopt: none is needed now.
   std::optional<LeaseId> probe_target() const { return keeper_.probe_target(); }
-  // A probe was answered: with the Lease, or with nothing because it is not there.
+  // A probe was answered: with the Lease, or with nullopt because it does not exist.
   void probe_succeeded(std::optional<ShardLease> lease, Now now);
   void probe_failed() { keeper_.probe_failed(); }
 
@@ -64,16 +64,16 @@ class Ledger {
   void action_finished(const Action& action, Result<ActionAnswer> answer, Now now);
 
   LedgerOutput take(Now now);
-  // When take() has something to do even if nothing more goes in; nullopt for never.
+  // When take() has something to do even if nothing more goes in; nullopt: never.
   std::optional<SteadyTime> next_due() const;
 
  private:
-  // Shows the roster what the keeper knows of the Lease, which may be nothing any more.
+  // Updates the roster with what the keeper knows of the Lease, which may have gone.
   void enrol(const LeaseId& id);
 
   RingRoster roster_;
   LeaseKeeper keeper_;
-  std::map<LeaseId, std::string> enrolled_;  // in which ring's roster each Lease stands
+  std::map<LeaseId, std::string> enrolled_;  // the ring in whose roster each Lease is
   bool rings_synced_ = false;
   bool leases_synced_ = false;
   // During a list: what it has not shown yet.

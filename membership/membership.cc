@@ -31,7 +31,7 @@ constexpr std::string_view kEventComponent = kTakeOverIdentity;
 
 }  // namespace
 
-// Everything but what is marked otherwise belongs to the control loop.
+// Belongs to the control loop, except what is marked otherwise.
 struct Membership::Impl {
   Impl(Executor& control_loop, kube::Api& kube_api, const Clock& system_clock, prometheus::Registry* registry,
        const Logger& logger, WaitGroup& work)
@@ -50,7 +50,7 @@ struct Membership::Impl {
     }
   }
 
-  // What a watch shows, on the API loop: decoded here, posted to the control loop.
+  // Decodes what a watch shows, on the API loop, and posts it to the control loop.
   class Sink;
   // How a watch is doing, for readiness. ListWatch itself logs what goes wrong.
   struct WatchHealth {
@@ -68,18 +68,18 @@ struct Membership::Impl {
   void lease_connection(bool watching);
   void lead(bool now_leading, WaitGroup::Ticket ticket);
 
-  // Takes out what the ledger has to say after the tasks that wait now: many events, one RingSet.
+  // Calls flush() behind the tasks that wait now, so that many events make one RingSet.
   void request_flush();
   void flush();
   void arm_timer();
   void log_members(const LedgerOutput& output, const ring::RingSet* before) const;
-  void tell(const Change& change) const;
-  void tell(const LeaseTrouble& trouble) const;
+  void notify(const Change& change) const;
+  void notify(const LeaseTrouble& trouble) const;
   void update_readiness();
 
   void perform(Action action);
   void finished(const Action& action, Result<ActionAnswer> answer);
-  void reject_name(const Action& action);
+  void record_invalid_name(const Action& action);
 
   void probe_after_pause();
   void probe();
@@ -106,7 +106,7 @@ struct Membership::Impl {
   WaitGroup::Ticket term;  // while it leads
   WatchHealth rings{.what = "ControllerRings"};
   WatchHealth leases{.what = "shard Leases"};
-  bool no_definition_told = false;  // that the CRD is missing
+  bool no_definition_logged = false;  // that the CRD is missing
   std::map<std::string, prometheus::Counter*> calculation_counters;
   bool flush_posted = false;
   Timer timer{control};
@@ -147,7 +147,7 @@ class Membership::Impl::Sink final : public kube::WatchSink {
     if (event.type != kube::WatchEventType::kInit && event.type != kube::WatchEventType::kInitDone) {
       auto decoded = decode(event.object);
       if (!decoded) {
-        log_.warn("ignoring an object that makes no sense", {{"error", decoded.error().message}});
+        log_.warn("ignoring an object that cannot be decoded", {{"error", decoded.error().message}});
         return;
       }
       object = std::move(*decoded);
@@ -217,10 +217,10 @@ void Membership::Impl::connection(WatchHealth& health, bool watching, const std:
     health.failure = error->code;
   }
   const bool no_definition = &health == &rings && error && error->code == ErrorCode::kNotFound;
-  if (no_definition && !std::exchange(no_definition_told, true)) {
+  if (no_definition && !std::exchange(no_definition_logged, true)) {
     log.warn("the CustomResourceDefinition of ControllerRing is not installed, waiting for it");
   }
-  no_definition_told = no_definition_told && !(watching && &health == &rings);
+  no_definition_logged = no_definition_logged && !(watching && &health == &rings);
   update_readiness();
 }
 
@@ -232,7 +232,7 @@ void Membership::Impl::lease_connection(bool watching) {
   }
 }
 
-// `ticket` was there before this was posted: nobody takes us for done who does not know yet that we lead.
+// `ticket` was taken before this was posted: else leader_work might look done before this leads.
 void Membership::Impl::lead(bool now_leading, WaitGroup::Ticket ticket) {
   if (leading == now_leading) {
     return;
@@ -276,10 +276,10 @@ void Membership::Impl::flush() {
   }
   update_readiness();
   for (const Change& change : output.changes) {
-    tell(change);
+    notify(change);
   }
   for (const LeaseTrouble& trouble : output.troubles) {
-    tell(trouble);
+    notify(trouble);
   }
   for (Action& action : output.actions) {
     perform(std::move(action));
@@ -295,8 +295,8 @@ void Membership::Impl::arm_timer() {
   timer.cancel();
   timer_due = due;
   if (due) {
-    const auto delay = std::max(*due, clock.steady()) - clock.steady();
-    timer.set(delay, [this] {
+    const auto pause = std::max(*due, clock.steady()) - clock.steady();
+    timer.set(pause, [this] {
       timer_due.reset();
       flush();
     });
@@ -323,7 +323,7 @@ void Membership::Impl::log_members(const LedgerOutput& output, const ring::RingS
   }
 }
 
-void Membership::Impl::tell(const Change& change) const {
+void Membership::Impl::notify(const Change& change) const {
   for (ring::Listener* listener : listeners) {
     switch (change.kind) {
       case ChangeKind::kRingAdded:
@@ -347,7 +347,7 @@ void Membership::Impl::tell(const Change& change) const {
   }
 }
 
-void Membership::Impl::tell(const LeaseTrouble& trouble) const {
+void Membership::Impl::notify(const LeaseTrouble& trouble) const {
   if (trouble.error) {
     log.warn("shard leases cannot be cared for, trying again",
              {{"ring", trouble.ring}, {"error", trouble.error->message}});
@@ -373,8 +373,8 @@ void Membership::Impl::update_readiness() {
 }
 
 void Membership::Impl::perform(Action action) {
-  if (action.kind == ActionKind::kRejectName) {
-    reject_name(action);
+  if (action.kind == ActionKind::kRecordInvalidName) {
+    record_invalid_name(action);
     return;
   }
   kube::Request request = request_for(action);
@@ -397,7 +397,7 @@ void Membership::Impl::finished(const Action& action, Result<ActionAnswer> answe
           {{"ring", action.ring}, {"object", name}});
     }
   } else {
-    // What lasts is told as the ring's trouble.
+    // A lasting failure is logged as a warning too, see notify().
     log.debug("cannot " + std::string(describe(action.kind)) + ", trying again",
               {{"ring", action.ring}, {"object", name}, {"error", answer.error().message}});
   }
@@ -405,7 +405,7 @@ void Membership::Impl::finished(const Action& action, Result<ActionAnswer> answe
   request_flush();
 }
 
-void Membership::Impl::reject_name(const Action& action) {
+void Membership::Impl::record_invalid_name(const Action& action) {
   constexpr std::string_view kMessage =
       "The name of the shard has more than 63 characters, so it cannot be the value of a label: the shard gets no "
       "objects";
@@ -416,7 +416,7 @@ void Membership::Impl::reject_name(const Action& action) {
                  .object_namespace = action.lease.lease_namespace,
                  .name = action.lease.name,
                  .uid = action.uid,
-                 .resource_version = action.version ? action.version->resource_version() : ""},
+                 .resource_version = action.precondition ? action.precondition->resource_version() : ""},
                 kube::EventType::kWarning, "InvalidShardName", kMessage);
 }
 

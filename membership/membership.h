@@ -22,15 +22,15 @@ namespace sharder::membership {
 
 // Which rings there are and which shards are in them, in every replica; and, in the leader, the care of the shards'
 // Leases (protocol, 3 and 9). The edge around Ledger: it watches ControllerRings and the Leases with the ring label,
-// owns timers and probes, carries out what the Ledger decides, publishes what it makes, and tells the listeners. All
-// of it runs on the control loop; what the API loop brings is decoded there and posted.
+// owns timers and probes, carries out what the Ledger decides, publishes its RingSets and Snapshots, and notifies the
+// listeners. It runs on the control loop; what the watches show is decoded on the API loop and posted.
 //
 // Destroy it when the control loop has stopped, or on the control loop itself. Everything given to the constructor, and
 // each listener, outlives it.
 class Membership {
  public:
-  // `registry` (may be null) gets controller_sharding_ring_calculations_total{controllerring}. `leader_work`: whoever
-  // waits for it waits until this neither leads nor has a write without an answer.
+  // `registry` (may be null) gets controller_sharding_ring_calculations_total{controllerring}. `leader_work` has a
+  // ticket for as long as this leads, and one for each action without an answer.
   Membership(Executor& control, kube::Api& api, const Clock& clock, prometheus::Registry* registry, Logger log,
              WaitGroup& leader_work);
   ~Membership();
@@ -42,15 +42,15 @@ class Membership {
   // Begins to watch. Once.
   void start();
 
-  // Begins or ends to act as the leader, soon: from any thread. What is under way when it ends is not called back; each
-  // write is guarded by a resourceVersion.
+  // Begins or stops to act as the leader, soon. Any thread. Requests that are under way when it stops are not
+  // cancelled; each write carries a precondition.
   void set_leading(bool leading);
 
   // Safe from any thread. Null until rings and Leases have synced.
   const Published<ring::RingSet>& ring_sets() const;
   const Published<ring::Snapshot>& snapshots() const;
-  // Why rings and Leases have not synced, for everybody and so in fixed words ("waiting for shard Leases: forbidden";
-  // what the API server said is in the log); nullopt once they have, from then on for ever. Any thread.
+  // Why rings and Leases have not synced: "waiting for shard Leases: forbidden". Everybody may read it, so it has fixed
+  // words only; what the API server said is in the log. nullopt once they have synced, for ever. Any thread.
   std::optional<std::string> not_ready() const;
 
  private:

@@ -40,7 +40,8 @@ std::vector<ring::RingResource> resources(const json& spec) {
   return found;
 }
 
-// kInvalid: says which operator there is none of. Everything else the API server checks with the webhook configuration.
+// kInvalid: names the operator that does not exist. The API server checks everything else, when the webhook
+// configuration is applied.
 Result<ring::LabelSelector> label_selector(const json& value) {
   ring::LabelSelector selector;
   if (const json& labels = kube::value_at(value, "/matchLabels"); labels.is_object()) {
@@ -69,7 +70,7 @@ ring::LabelSelector selects_nothing() {
       .match_expressions = {{.key = "kubernetes.io/metadata.name", .op = ring::SelectorOperator::kIn, .values = {}}}};
 }
 
-// The CRD refuses all this, but it may be an old one, or the object older than the rule.
+// By the CRD's rules the API server rejects all this; but the CRD may be old, or the object older than the rule.
 std::string find_error(const ring::ControllerRing& spec) {
   if (spec.name.size() > ring::kMaxRingNameLength) {
     return "the name of a ControllerRing must have at most 63 characters, because it is part of label keys";

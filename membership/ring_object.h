@@ -12,8 +12,8 @@ namespace sharder::membership {
 // A ControllerRing object as it stands in the cluster (protocol, 2): a plain value.
 struct RingObject {
   ring::ControllerRing spec;
-  // Why nothing can be made of the spec, in a sentence for a person; "" when it is fine. `spec` then holds what could
-  // be read, with a namespaceSelector that selects nothing if the selector is the reason.
+  // What is wrong with the spec, as a sentence for a person; "": nothing. With an error, `spec` holds what could be
+  // read; if the namespaceSelector is wrong, `spec` has one that selects nothing.
   std::string spec_error;
   bool deleting = false;  // has a deletionTimestamp
   std::int64_t observed_generation = 0;

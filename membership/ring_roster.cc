@@ -9,7 +9,7 @@ namespace sharder::membership {
 
 namespace {
 
-// Whether the ring can be part of a RingSet: its name is part of label keys, which the API server would refuse.
+// Whether the ring can be in a RingSet. Its name is part of label keys; if it is too long, the API server rejects them.
 bool has_usable_name(const RingObject& object) {
   return object.spec.name.size() <= ring::kMaxRingNameLength;
 }
@@ -54,7 +54,7 @@ std::vector<std::string> RingRoster::ring_names() const {
 
 void RingRoster::count(Roster& roster, const ring::ShardStatus& shard, bool available) {
   if (!ring::is_label_value(shard.name)) {
-    return;  // as a label it would make the API server refuse the users' objects (protocol, 4)
+    return;  // with this label the API server would reject the users' objects (protocol, 4)
   }
   int& leases = roster.available[shard.name];
   leases += available ? 1 : -1;
@@ -144,7 +144,7 @@ void RingRoster::renew_status(Roster& roster) {
   roster.status = std::make_shared<const ring::RingStatus>(std::move(status));
 }
 
-// The RingSet and the Snapshot that come next, while they are still open to change.
+// The next RingSet and Snapshot, while they are built.
 struct RingRoster::Draft {
   ring::RingSet ring_set;
   ring::Snapshot snapshot;
@@ -173,11 +173,11 @@ void RingRoster::renew(const std::string& name, Roster& roster, Draft& draft, Ne
     draft.snapshot.rings.erase(name);
   }
   draft.snapshot_changed = draft.snapshot_changed || before || roster.status;
-  tell(name, before.get(), roster.status.get(), std::exchange(roster.shards_changed, false), news.changes);
+  add_changes(name, before.get(), roster.status.get(), std::exchange(roster.shards_changed, false), news.changes);
 }
 
-void RingRoster::tell(const std::string& name, const ring::RingStatus* before, const ring::RingStatus* after,
-                      bool shards_changed, std::vector<Change>& changes) {
+void RingRoster::add_changes(const std::string& name, const ring::RingStatus* before, const ring::RingStatus* after,
+                             bool shards_changed, std::vector<Change>& changes) {
   if (before == nullptr || after == nullptr) {
     if (before != nullptr || after != nullptr) {
       changes.push_back({before == nullptr ? ChangeKind::kRingAdded : ChangeKind::kRingRemoved, name});

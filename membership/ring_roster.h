@@ -16,15 +16,15 @@ namespace sharder::membership {
 
 enum class ChangeKind { kRingAdded, kRingChanged, kRingRemoved, kShardsChanged };
 
-// What listeners are told; ring::Listener says what each means.
+// What listeners are notified of; ring::Listener says what each means.
 struct Change {
   ChangeKind kind;
   std::string ring;
   bool operator==(const Change&) const = default;
 };
 
-// Rings and the shards of each: from them come the RingSet and the Snapshot. A pure value without time. What a call
-// changes is only noted; publish() builds it, and only for the rings concerned.
+// The rings and their shards; publish() makes the RingSet and the Snapshot of them. A pure value without time. The
+// other calls only note what changes; publish() rebuilds the rings concerned, and no others.
 class RingRoster {
  public:
   void put_ring(RingObject object);
@@ -33,8 +33,8 @@ class RingRoster {
   // Names of all rings.
   std::vector<std::string> ring_names() const;
 
-  // A shard of the ring with this name, whether that exists or not. A Lease that only was renewed changes nothing, at
-  // the cost of a lookup.
+  // Adds or replaces a shard of the ring with this name; the ring need not exist. A Lease that was only renewed changes
+  // nothing, and costs one lookup.
   void put_shard(const std::string& ring, const ring::ShardStatus& shard);
   void remove_shard(const std::string& ring, const LeaseId& id);
 
@@ -44,7 +44,7 @@ class RingRoster {
     std::vector<Change> changes;
     std::vector<std::string> calculated;  // rings whose tokens were computed
   };
-  // What is new since the last call. The first call always brings a RingSet and a Snapshot, if without rings.
+  // What is new since the last call. The first call always brings a RingSet and a Snapshot, even without rings.
   News publish();
 
  private:
@@ -67,12 +67,12 @@ class RingRoster {
 
   Roster& touch(const std::string& ring);
   static void count(Roster& roster, const ring::ShardStatus& shard, bool available);
-  // True when the ring's entry in the RingSet is another one now.
+  // True: the ring's entry in the RingSet has changed.
   static bool renew_entry(Roster& roster, bool& calculated);
   static void renew_status(Roster& roster);
   static void renew(const std::string& name, Roster& roster, Draft& draft, News& news);
-  static void tell(const std::string& name, const ring::RingStatus* before, const ring::RingStatus* after,
-                   bool shards_changed, std::vector<Change>& changes);
+  static void add_changes(const std::string& name, const ring::RingStatus* before, const ring::RingStatus* after,
+                          bool shards_changed, std::vector<Change>& changes);
 
   std::map<std::string, Roster> rosters_;
   std::vector<std::string> dirty_;  // names of those with Roster::dirty

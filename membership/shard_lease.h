@@ -22,8 +22,8 @@ struct LeaseId {
 // "namespace/name", for messages and logs.
 std::string to_string(const LeaseId& id);
 
-// A shard's Lease (protocol, 3) as far as it matters here: a plain value. What is missing, of the wrong type or
-// nonsense counts as missing, so that decisions need to know one kind of bad Lease only.
+// The fields of a shard's Lease (protocol, 3) that matter here: a plain value. A field of the wrong type, or with a
+// value that makes no sense, counts as missing, so that decisions know only one kind of bad Lease.
 struct ShardLease {
   LeaseId id;
   std::string uid;
@@ -41,8 +41,8 @@ struct ShardLease {
 
   // Whether the shard holds its own Lease. That alone makes it available, no clock does (protocol, 3).
   bool held() const { return holder_identity == id.name; }
-  // Whether `other` says the same about holder and times: then nobody renewed, released or took it between the two,
-  // whatever happened to labels and resourceVersion.
+  // Whether `other` has the same holder and times: then nobody renewed, released or took over the Lease between the
+  // two. Labels and resourceVersion may differ.
   bool same_tenure(const ShardLease& other) const;
 };
 

@@ -12,15 +12,15 @@
 namespace sharder::rebalancer {
 
 enum class MoveKind {
-  kNone,        // nothing has to be done
-  kStale,       // what was decided is out of date: the object has to be read. decide() never says so
-  kReassign,    // the shard label becomes `shard`; a drain label goes
-  kDrain,       // the drain label is put on: its shard is asked to let go
-  kClearDrain,  // a drain label that is left over goes
+  kNone,        // nothing to do
+  kStale,       // the decision is out of date: read the object. decide() never returns this
+  kReassign,    // set the shard label to `shard`, remove a drain label
+  kDrain,       // set the drain label: the shard is asked to let go
+  kClearDrain,  // remove a drain label that is left over
 };
 
-// Where an object is and belongs: all that a decision about it needs besides the ring, so that it can be decided anew
-// when the ring changes.
+// Where an object is, and where it belongs: all that a decision about it needs besides the ring. With this the decision
+// can be made anew when the ring changes.
 struct Placement {
   std::string key;        // by which its shard is chosen (ring::object_key); "": it is not sharded
   std::string shard;      // its shard label; "": none
@@ -31,13 +31,13 @@ struct Placement {
 struct Decision {
   MoveKind kind = MoveKind::kNone;
   std::string_view shard = {};   // of kReassign; lives as long as the ring
-  bool has_drain_label = false;  // the object drains, or should not
-  bool is_orphan = false;        // it has no live shard: it comes before those that have
+  bool has_drain_label = false;  // it drains, or the label is left over
+  bool is_orphan = false;        // its shard label names no member: it is moved first
   bool operator==(const Decision&) const = default;
 };
 
-// Stands for an object where moves and drains are remembered: a hash of its uid, or of its name where there is no uid
-// (an aggregated API may have none). Two objects with the same hash are taken for one.
+// Moves and drains of an object are remembered under this: a hash of its uid, or of its namespace and name if it has no
+// uid (an aggregated API may have none). Two objects with the same hash are taken for one.
 std::uint64_t object_hash(const kube::ObjectMeta& object);
 
 // Replaces `placement` with the object's: reuse it to save allocations. `role` and `resource` are those of the list in
@@ -45,12 +45,12 @@ std::uint64_t object_hash(const kube::ObjectMeta& object);
 void find_placement(Placement& placement, const ring::RingEntry& entry, ring::Role role, const kube::Resource& resource,
                     const kube::ObjectMeta& object);
 
-// The table of protocol.md, section 6, with section 9: what drains already is left alone, and a drain label on an
-// object that is where it belongs goes. Pure.
+// The table of protocol.md, section 6, with section 9: an object that drains already is left alone, and an object that
+// is where it belongs loses a drain label that is left over. Pure.
 Decision decide(const ring::RingEntry& entry, ring::Role role, const Placement& placement);
 
-// The body of the merge patch that carries a decision out, in one patch, guarded by the resourceVersion it was decided
-// on (design, invariant 5).
+// The body of the merge patch that carries a decision out, in one patch. Its precondition is the resourceVersion that
+// was decided on (design, invariant 5).
 std::string patch_body(const ring::RingEntry& entry, const Decision& decision, const kube::Precondition& precondition);
 
 }  // namespace sharder::rebalancer

@@ -11,20 +11,20 @@
 
 namespace sharder::rebalancer {
 
-// How many objects drain, and since when the oldest of them does, by one list of them after the other. Constant memory:
-// it knows the ages of the oldest kKept one by one, and of the rest how old they are at most. Times are when this
-// replica first saw the object drain. Pure.
+// Counts the objects that drain, and knows since when the oldest drains, from one list of them after the other.
+// Constant memory: it keeps the age of each of the oldest kKept objects, and one upper limit for the age of all others.
+// An object's age counts from when this replica first saw it drain. Pure.
 class DrainCensus {
  public:
   static constexpr std::size_t kKept = 1000;
 
-  // A list: what it does not show no longer drains.
+  // A list begins: objects that it does not show drain no longer.
   void list_begins();
   // `object`: object_hash() of it.
   void shown(std::uint64_t object, SteadyTime now);
   void list_ends();
 
-  // Of the last list, whole only when that has ended.
+  // Of the last list; complete only when that has ended.
   std::size_t draining() const { return count_; }
   // Since when the oldest drains; nullopt when none does.
   std::optional<SteadyTime> oldest() const;

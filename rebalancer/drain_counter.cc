@@ -16,7 +16,7 @@ void DrainCounter::begin(const kube::Resource& resource) {
     resource_ = resource;
     list_.reset();
   }
-  refused_ = false;
+  given_up_ = false;
   count();
 }
 
@@ -34,27 +34,27 @@ void DrainCounter::look(std::uint64_t carried_out) {
     return;
   }
   const bool wanted = wanted_ || census_.draining() > 0 || carried_out_ != carried_out;
-  if (wanted && !refused_ && now >= next_) {
+  if (wanted && !given_up_ && now >= next_) {
     carried_out_ = carried_out;
     count();
   }
 }
 
 void DrainCounter::sync() {
-  refused_ = false;
+  given_up_ = false;
   count();
 }
 
 void DrainCounter::pass_ended() {
   const std::size_t seen = std::exchange(seen_in_pass_, 0);
-  if (refused_) {
+  if (given_up_) {
     metrics_->set_draining(seen, std::chrono::nanoseconds(0));
   } else if (seen > 0) {
     wanted_ = true;  // perhaps somebody else has put drain labels on
   }
 }
 
-// As the orphan watch begins: from the API server's cache where it streams lists, else in pages.
+// Lists as the orphan watch begins: from the API server's cache where it streams lists, else in pages.
 void DrainCounter::count() {
   if (!resource_ || list_ != nullptr) {
     return;
@@ -104,14 +104,14 @@ void DrainCounter::counted() {
   metrics_->set_draining(counted_, now - oldest_.value_or(now));
 }
 
-// The list tries again by itself, until that is of no use.
+// The list tries again by itself. It is given up when the failure lasts.
 void DrainCounter::failed(const Error& error) {
   failure_.failed(error, tools_->clock.steady());
   if (failure_.lasts()) {
     list_.reset();
     census_ = {};
     oldest_.reset();
-    refused_ = true;
+    given_up_ = true;
   }
 }
 

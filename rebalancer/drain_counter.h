@@ -19,28 +19,28 @@
 
 namespace sharder::rebalancer {
 
-// Keeps the metrics of what drains of one main resource: counts it by a list now and then, as long as something drains
-// or may do. A watch that stays would bring two events for each object that is drained. Where lists of this kind
-// fail and fail, the passes count.
+// Keeps the drain metrics of one main resource. It counts the draining objects by a list now and then, as long as
+// something drains or may drain. A permanent watch would bring two events for each object that is drained. After a
+// lasting failure of these lists, the passes count.
 //
 // Owned by the ring's worker, on the control loop.
 class DrainCounter {
  public:
   // Between two looks.
   static constexpr std::chrono::seconds kPeriod{5};
-  // So many times as long as a count took is the pause after it; one that takes too long is given up.
+  // The pause after a count is so many times as long as the count took. A count that exceeds kTimeout is given up.
   static constexpr int kPause = 50;
   static constexpr std::chrono::minutes kLongestPause{5};
   static constexpr std::chrono::minutes kTimeout{1};
 
   DrainCounter(std::shared_ptr<Tools> tools, std::string drain_label, std::shared_ptr<ResourceMetrics> metrics);
 
-  // The resource is known, or is another one: counts at once.
+  // The resource is known, or has changed: counts at once.
   void begin(const kube::Resource& resource);
-  // Every kPeriod, with how many moves of the resource were carried out so far. What drained at the last count grows
-  // older.
+  // Call it every kPeriod: counts if that is due, and updates the age of the oldest drain. `carried_out`: moves of the
+  // resource so far.
   void look(std::uint64_t carried_out);
-  // Everything is looked at anew: counts at once, refused or not.
+  // Everything is looked at anew: counts at once, even if lists were given up.
   void sync();
 
   // A pass over all objects of the resource begins, shows one that has the drain label, and has ended.
@@ -59,17 +59,17 @@ class DrainCounter {
   const std::shared_ptr<ResourceMetrics> metrics_;
   std::optional<kube::Resource> resource_;
   DrainCensus census_;
-  std::size_t counted_ = 0;            // by the last list that came whole: so many drain,
+  std::size_t counted_ = 0;            // by the last complete list: so many drain,
   std::optional<SteadyTime> oldest_;   // and since when
   std::unique_ptr<ObjectWatch> list_;  // while it counts
   SteadyTime asked_ = {};
   SteadyTime answer_began_ = {};
-  SteadyTime next_ = SteadyTime::min();  // no earlier
+  SteadyTime next_ = SteadyTime::min();  // no count before
   bool wanted_ = false;                  // something may drain that the last count did not show
   std::uint64_t carried_out_ = 0;        // when the last count began
   std::size_t seen_in_pass_ = 0;
   kube::LastingFailure failure_;
-  bool refused_ = false;  // it lasts: not tried before the sync
+  bool given_up_ = false;  // lists have a lasting failure: none before the sync
 };
 
 }  // namespace sharder::rebalancer

@@ -12,16 +12,16 @@
 
 namespace sharder::rebalancer {
 
-// A move that is under way, with what it was decided by.
+// A move that is under way, with the RingEntry that it was decided by.
 struct Flight {
   ObjectId id;
   Move move;
-  Source& source;  // for the Mover: it is gone when the last answer comes
+  Source& source;  // for the Mover only: it may be gone when the last answer comes
   std::shared_ptr<const ring::RingEntry> entry;
   std::shared_ptr<ResourceMetrics> metrics;
   SteadyTime sent = {};
   int conflicts = 0;
-  bool fails = false;  // and fails, by no fault of its own
+  bool fails = false;  // a lasting failure that is not the object's fault
 };
 using FlightPointer = std::shared_ptr<Flight>;
 
@@ -30,7 +30,7 @@ inline std::string to_string(const Flight& flight) {
   return to_string(flight.source.name()) + " " + to_string(flight.id);
 }
 
-// It was carried out, so long after it was found: an answer told so, or the object shows it. Any thread.
+// Counts a move that was carried out, as an answer or the object itself shows. Any thread.
 inline void count(const Flight& flight, MoveKind kind, SteadyTime now) {
   if (kind == MoveKind::kDrain) {
     flight.metrics->drained(now - flight.move.found);
@@ -39,8 +39,8 @@ inline void count(const Flight& flight, MoveKind kind, SteadyTime now) {
   }
 }
 
-// Whether an answer to a patch is a failure: not where the object has gone or changed, or the patch was not wanted any
-// more.
+// Whether an answer to a patch is a failure. It is none when the object has gone or changed, or when the patch was not
+// wanted any more.
 inline bool is_failure(const Error& error) {
   return error.code != ErrorCode::kNotFound && error.code != ErrorCode::kCancelled &&
          error.code != ErrorCode::kConflict;

@@ -55,7 +55,7 @@ struct MetricFamilies {
   prometheus::Family<prometheus::Gauge>& oldest_drain =
       prometheus::BuildGauge()
           .Name("controller_sharding_oldest_drain_seconds")
-          .Help("Since when the leader has seen the object drain that does so for the longest time.")
+          .Help("For how long the leader has seen the oldest draining object drain.")
           .Register(registry);
 };
 

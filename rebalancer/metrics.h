@@ -18,11 +18,10 @@ namespace sharder::rebalancer {
 class ResourceMetrics {
  public:
   virtual ~ResourceMetrics() = default;
-  // A move was carried out, so long after it was found: an assignment of a shard, or a drain asked for.
+  // A move was carried out, `duration` after it was found: a shard was assigned, or a drain asked for.
   virtual void moved(std::chrono::nanoseconds duration) = 0;
   virtual void drained(std::chrono::nanoseconds duration) = 0;
-  // A try of a move failed, and not because of a conflict. `reason`: to_string() of its
-  // ErrorCode (base/error.h).
+  // A try of a move failed, and not because of a conflict. `reason`: to_string() of its ErrorCode (base/error.h).
   virtual void failed(std::string_view reason) = 0;
   virtual void set_pending(std::size_t moves) = 0;
   virtual void set_draining(std::size_t objects, std::chrono::nanoseconds oldest) = 0;
@@ -38,7 +37,7 @@ struct MetricFamilies;
 //   controller_sharding_pending_moves, controller_sharding_draining_objects, controller_sharding_oldest_drain_seconds.
 class Metrics {
  public:
-  // `registry` may be null, else it outlives all that this gave away.
+  // `registry` may be null, else it outlives all that of() returned.
   explicit Metrics(prometheus::Registry* registry);
 
   std::shared_ptr<ResourceMetrics> of(std::string_view ring, const ring::GroupResource& resource);

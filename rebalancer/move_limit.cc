@@ -4,17 +4,17 @@
 
 namespace sharder::rebalancer {
 
-void MoveLimit::answered(std::chrono::nanoseconds duration, bool throttled, SteadyTime now) {
-  if (throttled || duration > kSlow) {
-    refused(now);
+void MoveLimit::answered(std::chrono::nanoseconds duration, bool was_overloaded, SteadyTime now) {
+  if (was_overloaded || duration > kSlow) {
+    overloaded(now);
   } else if (current_ < most_ && now >= last_cut_ + kQuiet) {
     ++current_;
   }
 }
 
-void MoveLimit::refused(SteadyTime now) {
+void MoveLimit::overloaded(SteadyTime now) {
   if (last_cut_ != SteadyTime::min() && now < last_cut_ + kQuiet) {
-    return;  // what was under way then says nothing new
+    return;  // answers to moves that were under way at the last cut show nothing new
   }
   last_cut_ = now;
   current_ = std::max(std::min(kLeast, most_), current_ / 2);

@@ -8,8 +8,8 @@
 namespace sharder::rebalancer {
 
 // How many moves of a ring may be under way: concurrentMoves, and fewer while the API server is overloaded. Halved, at
-// most once a second, when it answers 429 or 5xx, does not answer, or takes longer than kSlow; one more with each
-// success once it has been quiet for a second. Pure.
+// most once a second, when it answers 429 or 5xx, does not answer, or takes longer than kSlow. One more with each
+// success when there was no overload for a second. Pure.
 class MoveLimit {
  public:
   static constexpr std::chrono::milliseconds kSlow{1000};
@@ -19,10 +19,10 @@ class MoveLimit {
   explicit MoveLimit(std::size_t most) : most_(most), current_(most) {}
 
   std::size_t current() const { return current_; }
-  // A move was answered, with whatever: it took `duration`, and had to wait for a Retry-After (`throttled`).
-  void answered(std::chrono::nanoseconds duration, bool throttled, SteadyTime now);
-  // A move was not answered, or with 429 or 5xx to the end.
-  void refused(SteadyTime now);
+  // A move succeeded after `duration`. `was_overloaded`: only after it had waited for a Retry-After.
+  void answered(std::chrono::nanoseconds duration, bool was_overloaded, SteadyTime now);
+  // A move was not answered, or all its tries were answered with 429 or 5xx.
+  void overloaded(SteadyTime now);
 
  private:
   const std::size_t most_;

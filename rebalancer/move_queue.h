@@ -27,7 +27,7 @@ struct ObjectId {
 // "ns/name", or "name": for messages.
 std::string to_string(const ObjectId& id);
 
-// What a patch was to do whose answer was lost: it may have been done, and is counted when the object shows it.
+// A patch whose answer was lost. It may have been carried out; it is counted when the object shows that.
 struct Unanswered {
   MoveKind kind;
   std::string shard;  // of kReassign
@@ -37,46 +37,46 @@ struct Unanswered {
 struct Move {
   Decision decision;  // its shard lives as long as the ring that it was decided by
   Placement placement = {};
-  std::string resource_version;  // that it was decided on; "": it was shown without one
+  std::string resource_version;  // it was decided on this; "": the object was shown without one
   std::uint64_t object = 0;      // object_hash() of it
   SteadyTime found = {};
   std::optional<Unanswered> unanswered = {};
   int failures = 0;      // in a row
-  bool delayed = false;  // waits for long: it was refused, or is repeated again and again
+  bool delayed = false;  // waits for long: it was rejected, or is repeated again and again
 
-  // The object has to be read. Where it stands in the order it stays.
+  // The object has to be read. It keeps its place in the order.
   void forget_decision() { decision = {.kind = MoveKind::kStale, .is_orphan = decision.is_orphan}; }
 };
 
-// The moves of one ring that were found and are not done: one for each object, bounded. Orphans first; sources by
-// turns; in order of the time from which they may be sent. A source that is stuck takes neither room nor turns from the
-// others. Pure.
+// The moves of one ring that were found and are not done: one for each object, bounded. Orphans come first; then
+// sources take turns; within a source the order is the time from which a move may be sent. A source that is stuck takes
+// neither room nor turns from the others. Pure.
 //
 //   offer ──► waiting ── take ──► in flight ── done ──► (gone)
 //                ▲                    │
 //                └────── retry ◄──────┘
 class MoveQueue {
  public:
-  // Of a source, those that are not delayed, before a change of the ring ends delays; of all, those that are, which are
-  // rather forgotten (the sync finds them) than kept from the others.
+  // At most so many moves of one source that are not delayed (more only when a change of the ring ends delays), and so
+  // many delayed ones of all sources. Further delayed moves are forgotten: the sync finds them again.
   static constexpr std::size_t kCapacity = 4000;
   static constexpr std::size_t kDelayedCapacity = 1000;
 
-  // False: it is full, come again later. A move of an object that waits replaces its older one and takes its place in
-  // the order; of one in flight, it is noted that the object has to be looked at again.
+  // False: it is full, come again later. If an older move of the object waits, the new one replaces it and takes its
+  // place in the order. If one is in flight, it is noted that the object has to be looked at again.
   bool offer(const ObjectId& id, Move move, SteadyTime not_before);
-  // The object needs no move any more. One in flight is not touched; one whose answer was lost has to be read.
+  // The object needs no move any more. A move in flight goes on. If an answer was lost, the object has to be read.
   void retract(const ObjectId& id);
-  // As it was in `resource_version`, the object needs no move. Where that is not what its move was decided on, nobody
-  // knows which of the two is newer: its decision is stale.
+  // In this version the object needs no move. If its move was decided on another version, nobody knows which of the two
+  // is newer: the decision becomes stale.
   void retract(const ObjectId& id, const std::string& resource_version);
-  // The ring has changed: what waits is decided anew and keeps its place in the order, without the pauses that were
-  // made for the older ring; what needs no move any more is forgotten (where an answer was lost it has to be read), and
-  // what is in flight has to be looked at again when it is done.
+  // The ring has changed. Moves that wait are decided anew and keep their place in the order; the pauses of the older
+  // ring end. An object that needs no move any more is forgotten, or has to be read if an answer was lost. An object
+  // whose move is in flight has to be looked at again when that is done.
   void decide_anew(const std::function<Decision(std::uint32_t source, const Placement&)>& decide, SteadyTime now);
-  // What waits of a source for a pause to end may be sent at once, but for what is delayed.
+  // Ends the pauses of a source's moves, except those that are delayed.
   void hasten(std::uint32_t source, SteadyTime now);
-  // Forgets what waits of a source, or of a namespace.
+  // Forgets the moves that wait, of a source or of a namespace.
   void clear_source(std::uint32_t source);
   void clear_namespace(const std::string& name);
 
@@ -84,18 +84,18 @@ class MoveQueue {
     ObjectId id;
     Move move;
   };
-  // The next move that may be sent, now in flight; of a source only if `may_send(source)`.
+  // Takes the next move that may be sent; it is in flight from now on. It is one of a source with `may_send(source)`.
   std::optional<Taken> take(SteadyTime now, const std::function<bool(std::uint32_t source)>& may_send);
-  // What was in flight waits again. False: there are too many that are delayed, it is forgotten.
+  // A move in flight waits again. False: too many moves are delayed, it is forgotten.
   bool retry(const ObjectId& id, Move move, SteadyTime not_before);
-  // What was in flight is done or given up. False: the object was offered meanwhile; it stays in flight, and has to be
+  // A move in flight is done or given up. False: the object was offered meanwhile; it stays in flight, and has to be
   // looked at again.
   bool done(const ObjectId& id);
 
-  // What is in flight is about to be read: what was offered before that needs no second look.
+  // An object in flight is about to be read: offers from before need no second look.
   void looking(const ObjectId& id);
 
-  // When take() has something of a source, nullopt for never.
+  // When take() may have a move of the source; nullopt: never.
   std::optional<SteadyTime> next_due(std::uint32_t source) const;
   // Of all sources, and of one.
   std::size_t in_flight() const { return in_flight_; }
@@ -105,7 +105,7 @@ class MoveQueue {
   std::size_t active(std::uint32_t source) const;
   // Of one source, all of them.
   std::size_t size(std::uint32_t source) const;
-  // Of one source, how many orphans wait for a place, about: what is delayed is not counted.
+  // About how many orphans of one source wait for a place; delayed ones are not counted.
   std::size_t waiting_orphans(std::uint32_t source) const;
 
  private:
@@ -143,7 +143,7 @@ class MoveQueue {
 
   Entries entries_;
   std::vector<SourceState> sources_;
-  std::size_t turn_ = 0;  // whose it is: a place in sources_
+  std::size_t turn_ = 0;  // the source whose turn it is: a place in sources_
   std::uint64_t last_place_ = 0;
   std::size_t in_flight_ = 0;
   std::size_t delayed_ = 0;

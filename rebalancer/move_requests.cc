@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::string_view kFieldManager = "sharder";
 
-// For whom nobody perhaps waits any more. Any thread.
+// Perhaps the callback's owner is gone already. Any thread.
 void count(const Flight& flight, const Result<kube::Response>& answer, SteadyTime now) {
   if (answer) {
     count(flight, flight.move.decision.kind, now);
@@ -39,7 +39,7 @@ void MoveRequests::patch(const FlightPointer& flight, const kube::Precondition& 
       return;
     }
     const auto object = decoder_.decode(answer->body);
-    callback(Patched{.throttled = answer->was_overloaded,
+    callback(Patched{.was_overloaded = answer->was_overloaded,
                      .has_changed = object && object->resource_version != flight->move.resource_version});
   };
   tools_->api.send(std::move(request), [flight, &clock = tools_->clock, ticket = tools_->leader_work.enter(),

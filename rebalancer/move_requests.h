@@ -16,16 +16,16 @@
 
 namespace sharder::rebalancer {
 
-// The requests of one ring's moves. Owned by its Mover, on the control loop, where answers come, as long as this lives.
-// When it is destroyed, what waits in the client is not sent any more; patches under way end by themselves, and are
-// counted.
+// The requests of one ring's moves. Owned by its Mover, on the control loop; callbacks run there, as long as this
+// lives. When it is destroyed, patches that wait in the client are not sent any more; patches under way end by
+// themselves, and are counted.
 class MoveRequests {
  public:
   template <class T>
   using Callback = std::move_only_function<void(Result<T>)>;
   struct Patched {
-    bool throttled = false;    // it had to wait for a Retry-After
-    bool has_changed = false;  // the object is shown with another version than before
+    bool was_overloaded = false;  // it had to wait for a Retry-After
+    bool has_changed = false;     // the answer has another resourceVersion than before
   };
 
   explicit MoveRequests(std::shared_ptr<Tools> tools) : tools_(std::move(tools)) {}
@@ -33,13 +33,13 @@ class MoveRequests {
   MoveRequests(const MoveRequests&) = delete;
   MoveRequests& operator=(const MoveRequests&) = delete;
 
-  // What was decided before and waits in the client is not sent any more: kCancelled.
+  // Patches that were decided before and wait in the client are not sent any more: kCancelled.
   void ring_changed() { ++*ring_version_; }
   std::uint64_t ring_version() const { return *ring_version_; }
 
   // Carries the move's decision out.
   void patch(const FlightPointer& flight, const kube::Precondition& precondition, Callback<Patched> callback);
-  // Reads the object; nullopt: there is none. By a list, because that and patch is what users grant (protocol, 8).
+  // Reads the object; nullopt: there is none. By a list, because users grant list and patch only (protocol, 8).
   void list(const FlightPointer& flight, Callback<std::optional<kube::ObjectMeta>> callback);
   // Reads the object itself: it may have a resourceVersion where lists show none. kInvalid: it has none either.
   void get(const FlightPointer& flight, Callback<kube::ObjectMeta> callback);

@@ -11,7 +11,7 @@
 
 namespace sharder::rebalancer {
 
-// What became of a ring's moves since its queue was empty, for one line in the log. Owned by the Mover.
+// The results of a ring's moves since its queue was last empty, for one line of the log. Owned by the Mover.
 class MoveSummary {
  public:
   MoveSummary() = default;
@@ -23,8 +23,8 @@ class MoveSummary {
   }
   void failed(const Error& error) { failures_ += is_failure(error) ? 1 : 0; }
 
-  // The queue is empty: tells of what there was, and begins anew.
-  void tell(const Logger& log, SteadyTime now) {
+  // The queue is empty: logs the results, if there are any, and begins anew.
+  void log_to(const Logger& log, SteadyTime now) {
     if (reassigned_ + drains_ + failures_ > 0) {
       const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(now - since_);
       log.info("objects moved",

@@ -11,24 +11,25 @@ namespace sharder::rebalancer {
 namespace {
 
 constexpr BackoffPolicy kTransient{};
-// Of what fails and fails, behind kTransient.
+// After kTransient, for lasting failures.
 constexpr BackoffPolicy kBroken{.initial = std::chrono::seconds(2), .max = std::chrono::minutes(2)};
-constexpr BackoffPolicy kRefusal{.initial = std::chrono::seconds(2), .max = std::chrono::minutes(5)};
+constexpr BackoffPolicy kRejection{.initial = std::chrono::seconds(2), .max = std::chrono::minutes(5)};
 // Conflicts in a row after which an object that others write all the time has to wait.
 constexpr int kPatientConflicts = 3;
 
-// The API server's own authorisation, not a policy or webhook that refuses this one object. It takes text: both say
-// Forbidden.
+// The API server's own authorisation does not permit patches of the resource; no policy or webhook rejects this object.
+// Only the text distinguishes them: both are Forbidden.
 bool is_missing_permission(const Error& error) {
   return error.code == ErrorCode::kForbidden && error.message.find("cannot patch resource") != std::string::npos;
 }
 
-// Somebody else's webhook fails for the object; the API server is well. It takes text: etcd's failures are a 500 too.
+// Somebody else's webhook fails for the object; the API server works. Only the text shows that: etcd's failures are a
+// 500 too.
 bool is_webhook_failure(const Error& error) {
   return error.http_status == 500 && error.message.find("failed calling webhook") != std::string::npos;
 }
 
-enum class Outcome { kDone, kChanged, kAgain, kForbidden, kRefused };
+enum class Outcome { kDone, kChanged, kAgain, kNotPermitted, kRejected };
 
 Outcome outcome(const Error& error) {
   switch (error.code) {
@@ -44,12 +45,12 @@ Outcome outcome(const Error& error) {
     case ErrorCode::kExists:
       return Outcome::kAgain;
     case ErrorCode::kForbidden:
-      return is_missing_permission(error) ? Outcome::kForbidden : Outcome::kRefused;
+      return is_missing_permission(error) ? Outcome::kNotPermitted : Outcome::kRejected;
     case ErrorCode::kInvalid:
     case ErrorCode::kTooLarge:
-      return Outcome::kRefused;
+      return Outcome::kRejected;
   }
-  return Outcome::kRefused;
+  return Outcome::kRejected;
 }
 
 ObjectId id_of(const Source& source, const kube::ObjectMeta& object) {
@@ -153,13 +154,13 @@ void Mover::pump() {
   }
 }
 
-// `now`: when pump() looked; what became due since then is due for the timer.
+// `now`: when pump() looked. What became due since then is left to the timer.
 void Mover::arm_timer(SteadyTime now) {
   std::optional<SteadyTime> due;
   for (Source* const source : view_.sources()) {
     if (const auto next = queue_.next_due(source->index())) {
       const SteadyTime when = std::max(*next, source->patches().paused_until());
-      if (when > now) {  // else it waits for a place, which an answer makes
+      if (when > now) {  // else it waits for a place: the next answer calls pump()
         due = std::min(due.value_or(when), when);
       }
     }
@@ -195,13 +196,13 @@ void Mover::list(const FlightPointer& flight) {
     if (object) {
       decide_anew(flight, *object);
     } else {
-      retry(flight, kTransient);  // with the version that it was decided on it comes back here, or succeeds
+      retry(flight, kTransient);  // the patch of the old decision succeeds, or conflicts and comes back here
     }
     pump();
   });
 }
 
-// Where lists show no resourceVersion, the object itself may.
+// Where lists show no resourceVersion, the object itself may have one.
 void Mover::get(const FlightPointer& flight) {
   queue_.looking(flight->id);
   requests_.get(flight, [this, flight](const Result<kube::ObjectMeta>& object) {
@@ -215,7 +216,7 @@ void Mover::get(const FlightPointer& flight) {
 void Mover::patched(const FlightPointer& flight, const Result<MoveRequests::Patched>& answer) {
   if (answer) {
     const SteadyTime now = tools_->clock.steady();
-    limit_.answered(now - flight->sent, answer->throttled, now);
+    limit_.answered(now - flight->sent, answer->was_overloaded, now);
     succeeded(flight, answer->has_changed);
   } else {
     failed(flight, answer.error());
@@ -228,11 +229,11 @@ void Mover::succeeded(const FlightPointer& flight, bool has_changed) {
   ResourcePatches& patches = flight->source.patches();
   patches.count();
   summary_.count(move.decision.kind);
-  flight->move.unanswered.reset();  // that one was not: this patch had the same version as its precondition
+  flight->move.unanswered.reset();  // that one was not carried out: this one had the same precondition
   if (log_.enabled(LogLevel::kDebug)) {
     log_.debug("object patched", {{"object", to_string(*flight)}, {"drain", move.decision.kind == MoveKind::kDrain}});
   }
-  patches.granted();
+  patches.permitted();
   if (patches.succeeded()) {
     queue_.hasten(flight->id.source, now);
   }
@@ -254,35 +255,35 @@ void Mover::failed(const FlightPointer& flight, const Error& error) {
       finish(flight);
       return;
     case Outcome::kChanged:
-      // What took all the time that it had does not go again at once.
+      // After a timeout the patch is not sent again at once.
       flight->conflicts += error.code == ErrorCode::kTimeout ? kPatientConflicts + 1 : 1;
       list(flight);
       return;
     case Outcome::kAgain:
       try_again(flight);
       return;
-    case Outcome::kForbidden:
-      if (flight->source.patches().forbidden(error)) {
+    case Outcome::kNotPermitted:
+      if (flight->source.patches().not_permitted(error)) {
         finish(flight);
         queue_.clear_source(flight->id.source);
       } else {
         retry(flight, kTransient);
       }
       return;
-    case Outcome::kRefused:
-      refused(flight, error);
+    case Outcome::kRejected:
+      rejected(flight, error);
       return;
   }
 }
 
-// What it says about the API server, the resource and the move.
+// Notes what the failure means for the API server, the resource and the move.
 void Mover::note_failure(const FlightPointer& flight, const Error& error) {
   ResourcePatches& patches = flight->source.patches();
   summary_.failed(error);
   const bool is_late = error.code == ErrorCode::kTimeout;
   patches.failed(is_late || is_webhook_failure(error));
   if (is_late || (error.code == ErrorCode::kUnavailable && !is_webhook_failure(error))) {
-    limit_.refused(tools_->clock.steady());
+    limit_.overloaded(tools_->clock.steady());
   }
   const Decision& decision = flight->move.decision;
   if (kube::is_unanswered(error) && (decision.kind == MoveKind::kReassign || decision.kind == MoveKind::kDrain)) {
@@ -291,8 +292,9 @@ void Mover::note_failure(const FlightPointer& flight, const Error& error) {
   if (log_.enabled(LogLevel::kDebug)) {
     log_.debug("object not patched", {{"object", to_string(*flight)}, {"error", error.message}});
   }
-  if (outcome(error) == Outcome::kRefused || error.code == ErrorCode::kNotFound || error.code == ErrorCode::kConflict) {
-    patches.granted();
+  if (outcome(error) == Outcome::kRejected || error.code == ErrorCode::kNotFound ||
+      error.code == ErrorCode::kConflict) {
+    patches.permitted();
   }
   flight->fails = flight->move.failures >= kLastingFailures && (is_late || error.http_status == 500);
   if (flight->fails) {
@@ -300,7 +302,7 @@ void Mover::note_failure(const FlightPointer& flight, const Error& error) {
   }
 }
 
-void Mover::refused(const FlightPointer& flight, const Error& error) {
+void Mover::rejected(const FlightPointer& flight, const Error& error) {
   if (!std::exchange(flight->move.delayed, true)) {
     flight->move.failures = 0;
     log_.warn("an object cannot be moved, it is tried again with growing pauses",
@@ -308,7 +310,7 @@ void Mover::refused(const FlightPointer& flight, const Error& error) {
     tools_->events.record(ring_, kube::EventType::kWarning, "MoveFailed",
                           "Cannot move " + to_string(*flight) + ": " + error.message);
   }
-  retry(flight, kRefusal);
+  retry(flight, kRejection);
 }
 
 void Mover::got(const FlightPointer& flight, const Result<kube::ObjectMeta>& object) {
@@ -320,9 +322,9 @@ void Mover::got(const FlightPointer& flight, const Result<kube::ObjectMeta>& obj
     case Outcome::kDone:
       finish(flight);
       return;
-    case Outcome::kForbidden:
-    case Outcome::kRefused:
-      refused(flight, object.error());
+    case Outcome::kNotPermitted:
+    case Outcome::kRejected:
+      rejected(flight, object.error());
       return;
     case Outcome::kChanged:
     case Outcome::kAgain:
@@ -372,10 +374,10 @@ void Mover::try_again(const FlightPointer& flight) {
   }
 }
 
-// `before`: so many failures do not count for the pause.
+// The first `before` failures do not count for the pause.
 void Mover::retry(const FlightPointer& flight, const BackoffPolicy& policy, int before) {
   if (flight->entry != view_.entry()) {
-    flight->move.forget_decision();  // by a ring that is past
+    flight->move.forget_decision();  // it was made by an older ring
   }
   const SteadyTime when = tools_->clock.steady() + backoff_pause(policy, flight->move.failures++ - before, random_);
   queue_.retry(flight->id, std::move(flight->move), when);
@@ -385,7 +387,7 @@ void Mover::finish(const FlightPointer& flight) {
   if (!queue_.done(flight->id)) {
     list(flight);
   } else if (queue_.active() == 0) {
-    summary_.tell(log_, tools_->clock.steady());
+    summary_.log_to(log_, tools_->clock.steady());
   }
   flight->source.patches().look(queue_.size(flight->id.source) == 0);
 }

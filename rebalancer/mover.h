@@ -29,16 +29,16 @@ namespace sharder::rebalancer {
 //   consider ──► MoveQueue ──► patch ──► done
 //                   ▲            │ conflict, timeout: read the object, decide anew ──► patch, or nothing to do
 //                   │            │ (first of all where it was shown without a resourceVersion)
-//                   │            │ not reached, overloaded, a webhook that fails: a pause of up to 2 s; when the server
-//                   │            │ fails and fails it is told, and pauses grow until one of the resource succeeds
-//                   └── pause ◄──┤ refused (too large, a validating webhook): growing pauses, named once
+//                   │            │ not reached, overloaded, a webhook that fails: a pause of up to 2 s; a lasting
+//                   │            │ failure is reported, and pauses grow until a patch of the resource succeeds
+//                   └── pause ◄──┤ rejected (too large, a validating webhook): growing pauses, one Event
 //                                │ not there (any more): done
-//                                └ not allowed to patch the resource: tried again each second, and when that lasts, its
-//                                  moves are dropped and that is told
+//                                └ not permitted: tried again each second; when that lasts, the moves of the resource
+//                                  are dropped, and it is reported
 //
-// What patches of a resource meet it reports to the resource's ResourcePatches. Owned by the ring's worker, on the
-// control loop. When it is destroyed, what waits in the client is not sent any more; patches under way end by
-// themselves, and are counted.
+// ResourcePatches gets the results of a resource's patches. Owned by the ring's worker, on the control loop. When it is
+// destroyed, patches that wait in the client are not sent any more; patches under way end by themselves, and are
+// counted.
 class Mover {
  public:
   // `view` outlives it.
@@ -46,31 +46,31 @@ class Mover {
 
   // Decides what the object needs, and notes it: pump() sends it. False: there is no room, show it again later.
   bool consider(const Source& source, const kube::ObjectMeta& object);
-  // The object has gone, or cannot be an orphan any more: what waits for it is dropped.
+  // The object has gone, or cannot be an orphan any more: its move is dropped, if it waits.
   void retract(const Source& source, const kube::ObjectMeta& object);
-  // Sends what may be sent. Behind each page, and each batch of a watch's events, that was shown.
+  // Sends the moves that may be sent. Call it after each page, and after each batch of a watch's events.
   void pump();
   // A pass over all objects of the source has ended.
   void pass_ended(Source& source);
-  // The namespace is not selected any more: what waits of it is dropped.
+  // The namespace is not selected any more: its moves are dropped, if they wait.
   void forget_namespace(const std::string& name);
-  // A watch begins anew with a list: an older copy of the API server's data perhaps.
+  // A watch begins anew with a list, which may show an older copy of the API server's data.
   void lists_anew();
-  // The RingEntry is another one: what was decided by the old one and is not under way is decided anew.
+  // The RingEntry has changed: moves that are not under way are decided anew.
   void ring_changed();
 
-  // Few enough moves wait that a page or a stream of the source's objects may come.
+  // Whether so few moves wait that a page or a stream of the source's objects may come.
   bool has_room(const Source& source) const { return queue_.active(source.index()) <= kRoom; }
-  // So many orphans wait that a watch of them would show little else than how we move them.
+  // Whether so many orphans wait that a watch of them would show little else than our own moves.
   bool has_many_orphans(const Source& source) const { return queue_.waiting_orphans(source.index()) > kRoom; }
   // From time to time, for each source.
   void look(Source& source);
 
  private:
   static constexpr std::size_t kRoom = 1000;
-  // Moves in a row that are a quarrel with another tool.
+  // So many moves of an object in a row are a quarrel with another tool.
   static constexpr int kQuarrel = 5;
-  // Failures in a row, about 15 s, after which it is told that an object cannot be moved.
+  // After so many failures in a row, about 15 s, it is reported that an object cannot be moved.
   static constexpr int kLastingFailures = 10;
 
   void arm_timer(SteadyTime now);
@@ -80,7 +80,7 @@ class Mover {
   void succeeded(const FlightPointer& flight, bool has_changed);
   void failed(const FlightPointer& flight, const Error& error);
   void note_failure(const FlightPointer& flight, const Error& error);
-  void refused(const FlightPointer& flight, const Error& error);
+  void rejected(const FlightPointer& flight, const Error& error);
   void list(const FlightPointer& flight);
   void get(const FlightPointer& flight);
   void got(const FlightPointer& flight, const Result<kube::ObjectMeta>& object);
@@ -92,7 +92,7 @@ class Mover {
 
   const std::shared_ptr<Tools> tools_;
   RingView& view_;
-  const kube::ObjectReference ring_;  // of which Events tell
+  const kube::ObjectReference ring_;  // for Events
   const Logger log_;
 
   MoveQueue queue_;
@@ -103,7 +103,7 @@ class Mover {
   std::minstd_rand random_{std::random_device{}()};
 
   MoveSummary summary_;
-  MoveRequests requests_;  // the last member: no answer comes any more when the others go
+  MoveRequests requests_;  // the last member: destroyed first, so that no answer finds the others gone
 };
 
 }  // namespace sharder::rebalancer

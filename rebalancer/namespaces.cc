@@ -8,9 +8,9 @@ namespace sharder::rebalancer {
 
 namespace {
 
-// It tells when the API server is back, so it looks more often than others that are refused.
+// This watch notices the end of an outage for all, so its pauses are shorter than those of other watches that fail.
 constexpr std::chrono::seconds kLongestPause{5};
-// What was away for less has made no pauses of others long.
+// After a shorter outage no pauses of others are long.
 constexpr std::chrono::seconds kLongAway{10};
 
 }  // namespace

@@ -19,14 +19,14 @@ using LabelMap = std::map<std::string, std::string>;
 
 LabelMap label_map(const kube::ObjectMeta& object);
 
-// The labels of all namespaces, as a watch shows them; rings select by them. The control loop's.
+// The labels of all namespaces, as a watch shows them; rings select objects by them. Belongs to the control loop.
 class Namespaces {
  public:
   struct Callbacks {
     std::function<void()> on_synced;  // once
-    // After synced: a namespace came (`before` is null) or has other labels. A namespace that goes tells nothing.
+    // After synced: a namespace came (`before` is null) or has other labels. Not when one goes.
     std::function<void(const std::string& name, const LabelMap* before, const LabelMap& labels)> on_change;
-    // The watch fails and fails (an error), or works.
+    // The watch has a lasting failure; nullopt: it works.
     std::function<void(const std::optional<Error>&)> on_trouble;
     // It works again after it has failed for a while.
     std::function<void()> on_return;

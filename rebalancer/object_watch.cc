@@ -27,7 +27,7 @@ class ObjectWatch::Sink final : public kube::WatchSink {
     if (!event.object.empty()) {
       auto object = decoder_.decode(event.object);
       if (!object) {
-        shared_->tools->log.warn("ignoring an object that makes no sense", {{"error", object.error().message}});
+        shared_->tools->log.warn("ignoring an object that cannot be decoded", {{"error", object.error().message}});
         return;
       }
       seen.object = std::move(*object);
@@ -43,7 +43,7 @@ class ObjectWatch::Sink final : public kube::WatchSink {
     if (batch_->size() == kBatch) {
       flush();
     } else if (batch_->size() == 1) {
-      // Behind what the loop does now: many events, one hand-over.
+      // After the loop's current work, so that many events make one hand-over.
       shared_->tools->api.loop().post([batch = batch_, shared = shared_] { hand_over(shared, *batch); });
     }
   }
@@ -54,7 +54,7 @@ class ObjectWatch::Sink final : public kube::WatchSink {
   }
 
  private:
-  // So many are not kept until the loop has read all that the server sent: the control loop may begin.
+  // So many are handed over even while the loop reads what the server sent, so that the control loop may begin.
   static constexpr std::size_t kBatch = 100;
   using Batch = std::vector<ObjectEvent>;
 

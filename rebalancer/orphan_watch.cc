@@ -10,11 +10,11 @@ namespace {
 
 // A watch that stays open for so long works.
 constexpr std::chrono::seconds kSettled{5};
-// Between watches while many orphans wait.
+// The pause between watches while many orphans wait.
 constexpr std::chrono::seconds kCrowded{5};
 
-// Not permitted, or the resource has no watch (or no list either, which the passes will meet).
-bool is_watch_refused(const Error& error) {
+// Not permitted, or the resource has no watch. If it has no list either, the passes will fail.
+bool cannot_be_watched(const Error& error) {
   return error.code == ErrorCode::kForbidden || error.http_status == 405;
 }
 
@@ -34,13 +34,13 @@ OrphanWatch::OrphanWatch(std::shared_ptr<Tools> tools, Source& source, const Rin
 
 void OrphanWatch::open() {
   look();
-  if (state_ != State::kRefused) {
+  if (state_ != State::kGivenUp) {
     enter(view_.entry()->ring().shards().empty() ? State::kClosed : State::kListing);
   }
 }
 
 void OrphanWatch::try_again() {
-  if (state_ == State::kRefused) {
+  if (state_ == State::kGivenUp) {
     enter(State::kClosed);
   }
   open();
@@ -122,8 +122,8 @@ bool OrphanWatch::listed() {
     return true;
   }
   works();
-  // Else each of our own moves would be shown once more, as an object that is an orphan no more. If there is no room
-  // soon, it looks anew: others may have come meanwhile.
+  // An open watch would show each of our own moves, as an object that is an orphan no more. If there is no room soon,
+  // it is opened all the same: other orphans may have come meanwhile.
   cut();
   reopen_timer_.set(kCrowded, [this] { open(); });
   return false;
@@ -169,14 +169,14 @@ void OrphanWatch::failed(const Error& error) {
   if (error.code == ErrorCode::kNotFound) {
     callbacks_.on_not_found();
   }
-  const bool can_do_without = is_watch_refused(error);
+  const bool can_do_without = cannot_be_watched(error);
   if (can_do_without && !failure_.pending()) {
     callbacks_.on_blind();
   }
-  const bool tell = failure_.failed(error, tools_->clock.steady());
+  const bool report = failure_.failed(error, tools_->clock.steady());
   if (can_do_without && failure_.lasts()) {
-    refused(error);
-  } else if (tell) {
+    give_up(error);
+  } else if (report) {
     callbacks_.on_trouble(error);
   }
 }
@@ -192,10 +192,10 @@ void OrphanWatch::works() {
   callbacks_.on_trouble(std::nullopt);
 }
 
-void OrphanWatch::refused(const Error& error) {
-  enter(State::kRefused);
+void OrphanWatch::give_up(const Error& error) {
+  enter(State::kGivenUp);
   callbacks_.on_trouble(std::nullopt);
-  if (!std::exchange(refusal_told_, true)) {
+  if (!std::exchange(giving_up_logged_, true)) {
     log_.warn("not allowed to watch a resource, its objects are found by passes only",
               {{"resource", to_string(source_.name())}, {"error", error.message}});
   }

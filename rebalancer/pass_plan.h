@@ -10,23 +10,23 @@
 
 namespace sharder::rebalancer {
 
-// Which objects a pass looks at: one resource's, everywhere or in one namespace.
+// The objects that a pass looks at: those of one resource, in all namespaces or in one.
 struct Scope {
   std::uint32_t source = 0;      // the place of its resource in RingView::sources()
   std::string object_namespace;  // "" for all
   auto operator<=>(const Scope&) const = default;
 };
 
-// Which passes are wanted and when; one runs at a time. What is wanted again while it runs comes once more behind it:
-// if it began anew, changes that come faster than it ends would keep it from what it has not seen yet. Pure.
+// Which passes are wanted, and when. One runs at a time. A pass that is wanted again while it runs comes once more
+// behind it: if it began anew, frequent changes would keep it from ever coming to its end. Pure.
 class PassPlan {
  public:
-  // A pass over a whole resource takes those over its namespaces in. Wanted twice: the earlier time counts.
+  // A pass over a whole resource includes those over its namespaces. If one is wanted twice, the earlier time counts.
   void want(const Scope& scope, SteadyTime due);
   // Forgets all, also the one that runs.
   void clear();
 
-  // The next one that is due, running from now on; nullopt while another one runs.
+  // Begins the next pass that is due; nullopt: none is due, or one runs already.
   std::optional<Scope> begin(SteadyTime now);
   const std::optional<Scope>& running() const { return running_; }
   // The running one came to its end.

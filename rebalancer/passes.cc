@@ -11,7 +11,7 @@ namespace sharder::rebalancer {
 namespace {
 
 constexpr BackoffPolicy kTransient{};
-// Between passes over a resource that cannot be listed, until that lasts.
+// Between passes over a resource that cannot be listed, until it is a lasting failure.
 constexpr BackoffPolicy kBroken{.initial = std::chrono::milliseconds(500), .max = std::chrono::seconds(2)};
 // Tries of one page, and time to wait for room, before the other resources have their turn.
 constexpr int kTries = 4;
@@ -23,8 +23,8 @@ constexpr std::chrono::seconds kPageTimeout{30};
 Passes::Passes(std::shared_ptr<Tools> tools, const RingView& view, OnIdle on_idle)
     : tools_(std::move(tools)), view_(view), on_idle_(std::move(on_idle)), timer_(tools_->control) {}
 
-void Passes::want(const Scope& scope, std::chrono::nanoseconds delay) {
-  plan_.want(scope, tools_->clock.steady() + delay);
+void Passes::want(const Scope& scope, std::chrono::nanoseconds pause) {
+  plan_.want(scope, tools_->clock.steady() + pause);
   if (!plan_.running()) {
     advance();
   }
@@ -99,8 +99,8 @@ void Passes::next_list() {
   }
 }
 
-void Passes::wait(std::chrono::nanoseconds delay, void (Passes::*then)()) {
-  timer_.set(delay, [this, then] { (this->*then)(); });
+void Passes::wait(std::chrono::nanoseconds pause, void (Passes::*then)()) {
+  timer_.set(pause, [this, then] { (this->*then)(); });
 }
 
 void Passes::request_page() {
@@ -134,7 +134,7 @@ void Passes::read_page(std::string body) {
   Source& source = running();
   auto continue_token = decoder_.decode_list(body, [this, &source](const Result<kube::ObjectMeta>& object) {
     if (!object) {
-      tools_->log.warn("ignoring an object that makes no sense", {{"error", object.error().message}});
+      tools_->log.warn("ignoring an object that cannot be decoded", {{"error", object.error().message}});
       return;
     }
     ++objects_;
@@ -161,7 +161,7 @@ void Passes::end_scope() {
   plan_.end();
   ended_ = true;
   PassFailures& failures = source.pass_failures();
-  failures.failures = failures.refusals = 0;
+  failures.transient = failures.lasting = 0;
   if (failures.failure.succeeded(tools_->clock.steady())) {
     source.lists_trouble(std::nullopt);
   }
@@ -191,16 +191,16 @@ void Passes::page_failed(const Error& error) {
   wait(backoff_pause(kTransient, failures_++, random_), &Passes::request_page);
 }
 
-// Not a matter of moments: the other resources first.
+// It may take long: the other resources have their turn first.
 void Passes::give_way(const Error& error) {
   Source& source = running();
   PassFailures& failures = source.pass_failures();
   const SteadyTime now = tools_->clock.steady();
-  const bool tell = failures.failure.failed(error, now);
+  const bool report = failures.failure.failed(error, now);
   const bool lasts = kube::is_permanent(error) || (failures.failure.lasts() && !kube::is_outage(error));
-  plan_.give_way(now + (lasts ? backoff_pause(kube::kLastingPauses, failures.refusals++, random_)
-                              : backoff_pause(kBroken, failures.failures++, random_)));
-  if (tell) {
+  plan_.give_way(now + (lasts ? backoff_pause(kube::kLastingPauses, failures.lasting++, random_)
+                              : backoff_pause(kBroken, failures.transient++, random_)));
+  if (report) {
     source.lists_trouble(error);
   }
   advance();

@@ -20,25 +20,25 @@
 
 namespace sharder::rebalancer {
 
-// Looks at all objects of a ring, resource by resource, in pages of metadata: never more than one page in memory, and
-// the next one only when there is room for the moves that it may bring. Where the ring selects few namespaces, these
-// are listed one by one. A page is a consistent read (no resourceVersion). Its continue token expired: on with the
-// token that the 410 brings, else from the list's beginning. What fails is tried again with backoff; a resource that
-// cannot be listed, and one whose moves find no room, do not hold up the others.
+// Looks at all objects of a ring, resource by resource, in pages of metadata. There is never more than one page in
+// memory, and the next one is requested only when there is room for the moves that it may bring. Where the ring selects
+// few namespaces, these are listed one by one. A page is a consistent read (no resourceVersion). When the continue
+// token has expired, the list goes on with the token of the 410 or, if there is none, begins anew. Failures are tried
+// again with backoff. A resource that cannot be listed, or whose moves find no room, does not hold up the others.
 //
 // Owned by the ring's worker, on the control loop.
 class Passes {
  public:
   static constexpr std::size_t kPageSize = 500;
 
-  // What was wanted and could be listed has been looked at, so many objects.
+  // The passes that were wanted and could be made have ended; they have looked at so many objects.
   using OnIdle = std::function<void(std::size_t objects)>;
 
-  // What a resource's passes show, and how they fare, is told to its Source in `view`.
+  // A resource's Source in `view` gets the objects of its passes, and is notified of their failures.
   Passes(std::shared_ptr<Tools> tools, const RingView& view, OnIdle on_idle);
 
-  // At once, or later; when it is under way, once more behind it. The source's resource is known.
-  void want(const Scope& scope, std::chrono::nanoseconds delay = {});
+  // At once, or after a pause; if it runs already, once more behind that. The source's resource is known.
+  void want(const Scope& scope, std::chrono::nanoseconds pause = {});
   // There is room again.
   void resume();
   // Forgets everything that is wanted.
@@ -57,7 +57,7 @@ class Passes {
   void wait_for_room();
   void no_room_came();
   void end_scope();
-  void wait(std::chrono::nanoseconds delay, void (Passes::*then)());
+  void wait(std::chrono::nanoseconds pause, void (Passes::*then)());
 
   const std::shared_ptr<Tools> tools_;
   const RingView& view_;
@@ -71,14 +71,14 @@ class Passes {
   kube::ObjectMetaDecoder decoder_;
 
   // Of the scope that runs:
-  std::uint64_t run_ = 0;                // tells its answers from those of one that was cleared
+  std::uint64_t run_ = 0;                // distinguishes its answers from those of one that was cleared
   std::vector<std::string> namespaces_;  // that are still to be listed, the last one first; "": all in one list
   std::string continue_token_;
   std::size_t page_size_ = kPageSize;
   int failures_ = 0;      // in a row
   bool crowded_ = false;  // something found no room
   bool waits_for_room_ = false;
-  std::uint64_t carried_out_ = 0;  // when it began to wait
+  std::uint64_t carried_out_ = 0;  // moves, when it began to wait
   Lifetime lifetime_;
 };
 

@@ -22,9 +22,9 @@ class Registry;
 
 namespace sharder::rebalancer {
 
-// The leader's care of the objects (protocol, 6; design, 5): while it leads, each ring that exists and can be worked
-// with has a RingWorker, which brings every object to its shard. A ring whose spec changes gets a new one; one that is
-// deleted, or is being deleted, none, and its objects keep their labels.
+// What the leader does for the objects (protocol, 6; design, 5): while it leads, each ring with a valid spec has a
+// RingWorker, which moves every object to its shard. A ring whose spec changes gets a new worker. A ring that is
+// deleted, or is being deleted, has none, and its objects keep their labels.
 //
 // The way of an object through this folder, each step a file and a function: docs/design.md, section 8, "A move".
 //

@@ -19,19 +19,20 @@ bool ResourcePatches::may_send(std::size_t in_flight, std::size_t places, Steady
 }
 
 void ResourcePatches::pass_ended(bool all_done) {
-  if (all_done && !refused_in_pass_) {
-    granted();  // at least nothing is kept from us
+  if (all_done && !not_permitted_in_pass_) {
+    permitted();  // whatever moved was permitted
   }
 }
 
-void ResourcePatches::granted() {
-  if (refusal_.pending()) {
-    refusal_.succeeded(tools_->clock.steady());
+void ResourcePatches::permitted() {
+  if (permission_failure_.pending()) {
+    permission_failure_.succeeded(tools_->clock.steady());
     on_trouble_(std::nullopt);
   }
 }
 
-// As a rule what kept one from being moved kept all. Where it did not, those that fail are not tried with each success.
+// Objects usually fail for the same reason, so one success means that all may be tried. In case they do not, this
+// happens once in kQuiet, not with each success.
 bool ResourcePatches::succeeded() {
   const SteadyTime now = tools_->clock.steady();
   is_slow_ = false;
@@ -42,18 +43,18 @@ bool ResourcePatches::succeeded() {
   return true;
 }
 
-bool ResourcePatches::forbidden(const Error& error) {
+bool ResourcePatches::not_permitted(const Error& error) {
   const SteadyTime now = tools_->clock.steady();
-  refused_in_pass_ = true;
-  paused_until_ = now + kForbiddenPause;
-  refusal_.failed(error, now);
-  if (refusal_.lasts()) {
+  not_permitted_in_pass_ = true;
+  paused_until_ = now + kNotPermittedPause;
+  permission_failure_.failed(error, now);
+  if (permission_failure_.lasts()) {
     on_trouble_(error);
   }
-  return refusal_.lasts();
+  return permission_failure_.lasts();
 }
 
-// Told once for all objects of a resource: as a rule what keeps one from being moved keeps all.
+// Reported once for all objects of a resource: they usually fail for the same reason.
 void ResourcePatches::fails(const std::string& object, const Error& error) {
   if (std::exchange(failing_, tools_->clock.steady())) {
     return;

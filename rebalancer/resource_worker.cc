@@ -44,7 +44,7 @@ void ResourceWorker::resolve(std::chrono::nanoseconds max_age) {
 
 void ResourceWorker::resolved(Result<kube::Resource> resource) {
   if (!resource) {
-    // The controller of the rings says so in the ring's status.
+    // controllerring/ reports it in the ring's status.
     is_unserved_ = is_unserved_ || resource.error().code == ErrorCode::kNotFound;
     discovery_timer_.set(discovery_backoff_.next(), [this] {
       resolving_ = false;
@@ -107,8 +107,8 @@ void ResourceWorker::pass_over_namespace(const std::string& name) {
   }
 }
 
-void ResourceWorker::pass(std::chrono::nanoseconds delay) {
-  ring_.passes.want({.source = index(), .object_namespace = ""}, delay);
+void ResourceWorker::pass(std::chrono::nanoseconds pause) {
+  ring_.passes.want({.source = index(), .object_namespace = ""}, pause);
 }
 
 void ResourceWorker::sync() {
@@ -118,7 +118,7 @@ void ResourceWorker::sync() {
   if (drains_) {
     drains_->sync();
   }
-  if (orphans_.is_refused()) {
+  if (orphans_.is_given_up()) {
     orphans_.try_again();
   }
 }
@@ -144,7 +144,7 @@ void ResourceWorker::pass_begins() {
   if (drains_) {
     drains_->pass_begins();
   }
-  patches_forbidden_ = false;
+  patches_not_permitted_ = false;
   patches().pass_begins();
 }
 
@@ -165,9 +165,9 @@ void ResourceWorker::pass_ended() {
 void ResourceWorker::lists_trouble(const std::optional<Error>& error) {
   set_trouble("list", error);
   if (error && error->code == ErrorCode::kNotFound) {
-    resolve(kube::Discovery::kMinAge);  // perhaps in another version
+    resolve(kube::Discovery::kMinAge);  // perhaps it is served in another version
   } else if (!error && orphans_.is_failing()) {
-    orphans_.try_again();  // what kept it from being listed may have kept it from being watched
+    orphans_.try_again();  // the watch may have failed for the same reason
   }
 }
 
@@ -176,7 +176,7 @@ void ResourceWorker::room_changed() {
     is_full_ = true;
   } else if (std::exchange(is_full_, false)) {
     ring_.passes.resume();
-    if (!patches_forbidden_) {
+    if (!patches_not_permitted_) {
       orphans_.room_again();
     }
   }
@@ -188,11 +188,11 @@ void ResourceWorker::patches_trouble(const std::optional<Error>& error) {
     return;  // they are tried again, one by one
   }
   if (!error) {
-    patches_forbidden_ = false;
+    patches_not_permitted_ = false;
     patch_backoff_.reset();
     orphans_.room_later();
-  } else if (!std::exchange(patches_forbidden_, true)) {
-    // A hundred are under way, and each is refused. The moves that were dropped are found again.
+  } else if (!std::exchange(patches_not_permitted_, true)) {
+    // Once for the hundred patches under way, none of which is permitted. The pass finds the dropped moves again.
     pass(patch_backoff_.next());
   }
 }

@@ -24,13 +24,13 @@
 
 namespace sharder::rebalancer {
 
-// Works for one resource of a ring: looks it up in discovery, watches its orphans, counts what drains, and tells what
-// its lists, watches and patches meet. What it shares with the ring's other resources (RingParts) it is given.
+// Works for one resource of a ring: looks it up in discovery, watches its orphans, counts what drains, and reports the
+// lasting failures of its lists, watches and patches. RingParts is what it shares with the ring's other resources.
 //
 // Owned by the ring's worker, on the control loop.
 class ResourceWorker final : public Source {
  public:
-  // The ring's worker's, which outlive it.
+  // The ring's worker owns them; they outlive this.
   struct RingParts {
     const Namespaces& namespaces;
     const RingView& view;
@@ -44,20 +44,21 @@ class ResourceWorker final : public Source {
   ResourceWorker(const ResourceWorker&) = delete;
   ResourceWorker& operator=(const ResourceWorker&) = delete;
 
-  // Looks it up, and begins as soon as it is known. Once.
+  // Looks the resource up, and begins as soon as it is known. Once.
   void start();
-  // Where the ring selects by namespaces, these were not known before.
+  // The namespaces are known now; if the ring selects by them, work begins.
   void namespaces_synced();
-  // The ring's members are others: its orphans are others too.
+  // The ring's members have changed: so have its orphans.
   void watch_orphans();
-  // `joined`: one of the members is new. What the orphan watch does not show of what follows, a pass finds.
+  // The ring's members have changed; `joined`: one is new. Wants a pass if the orphan watch does not show all that
+  // moves.
   void pass_for_members(bool joined);
   // A pass over all its objects, or over those of one namespace; nothing before the resource is known.
   void pass_over_all();
   void pass_over_namespace(const std::string& name);
-  // Everything is looked at anew. What was not allowed perhaps is by now.
+  // The sync: tries again what was given up, because it may be permitted by now.
   void sync();
-  // The API server was away: what failed meanwhile does not wait for a long pause to end.
+  // An outage is over: ends the long pauses of what failed meanwhile.
   void server_is_back();
   // From time to time.
   void look();
@@ -77,9 +78,9 @@ class ResourceWorker final : public Source {
   void resolved(Result<kube::Resource> resource);
   bool is_ready() const;
   void begin();
-  void pass(std::chrono::nanoseconds delay = {});
+  void pass(std::chrono::nanoseconds pause = {});
   void patches_trouble(const std::optional<Error>& error);
-  // `verb` is said of the resource.
+  // `verb`: what fails for the resource, "list", "watch" or "patch".
   void set_trouble(const std::string& verb, const std::optional<Error>& error);
 
   const std::shared_ptr<Tools> tools_;
@@ -91,8 +92,8 @@ class ResourceWorker final : public Source {
   OrphanWatch orphans_;
   std::optional<DrainCounter> drains_;  // of a main resource
   bool is_full_ = false;                // until there is room again
-  bool patches_forbidden_ = false;      // what waited was dropped; the next pass tries again
-  // Between passes while its objects may not be patched.
+  bool patches_not_permitted_ = false;  // moves were dropped; the next pass tries again
+  // Between passes while patches are not permitted.
   Backoff patch_backoff_{{.initial = std::chrono::seconds(10), .max = std::chrono::minutes(5)}};
   Lifetime lifetime_;
 };

@@ -16,21 +16,21 @@
 
 namespace sharder::rebalancer {
 
-// Those that a ring names, each once, main ones first.
+// The resources of a ring, each once, main ones first.
 std::vector<ring::GroupResource> resources_of(const ring::ControllerRing& spec);
 
-// All that a ring's decisions are made of: its RingEntry, its resources, and which namespaces it selects. Owned by the
+// All that a ring's decisions depend on: its RingEntry, its resources, and which namespaces it selects. Owned by the
 // ring's worker, on the control loop.
 class RingView {
  public:
-  // Both are kept by the caller; `fallback`: the selector of a ring without one of its own.
+  // `namespaces` and `fallback` outlive this; `fallback`: the selector of a ring without one of its own.
   RingView(std::shared_ptr<const ring::RingEntry> entry, const Namespaces& namespaces,
            const ring::LabelSelector& fallback);
 
   // Another RingEntry of the same spec.
   void set_entry(std::shared_ptr<const ring::RingEntry> entry) { entry_ = std::move(entry); }
   const std::shared_ptr<const ring::RingEntry>& entry() const { return entry_; }
-  // The ring, for Events that tell of it.
+  // The ring, for Events.
   kube::ObjectReference reference() const {
     return kube::reference_to(kube::kControllerRings, entry_->spec().name, entry_->spec().uid);
   }
@@ -43,15 +43,15 @@ class RingView {
   // Whether selecting needs the labels of namespaces.
   bool needs_namespaces() const;
   bool selects(const LabelMap& namespace_labels) const { return selector().matches(namespace_labels); }
-  // Whether the ring cares for an object of the source: by its namespace; a Namespace by its own labels; other
-  // cluster-scoped objects always, as the API server does it for webhooks.
+  // Whether the ring selects an object of the source: by the labels of its namespace; a Namespace by its own labels;
+  // other cluster-scoped objects always. The API server does the same for webhooks.
   bool selects(const Source& source, const kube::ObjectMeta& object) const;
 
-  // Which namespaces a pass over all objects of the source has to list; "" stands for all of the cluster, in one list:
-  // cheaper than one list for each of many namespaces, but not where a ring selects few of them.
+  // Which namespaces a pass over all objects of the source has to list. "" stands for the whole cluster in one list:
+  // that is cheaper than a list for each of many namespaces, but not if the ring selects few of them.
   std::vector<std::string> namespaces_to_list(const Source& source) const;
 
-  // Of an object of the source; an empty one when it is not selected. It lives until the next call.
+  // The placement of an object of the source; an empty one when it is not selected. Valid until the next call.
   const Placement& placement(const Source& source, const kube::ObjectMeta& object);
   Decision decide(const Source& source, const Placement& placement) const {
     return rebalancer::decide(*entry_, source.role(), placement);

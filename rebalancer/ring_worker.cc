@@ -7,7 +7,7 @@ namespace sharder::rebalancer {
 
 namespace {
 
-// Shards often come in numbers: after one change the next ones are gathered.
+// Often several shards come at once: the changes within this time after a refresh are handled together.
 constexpr std::chrono::milliseconds kGather{200};
 
 }  // namespace
@@ -42,7 +42,8 @@ void RingWorker::members_changed(std::shared_ptr<const ring::RingEntry> entry) {
   }
   const auto& before = view_.entry()->ring().shards();
   const auto& after = entry->ring().shards();
-  // A shard that joined has to get its keys from wherever they are. What a shard leaves behind the orphan watch shows.
+  // A shard that joined gets keys from all others: that takes a pass. When a shard leaves, the orphan watch shows its
+  // objects.
   joined_ = joined_ || !std::ranges::includes(before, after);
   view_.set_entry(std::move(entry));
   mover_.ring_changed();
@@ -74,7 +75,7 @@ void RingWorker::pass_over_all() {
   }
 }
 
-// After the last change; while the members change all the time, now and then.
+// After the last change, or now and then while the members change all the time.
 void RingWorker::second_pass_later() {
   const SteadyTime now = tools_->clock.steady();
   if (!second_pass_timer_.is_set()) {

@@ -19,20 +19,21 @@
 namespace sharder::rebalancer {
 
 // Sees to it that each object of one ring, with one spec, is on its shard (design, 5). Each of the ring's resources has
-// a worker; this one has what they share: the members, the queue with its Mover, the schedule of the passes, and when
-// what happens.
+// a worker; this one has what they share: the members, the queue with its Mover, the schedule of the passes, and the
+// timers.
 //
 //                          ┌─► orphan watch, per resource: objects without a live shard ─┐
 //   members change ────────┤                                                            ├─► Mover ──► patches
 //   namespace selected,    └─► passes over all objects ──────────────────────────────────┘
 //   sync period, 10 s later ───────►
 //
-// Lives on the control loop; another spec is another worker. Destroying it stops everything; patches under way end by
-// themselves, each guarded by its resourceVersion.
+// Lives on the control loop; another spec gets another worker. Destroying it stops everything; patches under way end by
+// themselves, each with its precondition.
 class RingWorker {
  public:
-  // After the last change of the members a further pass, for what a replica that lagged behind gave to a wrong shard.
-  // While they go on changing it comes so long after the first change at the latest.
+  // So long after the last change of the members there is a further pass, for objects that a replica which lagged
+  // behind gave to a wrong shard. While the members go on changing, it comes kSecondPassAtLatest after the first
+  // change.
   static constexpr std::chrono::seconds kSecondPass{10};
   static constexpr std::chrono::seconds kSecondPassAtLatest{15};
 
@@ -49,7 +50,7 @@ class RingWorker {
   void namespace_changed(const std::string& name, const LabelMap* before, const LabelMap& labels);
   // The namespaces cannot be watched; nullopt: they can.
   void namespaces_trouble(const std::optional<Error>& error);
-  // The API server was away, or refused everything, and does so no more: what waits for a long pause to end does not.
+  // An outage is over, or a time in which nothing was permitted: ends long pauses.
   void server_is_back();
 
  private:

@@ -16,18 +16,18 @@
 
 namespace sharder::rebalancer {
 
-// How the passes over one resource fare.
+// The failures of the passes over one resource.
 struct PassFailures {
-  int failures = 0;  // in a row, that may pass soon
-  int refusals = 0;  // likewise: that do not
+  int transient = 0;  // in a row, that may be over soon
+  int lasting = 0;    // likewise, that last
   kube::LastingFailure failure;
 };
 
-// One resource of a ring, as those see it who look through its objects (Passes) and move them (Mover): all that they
-// keep of it, and what they tell its worker (ResourceWorker). On the control loop.
+// One resource of a ring, as Passes and Mover see it: all that they keep of it, and what they notify its worker
+// (ResourceWorker) of. On the control loop.
 class Source {
  public:
-  // Its place among the ring's resources: by this MoveQueue and PassPlan know it.
+  // Its place among the ring's resources; MoveQueue and PassPlan know it by this.
   std::uint32_t index() const { return index_; }
   const ring::GroupResource& name() const { return name_; }
   ring::Role role() const { return role_; }
@@ -45,10 +45,10 @@ class Source {
   // An object of a page. False: there was no room for it.
   virtual bool consider(const kube::ObjectMeta& object) = 0;
   virtual void page_ended() = 0;
-  // Passes fail and fail; nullopt: one has been made.
+  // Passes have a lasting failure; nullopt: one has ended well.
   virtual void lists_trouble(const std::optional<Error>& error) = 0;
 
-  // Of Mover: has_room() may say something else than before.
+  // Of Mover: the result of has_room() may have changed.
   virtual void room_changed() = 0;
 
  protected:

@@ -26,13 +26,13 @@ struct Settings {
   ring::LabelSelector namespace_selector = {};
 };
 
-// What keeps a ring from being rebalanced and does not pass: `what` ("list secrets") fails and fails; nullopt: not any
-// more. On the control loop.
+// Reports a lasting failure that keeps a ring from being rebalanced: `what` ("list secrets") fails; nullopt: it is
+// over. On the control loop.
 using ReportTrouble =
     std::function<void(const std::string& ring, const std::string& what, const std::optional<Error>& trouble)>;
 
-// What all rings' workers work with. Shared, because the last answer may come when all else is gone; what it refers to
-// outlives every answer.
+// The tools of all rings' workers. Shared, because the last answer may come when everything else is destroyed; what
+// they refer to outlives every answer.
 struct Tools {
   Executor& control;
   kube::Api& api;

@@ -10,8 +10,8 @@
 
 namespace sharder::rebalancer {
 
-// What is told of a ring by Tools::report_trouble: each trouble once, and that it is over, at the latest when this is
-// destroyed. On the control loop.
+// Reports the lasting failures of a ring (Tools::report_trouble): each once, and once that it is over, at the latest
+// when this is destroyed. On the control loop.
 class Troubles {
  public:
   Troubles(std::shared_ptr<Tools> tools, std::string ring);
@@ -19,13 +19,13 @@ class Troubles {
   Troubles(const Troubles&) = delete;
   Troubles& operator=(const Troubles&) = delete;
 
-  // `what` ("list secrets") fails and fails; nullopt: not any more.
+  // `what` ("list secrets") has a lasting failure; nullopt: it has none.
   void set(const std::string& what, const std::optional<Error>& error);
 
  private:
   const std::shared_ptr<Tools> tools_;
   const std::string ring_;
-  std::map<std::string, Error> told_;
+  std::map<std::string, Error> reported_;
 };
 
 }  // namespace sharder::rebalancer

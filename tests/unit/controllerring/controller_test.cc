@@ -357,7 +357,7 @@ TEST_CASE(
   CHECK(h.rings["wrong"]["status"]["conditions"][0]["status"] == "True");
 }
 
-TEST_CASE("a resource whose server is away keeps nothing from being applied, and is told (protocol, 5)") {
+TEST_CASE("a resource whose server does not answer keeps nothing from being applied, and is reported (protocol, 5)") {
   Harness h;
   h.metrics_fail = answered(503, "GET /apis/metrics.k8s.io/v1beta1: 503 Service Unavailable");
   ring::RingStatus ring = h.make_ring("r");
@@ -406,7 +406,7 @@ TEST_CASE("a configuration that cannot be applied keeps resources from being loo
         "server");
 }
 
-TEST_CASE("a spec that cannot work is told and not applied; a change of it ends the pause") {
+TEST_CASE("a spec that cannot work is reported and not applied; a change of it ends the pause") {
   Harness h;
   ring::RingStatus wrong = h.make_ring("r");
   wrong.spec_error = "spec.resources: secrets is listed twice";
@@ -478,7 +478,7 @@ TEST_CASE("a conflict of which not all is known is not forced where a caBundle i
   CHECK(h.ready(0)["status"] == "False");
 }
 
-TEST_CASE("an API server that refuses is told, and tried again less and less often") {
+TEST_CASE("an apply that is not permitted is reported, and tried with growing pauses") {
   Harness h;
   h.publish({h.make_ring("r")});
   for (int i = 0; i < 100; ++i) {
@@ -495,7 +495,7 @@ TEST_CASE("an API server that refuses is told, and tried again less and less oft
   CHECK(h.lines->contains("403 Forbidden"));
 }
 
-TEST_CASE("an API server that is away is tried again every 2 s at the latest, without Events (design, 6.9)") {
+TEST_CASE("in an outage the API server is tried every 2 s at the latest, without Events (design, 6.9)") {
   Harness h;
   h.publish({h.make_ring("r")});
   h.all_fail = error(ErrorCode::kUnavailable, "connection refused");
@@ -665,7 +665,7 @@ TEST_CASE("what was changed and changed back meanwhile is not applied") {
   CHECK(h.applies.size() == 2);  // the sync comes when it would have come
 }
 
-TEST_CASE("with a manager that insists, repairs come with pauses that grow to the sync period, and one Event tells") {
+TEST_CASE("with a manager that insists, repairs come with pauses that grow to the sync period, and with one Event") {
   Harness h;
   h.insists = [](json& webhook) { webhook["failurePolicy"] = "Fail"; };
   h.publish({h.make_ring("r")});
@@ -695,7 +695,7 @@ TEST_CASE("with a manager that insists, repairs come with pauses that grow to th
   CHECK(h.told.size() == 2);
 }
 
-TEST_CASE("a manager that insists is told of once also where webhook configurations may not be watched") {
+TEST_CASE("a manager that insists gets one Event also where webhook configurations may not be watched") {
   Harness h;
   h.publish({h.make_ring("r")});
   h.lead();
@@ -750,7 +750,7 @@ TEST_CASE("a namespaceSelector that is narrowed is taken back once, and left whe
     h.advance(10s);
     CHECK(h.live["webhooks"][0]["namespaceSelector"] == json({{"matchExpressions", {narrower}}}));
   }
-  SUBCASE("where it may not be read it is taken back at each sync, and told once") {
+  SUBCASE("where it may not be read it is taken back at each sync, with one Event") {
     h.readable = false;
     h.advance(30min);
     CHECK(std::ranges::count_if(h.applies, is_forced) < 10);
@@ -758,7 +758,7 @@ TEST_CASE("a namespaceSelector that is narrowed is taken back once, and left whe
   }
 }
 
-TEST_CASE("not being allowed to watch webhook configurations is said once and tolerated (protocol, 9)") {
+TEST_CASE("a watch of webhook configurations that is not permitted is logged once and tolerated (protocol, 9)") {
   Harness h;
   h.publish({h.make_ring("r")});
   std::size_t refused = 0;
@@ -787,7 +787,7 @@ TEST_CASE("not being allowed to watch webhook configurations is said once and to
   CHECK(h.lines->find("not allowed to watch webhook configurations", said + 1) == std::string::npos);
 }
 
-TEST_CASE("what keeps a ring from being rebalanced is told in its status and an Event, until it is mended") {
+TEST_CASE("what keeps a ring from being rebalanced is in its condition and an Event, until it is over") {
   Harness h;
   h.publish({h.make_ring("r"), h.make_ring("other")});
   h.lead();
@@ -847,7 +847,7 @@ TEST_CASE("what others report keeps no change of the shards from being seen, and
   CHECK(h.applies.size() == 2);
 }
 
-TEST_CASE("an API server that takes no writes for long is told of, tried to, with growing pauses") {
+TEST_CASE("an API server that takes no writes for long is reported, and tried with growing pauses") {
   Harness h;
   h.publish({h.make_ring("r")});
   for (int i = 0; i < 1000; ++i) {

@@ -43,7 +43,7 @@ TEST_CASE("the first success (protocol, 2)") {
   CHECK(body == expected);
 }
 
-TEST_CASE("no shards are told as 0: the counts are required (protocol, 2)") {
+TEST_CASE("no shards are reported as 0: the counts are required (protocol, 2)") {
   const json body = next(ring_without_status(), {.generation = 2});
   CHECK(body["status"]["shards"] == 0);
   CHECK(body["status"]["availableShards"] == 0);
@@ -75,7 +75,7 @@ TEST_CASE("lastTransitionTime moves only with the condition's status (protocol, 
   CHECK(counted["status"]["conditions"][0]["observedGeneration"] == 4);
 }
 
-TEST_CASE("what the ring says already is not written again (protocol, 2)") {
+TEST_CASE("a status that is right already is not written again (protocol, 2)") {
   const Outcome success{.generation = 2, .error = {}, .shards = 3, .available_shards = 1};
   CHECK(unchanged(next(ring_without_status(), success), success));
   const Outcome failure{.generation = 2, .error = "broken"};

@@ -55,7 +55,7 @@ struct Keeper {
     auto actions = keeper.due(now);
     REQUIRE(actions.size() == 1);
     REQUIRE(actions[0].kind == ActionKind::kRead);
-    CHECK(actions[0].version == kube::Precondition::of("1"));
+    CHECK(actions[0].precondition == kube::Precondition::of("1"));
     return actions[0];
   }
   static ActionAnswer answer(const ShardLease& lease) {
@@ -88,7 +88,7 @@ TEST_CASE("a take-over goes on only with the version it was decided on (protocol
     REQUIRE(actions.size() == 1);
     CHECK(actions[0].kind == ActionKind::kSetLabel);
     CHECK(actions[0].state == LeaseState::kReady);
-    CHECK(actions[0].version == kube::Precondition::of("2"));
+    CHECK(actions[0].precondition == kube::Precondition::of("2"));
   }
   SUBCASE("a newer version without a renewal: decided anew, and read again") {
     auto labelled = seen;
@@ -97,7 +97,7 @@ TEST_CASE("a take-over goes on only with the version it was decided on (protocol
     const auto actions = k.keeper.due(k.now);
     REQUIRE(actions.size() == 1);
     CHECK(actions[0].kind == ActionKind::kRead);
-    CHECK(actions[0].version == kube::Precondition::of("2"));
+    CHECK(actions[0].precondition == kube::Precondition::of("2"));
   }
   SUBCASE("another object of that name: none, and the watch has to show it first") {
     auto other = seen;
@@ -170,7 +170,7 @@ TEST_CASE("one action is under way for a lease at a time, and each carries uid a
   REQUIRE(actions.size() == 1);
   CHECK(actions[0].kind == ActionKind::kSetLabel);
   CHECK(actions[0].uid == "u");
-  CHECK(actions[0].version == kube::Precondition::of("7"));
+  CHECK(actions[0].precondition == kube::Precondition::of("7"));
   k.keeper.upsert(k.lease("8", "", k.now.wall), Source::kWatch, k.now);
   CHECK(k.keeper.due(k.now).empty());
   SUBCASE("it met the version that has come meanwhile: at once again with that") {
@@ -178,7 +178,7 @@ TEST_CASE("one action is under way for a lease at a time, and each carries uid a
     actions = k.keeper.due(k.now);
     REQUIRE(actions.size() == 1);
     CHECK(actions[0].kind == ActionKind::kSetLabel);
-    CHECK(actions[0].version == kube::Precondition::of("8"));
+    CHECK(actions[0].precondition == kube::Precondition::of("8"));
   }
   SUBCASE("it met one that the watch has not shown yet: read, after a pause") {
     k.keeper.finished(actions[0], fail(ErrorCode::kConflict, "conflict"), k.now);
@@ -193,7 +193,7 @@ TEST_CASE("one action is under way for a lease at a time, and each carries uid a
     actions = k.keeper.due(k.now);
     REQUIRE(actions.size() == 1);
     CHECK(actions[0].kind == ActionKind::kSetLabel);
-    CHECK(actions[0].version == kube::Precondition::of("9"));
+    CHECK(actions[0].precondition == kube::Precondition::of("9"));
   }
 }
 
@@ -237,13 +237,13 @@ TEST_CASE("a lease that is shown without a resourceVersion is read before anythi
   auto actions = k.keeper.due(k.now);
   REQUIRE(actions.size() == 1);
   CHECK(actions[0].kind == ActionKind::kRead);
-  CHECK_FALSE(actions[0].version);
+  CHECK_FALSE(actions[0].precondition);
   SUBCASE("it has one: on with it") {
     k.keeper.finished(actions[0], Keeper::answer(k.lease("7", "", k.now.wall)), k.now);
     actions = k.keeper.due(k.now);
     REQUIRE(actions.size() == 1);
     CHECK(actions[0].kind == ActionKind::kSetLabel);
-    CHECK(actions[0].version == kube::Precondition::of("7"));
+    CHECK(actions[0].precondition == kube::Precondition::of("7"));
   }
   SUBCASE("it has none: nothing is written, and it is read again with growing pauses") {
     int reads = 1;
@@ -270,7 +270,7 @@ TEST_CASE("an orphan is deleted once, and again only when the watch still shows 
   REQUIRE(actions.size() == 1);
   CHECK(actions[0].kind == ActionKind::kDelete);
   CHECK(actions[0].uid == "u");
-  CHECK(actions[0].version == kube::Precondition::of("1"));
+  CHECK(actions[0].precondition == kube::Precondition::of("1"));
   k.keeper.finished(actions[0], ActionAnswer{}, k.now);
   CHECK(k.keeper.due(k.now).empty());
   SUBCASE("it is gone") {
@@ -428,7 +428,7 @@ TEST_CASE("a take-over does not wait for a state label that somebody strips") {
   CHECK(actions[0].kind == ActionKind::kTakeOver);
 }
 
-TEST_CASE("what lasts is trouble of the ring, told once for all its leases, and over with the last of them") {
+TEST_CASE("a lasting failure is given out once for all leases of the ring, and is over with the last of them") {
   Keeper k;
   const auto lease = [&](const std::string& name, const std::string& label) {
     ShardLease made = k.lease("1", label, k.now.wall);

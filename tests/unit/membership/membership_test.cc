@@ -149,7 +149,7 @@ struct Harness {
 
 }  // namespace
 
-TEST_CASE("nothing is published before rings and leases have synced, and the reason is told (design, 6.2)") {
+TEST_CASE("nothing is published before rings and leases have synced, and the reason is known (design, 6.2)") {
   Harness h;
   CHECK(h.membership->not_ready() == "waiting for ControllerRings");
   h.rings().on_open();
@@ -195,7 +195,8 @@ TEST_CASE("only leases with the ring label are watched (protocol, 9)") {
   CHECK(watches == 1);
 }
 
-TEST_CASE("why it is not ready is told in fixed words, what the API server said in the log alone (design, 6.12)") {
+TEST_CASE(
+    "the reason for not being ready has fixed words; what the API server said is in the log alone (design, 6.12)") {
   Harness h;
   h.rings().on_close(
       Error{.code = ErrorCode::kUnavailable, .message = "GET /apis/...: connection refused", .http_status = 0});
@@ -204,7 +205,7 @@ TEST_CASE("why it is not ready is told in fixed words, what the API server said 
   CHECK(h.lines->contains("connection refused"));
 }
 
-TEST_CASE("a missing CustomResourceDefinition is said once, and waited for") {
+TEST_CASE("a missing CustomResourceDefinition is logged once, and waited for") {
   Harness h;
   for (int i = 0; i < 5; ++i) {
     h.rings().on_close(Error{.code = ErrorCode::kNotFound, .message = "GET: 404", .http_status = 404});
@@ -222,7 +223,7 @@ TEST_CASE("a missing CustomResourceDefinition is said once, and waited for") {
   CHECK_FALSE(h.membership->not_ready());
 }
 
-TEST_CASE("once synced it stays ready while the API server is away (design, 6.11)") {
+TEST_CASE("once synced it stays ready during an outage (design, 6.11)") {
   Harness h;
   h.sync();
   h.send(h.rings(), "ADDED", Harness::ring_json("r"));
@@ -273,12 +274,12 @@ TEST_CASE("rings come, change and go") {
   CHECK(h.membership->ring_sets().get()->rings.empty());
 }
 
-TEST_CASE("objects that make no sense are ignored, and said") {
+TEST_CASE("objects that cannot be decoded are ignored, and that is logged") {
   Harness h;
   h.sync();
   h.send(h.rings(), "ADDED", {{"metadata", {{"uid", "x"}, {"resourceVersion", "5"}}}});
   h.send(h.leases(), "ADDED", {{"metadata", {{"name", 7}, {"resourceVersion", "5"}}}});
-  CHECK(h.lines->contains("ignoring an object that makes no sense"));
+  CHECK(h.lines->contains("ignoring an object that cannot be decoded"));
   CHECK_FALSE(h.membership->not_ready());
 }
 
@@ -464,7 +465,7 @@ TEST_CASE("a shard whose name is no label value gets one Event, and no place in 
   CHECK(told == 1);
 }
 
-TEST_CASE("what the API server refuses for long is said once, and so is that it is over; it stays ready") {
+TEST_CASE("listeners are notified once of a lasting failure, and once of its end; it stays ready") {
   Harness h;
   h.sync();
   h.send(h.rings(), "ADDED", Harness::ring_json("r"));

@@ -153,7 +153,7 @@ TEST_CASE("a shard whose name is no label value counts, but stays out of the rin
   CHECK(news.snapshot->find("r")->available_shards == 2);
 }
 
-TEST_CASE("a ring whose name makes no label key is told, but is in no RingSet") {
+TEST_CASE("a ring whose name makes no label key is in the Snapshot, but in no RingSet") {
   RingRoster roster;
   RingObject object = ring_object(std::string(64, 'r'));
   object.spec_error = "too long";

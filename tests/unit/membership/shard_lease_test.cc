@@ -79,7 +79,7 @@ TEST_CASE("what is no object with a name is an error, never a crash") {
   }
 }
 
-TEST_CASE("the same tenure is told from labels and versions, a renewal from both") {
+TEST_CASE("the same tenure does not depend on labels and versions, a renewal changes it") {
   const ShardLease lease = *decode_shard_lease(kLease);
   CHECK(lease.same_tenure(decode_with("/metadata/resourceVersion", "310")));
   CHECK(lease.same_tenure(decode_with("/metadata/labels", json::object())));

@@ -46,7 +46,7 @@ std::string_view name_of(ActionKind kind) {
       return "take-over";
     case ActionKind::kDelete:
       return "delete";
-    case ActionKind::kRejectName:
+    case ActionKind::kRecordInvalidName:
       return "reject-name";
   }
   return "?";
@@ -335,7 +335,7 @@ Result<ActionAnswer> Simulation::carry_out(const Action& action) {
     if (writes_fail_) {
       return fail(*writes_fail_ == "forbidden" ? ErrorCode::kForbidden : ErrorCode::kUnavailable, *writes_fail_);
     }
-    if (action.version != kube::Precondition::of(std::to_string(found->second.version)) ||
+    if (action.precondition != kube::Precondition::of(std::to_string(found->second.version)) ||
         action.uid != found->second.json["metadata"]["uid"].get<std::string>()) {
       return fail(ErrorCode::kConflict, "conflict");
     }
@@ -354,7 +354,7 @@ Result<ActionAnswer> Simulation::carry_out(const Action& action) {
       erase(action.lease);
       return ActionAnswer{};
     case ActionKind::kRead:
-    case ActionKind::kRejectName:
+    case ActionKind::kRecordInvalidName:
       break;
   }
   std::string document = leases_.at(action.lease).json.dump();
@@ -419,7 +419,7 @@ void Simulation::settle(Replica& replica) {
       log_ << "\n";
     }
     for (const Action& action : output.actions) {
-      if (action.kind == ActionKind::kRejectName) {
+      if (action.kind == ActionKind::kRecordInvalidName) {
         line() << replica.name << ": reject-name " << shorten(to_string(action.lease)) << "\n";
       } else {
         replica.requests.push_back({time_ + kActionTimeout, action, action.lease});

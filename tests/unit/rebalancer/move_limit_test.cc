@@ -17,7 +17,7 @@ TEST_CASE("concurrent moves: halved while the API server is overloaded, at most 
   CHECK(limit.current() == 100);
   limit.answered(10ms, true, kStart);
   CHECK(limit.current() == 50);
-  limit.refused(kStart + 900ms);
+  limit.overloaded(kStart + 900ms);
   CHECK(limit.current() == 50);
   limit.answered(1500ms, false, kStart + 1s);
   CHECK(limit.current() == 25);
@@ -26,7 +26,7 @@ TEST_CASE("concurrent moves: halved while the API server is overloaded, at most 
   limit.answered(10ms, false, kStart + 2s);
   CHECK(limit.current() == 26);
   for (int second = 3; second < 20; ++second) {
-    limit.refused(kStart + std::chrono::seconds(second));
+    limit.overloaded(kStart + std::chrono::seconds(second));
   }
   CHECK(limit.current() == MoveLimit::kLeast);
   for (int success = 0; success < 200; ++success) {
@@ -34,6 +34,6 @@ TEST_CASE("concurrent moves: halved while the API server is overloaded, at most 
   }
   CHECK(limit.current() == 100);
   MoveLimit one(1);
-  one.refused(kStart);
+  one.overloaded(kStart);
   CHECK(one.current() == 1);
 }

@@ -204,7 +204,7 @@ TEST_CASE("a source that may not send leaves its turn to the others, also to wha
   CHECK(queue.take(kStart, one_of_the_first)->id.name == "second");
 }
 
-TEST_CASE("an object that is refused goes on waiting when it changes") {
+TEST_CASE("an object that is rejected goes on waiting when it changes") {
   MoveQueue queue;
   Move refused = move("1", true);
   refused.failures = 3;

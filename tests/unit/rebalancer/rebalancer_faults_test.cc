@@ -36,7 +36,7 @@ std::optional<Error> failing_webhook(const kube::Request& request) {
 
 }  // namespace
 
-TEST_CASE("a webhook that fails for one resource does not hold up another's moves and passes, and is told once") {
+TEST_CASE("a webhook that fails for one resource does not hold up another's moves and passes, and is reported once") {
   Harness h;
   h.spec.resources = {{.main = {"", "secrets"}, .controlled = {}}, {.main = {"", "configmaps"}, .controlled = {}}};
   h.cluster.refuse = failing_webhook;
@@ -89,7 +89,7 @@ TEST_CASE("a resource that cannot be listed keeps no other from its passes and s
       return std::nullopt;
     };
   }
-  SUBCASE("it may not") {
+  SUBCASE("it is not permitted") {
     h.cluster.no_list = {kSecrets};
   }
   h.start({"a", "b"});
@@ -183,7 +183,8 @@ TEST_CASE("a pass whose moves are slow keeps its place; one whose moves are stuc
   }
 }
 
-TEST_CASE("patches that are forbidden are tried with growing pauses, and are no trouble where nothing has to move") {
+TEST_CASE(
+    "patches that are not permitted are tried with growing pauses, and reported only while something has to move") {
   Harness h;
   h.cluster.refuse = [](const kube::Request& request) -> std::optional<Error> {
     if (request.method != kube::Method::kPatch) {
@@ -204,7 +205,7 @@ TEST_CASE("patches that are forbidden are tried with growing pauses, and are no 
   CHECK_FALSE(h.trouble);
 }
 
-TEST_CASE("a resource that fails and fails is told once, tried less and less, and holds up no other") {
+TEST_CASE("a resource with a lasting failure is reported once, tried with growing pauses, and holds up no other") {
   Harness h;
   h.spec.resources = {{.main = {"", "secrets"}, .controlled = {}}, {.main = {"", "configmaps"}, .controlled = {}}};
   h.cluster.broken = {{kSecrets, kConversionFails}};
@@ -234,7 +235,7 @@ TEST_CASE("a resource that fails and fails is told once, tried less and less, an
   CHECK(h.misplaced() == 0);
 }
 
-TEST_CASE("a resource without lists and watches is told, and its watch given up") {
+TEST_CASE("a resource without lists and watches is reported, and its watch given up") {
   Harness h;
   h.cluster.broken = {
       {kSecrets, {.code = ErrorCode::kInvalid, .message = "405: not allowed on this resource", .http_status = 405}}};
@@ -247,7 +248,7 @@ TEST_CASE("a resource without lists and watches is told, and its watch given up"
   CHECK(h.told == 1);
 }
 
-TEST_CASE("a resource that is deleted is told within seconds, and all is well when it returns") {
+TEST_CASE("a resource that is deleted is reported within seconds, and works again when it returns") {
   Harness h;
   const auto serve = [&] {
     h.cluster.discovery["/apis/g"] = R"({"versions":[{"version":"v1"}],"preferredVersion":{"version":"v1"}})";
@@ -281,7 +282,7 @@ TEST_CASE("a resource that is deleted is told within seconds, and all is well wh
   CHECK(h.troubles.empty());
 }
 
-TEST_CASE("a watch that opens and fails at once, again and again, is told") {
+TEST_CASE("a watch that opens and fails at once, again and again, is reported") {
   Harness h;
   h.start({"a", "b"});
   for (int step = 0; step < 300; ++step) {
@@ -298,7 +299,7 @@ TEST_CASE("a watch that opens and fails at once, again and again, is told") {
   CHECK(h.troubles.empty());
 }
 
-TEST_CASE("an outage of the API server is no resource's trouble, and nothing waits for long when it is over") {
+TEST_CASE("an outage of the API server is no resource's failure, and nothing waits for long when it is over") {
   Harness h;
   h.start({"a", "b"});
   Error error{.code = ErrorCode::kUnavailable, .message = "connection refused"};

@@ -263,7 +263,7 @@ TEST_CASE("what is shown without a resourceVersion is read, and patched with the
   }
 }
 
-TEST_CASE("without a resourceVersion there is no patch, and it is told (design, 6.5)") {
+TEST_CASE("without a resourceVersion there is no patch, but an Event (design, 6.5)") {
   Harness h;
   h.cluster.versionless_lists = true;
   const char* expected = nullptr;
@@ -271,7 +271,7 @@ TEST_CASE("without a resourceVersion there is no patch, and it is told (design, 
     h.cluster.versionless_reads = true;
     expected = "without a resourceVersion";
   }
-  SUBCASE("it may not be read") {
+  SUBCASE("reading it is not permitted") {
     h.cluster.refuse = [](const kube::Request& request) -> std::optional<Error> {
       if (FakeCluster::parse(request.target).name != "orphan" || request.method != kube::Method::kGet) {
         return std::nullopt;
@@ -334,7 +334,8 @@ TEST_CASE("at most concurrentMoves of a ring are under way, and fewer while the 
   CHECK(h.misplaced() == 0);
 }
 
-TEST_CASE("an object that cannot be patched is tried again with growing pauses, told once; others are not held up") {
+TEST_CASE(
+    "an object that cannot be patched is tried again with growing pauses, with one Event; others are not held up") {
   Harness h;
   h.cluster.refuse = [](const kube::Request& request) -> std::optional<Error> {
     if (request.method == kube::Method::kPatch && request.target.contains("/bad")) {
@@ -381,7 +382,7 @@ TEST_CASE("a tool that strips the shard label again and again is no hot loop, an
   CHECK(h.reasons() == std::vector<std::string>{"LabelsDoNotLast"});
 }
 
-TEST_CASE("a resource that may not be patched is trouble, named with verb and resource, until it may") {
+TEST_CASE("patches that are not permitted are reported with verb and resource, until they are permitted") {
   Harness h;
   bool allowed = false;
   h.cluster.refuse = [&](const kube::Request& request) -> std::optional<Error> {
@@ -407,7 +408,7 @@ TEST_CASE("a resource that may not be patched is trouble, named with verb and re
   CHECK_FALSE(h.trouble);
 }
 
-TEST_CASE("a resource that may not be listed is trouble, and the others go on") {
+TEST_CASE("lists that are not permitted are reported, and the other resources go on") {
   Harness h;
   h.cluster.no_list = {kSecrets};
   h.cluster.no_watch = {kSecrets};
@@ -457,7 +458,7 @@ TEST_CASE("what drains is counted as long as something does, or may do, by no wa
   }));
 }
 
-TEST_CASE("without watch it is said once, and passes find what has to move (design, 5)") {
+TEST_CASE("that a watch is not permitted is logged once, and passes find what has to move (design, 5)") {
   Harness h;
   h.cluster.no_watch = {kSecrets};
   h.start({"a", "b"}, 100);
@@ -507,7 +508,7 @@ TEST_CASE(
   CHECK(h.lines->contains("too many shards for a selector"));
 }
 
-TEST_CASE("an API server that has just started refuses everything for a moment: the watches come back (design, 6.7)") {
+TEST_CASE("an API server that has just started permits nothing for a moment: the watches come back (design, 6.7)") {
   Harness h;
   h.cluster.no_watch = {kSecrets, kConfigMaps, kNamespaces};
   h.cluster.no_list = h.cluster.no_watch;
@@ -752,7 +753,7 @@ TEST_CASE("an orphan is found also while a thousand others fail") {
   CHECK(h.labels("fresh").contains(kShard));
 }
 
-TEST_CASE("namespaces that may not be watched are trouble for rings that select by them") {
+TEST_CASE("a watch of namespaces that is not permitted is reported for rings that select by them") {
   Harness h;
   h.cluster.no_watch = {kNamespaces};
   h.add_secret("x");
