@@ -50,8 +50,8 @@ std::string capitalised(std::string_view error) {
   return text;
 }
 
-Result<std::optional<kube::GuardedObject>> status_body(std::string_view document, const Outcome& outcome,
-                                                       WallTime now) {
+Result<std::optional<kube::VersionedObject>> status_body(std::string_view document, const Outcome& outcome,
+                                                         WallTime now) {
   auto object = kube::parse_json(document);
   if (!object || !object->is_object()) {
     return fail(ErrorCode::kInvalid, "ControllerRing: " + (object ? "not an object" : object.error().message));
@@ -74,7 +74,7 @@ Result<std::optional<kube::GuardedObject>> status_body(std::string_view document
   if (status == before) {
     return std::nullopt;
   }
-  auto body = kube::GuardedObject::of(*object);
+  auto body = kube::VersionedObject::of(*object);
   if (!body) {
     return fail("ControllerRing", std::move(body.error()));
   }

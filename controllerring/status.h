@@ -23,7 +23,8 @@ struct Outcome {
 // `document`: the ControllerRing as it stands in the cluster, JSON; everything in it but our part of the status stays,
 // the resourceVersion included. lastTransitionTime moves only with the condition's status. After a failure the old
 // counts stay. kInvalid when the document is no object, or has no resourceVersion.
-Result<std::optional<kube::GuardedObject>> status_body(std::string_view document, const Outcome& outcome, WallTime now);
+Result<std::optional<kube::VersionedObject>> status_body(std::string_view document, const Outcome& outcome,
+                                                         WallTime now);
 
 // The error with a capital letter at its beginning.
 std::string capitalised(std::string_view error);

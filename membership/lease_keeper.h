@@ -44,8 +44,8 @@ struct Action {
   std::string uid;
   std::optional<kube::Precondition> precondition;  // what it was decided on; every write has one
   std::string ring;
-  LeaseState state = LeaseState::kReady;         // of the Lease when this was decided
-  std::optional<kube::GuardedObject> body = {};  // kTakeOver
+  LeaseState state = LeaseState::kReady;           // of the Lease when this was decided
+  std::optional<kube::VersionedObject> body = {};  // kTakeOver
 };
 
 // The answer to an action: the Lease as the API server returned it and, for kRead, also its JSON. Both are empty for

@@ -65,8 +65,8 @@ Result<ShardLease> decode_shard_lease(std::string_view json_text) {
   return lease;
 }
 
-Result<kube::GuardedObject> take_over_body(std::string_view document, std::chrono::seconds lease_duration,
-                                           WallTime now) {
+Result<kube::VersionedObject> take_over_body(std::string_view document, std::chrono::seconds lease_duration,
+                                             WallTime now) {
   auto lease = kube::parse_json(document);
   if (!lease) {
     return fail("take over Lease", lease.error());
@@ -83,7 +83,7 @@ Result<kube::GuardedObject> take_over_body(std::string_view document, std::chron
   spec["leaseDurationSeconds"] = std::min<std::int64_t>(2 * lease_duration.count(), kMaxInt32);
   spec["acquireTime"] = spec["renewTime"] = format_micro_time(now);
   spec["leaseTransitions"] = std::min<std::int64_t>(transitions + 1, kMaxInt32);
-  auto body = kube::GuardedObject::of(*lease);
+  auto body = kube::VersionedObject::of(*lease);
   return body ? std::move(body) : fail("take over Lease", std::move(body.error()));
 }
 

@@ -54,7 +54,7 @@ inline constexpr std::string_view kTakeOverIdentity = "shardlease-controller";
 
 // Body of the PUT that takes the Lease in `document` over: holderIdentity kTakeOverIdentity, twice the duration,
 // acquireTime = renewTime = now, leaseTransitions + 1, everything else (resourceVersion included) as it stands there.
-Result<kube::GuardedObject> take_over_body(std::string_view document, std::chrono::seconds lease_duration,
-                                           WallTime now);
+Result<kube::VersionedObject> take_over_body(std::string_view document, std::chrono::seconds lease_duration,
+                                             WallTime now);
 
 }  // namespace sharder::membership

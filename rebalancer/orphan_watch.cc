@@ -196,7 +196,7 @@ void OrphanWatch::give_up(const Error& error) {
   enter(State::kGivenUp);
   callbacks_.on_trouble(std::nullopt);
   if (!std::exchange(giving_up_logged_, true)) {
-    log_.warn("not allowed to watch a resource, its objects are found by passes only",
+    log_.warn("a resource cannot be watched, its objects are found by passes only",
               {{"resource", to_string(source_.name())}, {"error", error.message}});
   }
 }

@@ -80,7 +80,7 @@ Request create_request(const Resource& resource, std::string_view object_namespa
 }
 
 Request update_request(const Resource& resource, std::string_view object_namespace, std::string_view name,
-                       std::string_view subresource, const GuardedObject& object, std::string_view field_manager) {
+                       std::string_view subresource, const VersionedObject& object, std::string_view field_manager) {
   return {.method = Method::kPut,
           .target = path(resource, object_namespace, name, subresource, {{"fieldManager", field_manager}}),
           .body = object.text(),

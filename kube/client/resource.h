@@ -66,7 +66,7 @@ Request get_request(const Resource& resource, std::string_view object_namespace,
 Request create_request(const Resource& resource, std::string_view object_namespace, std::string body,
                        std::string_view field_manager);
 Request update_request(const Resource& resource, std::string_view object_namespace, std::string_view name,
-                       std::string_view subresource, const GuardedObject& object, std::string_view field_manager);
+                       std::string_view subresource, const VersionedObject& object, std::string_view field_manager);
 Request patch_request(const Resource& resource, std::string_view object_namespace, std::string_view name,
                       std::string_view content_type, std::string body, std::string_view field_manager);
 // Server-side apply; `force` takes over fields that others own.

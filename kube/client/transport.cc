@@ -69,7 +69,7 @@ void append(HeaderList& list, const std::string& line) {
 }
 
 curl_blob blob_of(const std::string& text) {
-  // libcurl only reads it; the pools' settings outlive every handle that uses them.
+  // libcurl only reads it; a handle keeps what it was set up with.
   return {.data = const_cast<char*>(text.data()), .len = text.size(), .flags = CURL_BLOB_NOCOPY};  // NOLINT
 }
 
@@ -104,15 +104,9 @@ int on_socket_made(void* /*user*/, curl_socket_t fd, curlsocktype /*purpose*/) n
 
 namespace {
 
-// What all exchanges share until the credentials change. Until then, handles stay set up.
-struct Settings {
-  TlsMaterial tls;
-  std::uint64_t generation = 0;
-};
-
 struct Handle {
   EasyHandle easy;
-  std::shared_ptr<const Settings> settings;  // that it was set up with; the blobs in them must outlive it
+  std::shared_ptr<const TlsMaterial> tls;  // that it was set up with; libcurl reads its blobs in place
 };
 
 class Pool;
@@ -425,7 +419,7 @@ ExchangeFailure Transport::Exchange::failure(CURLcode code, const TransportOptio
 struct Transport::Impl final : Pool::Owner {
   Impl(EventLoop& event_loop, TransportOptions transport_options, TlsMaterial tls)
       : loop(event_loop), options(std::move(transport_options)) {
-    settings = std::make_shared<const Settings>(Settings{.tls = std::move(tls), .generation = 1});
+    shared_tls = std::make_shared<const TlsMaterial>(std::move(tls));
     base_url = options.server.text();
     http1 = options.server.scheme == "http";  // HTTP/2 is agreed upon in the TLS handshake
     if (!options.tls_server_name.empty() && options.tls_server_name != options.server.host) {
@@ -469,7 +463,7 @@ struct Transport::Impl final : Pool::Owner {
   std::string base_url;
   std::string host_header;
   HeaderList connect_to;
-  std::shared_ptr<const Settings> settings;
+  std::shared_ptr<const TlsMaterial> shared_tls;  // of all exchanges until it changes; so long handles stay set up
   std::vector<Handle> idle_handles;
   std::vector<std::unique_ptr<Pool>> pools;  // of all lanes, those retired as well
   bool http1 = false;                        // the server, or a proxy in between, last spoke HTTP/1.1
@@ -514,7 +508,7 @@ Handle Transport::Impl::take_handle() {
   } else {
     handle.easy.reset(curl_easy_init());
   }
-  if (handle.settings != settings) {
+  if (handle.tls != shared_tls) {
     curl_easy_reset(handle.easy.get());
     set_up(handle);
   }
@@ -523,7 +517,7 @@ Handle Transport::Impl::take_handle() {
 
 void Transport::Impl::set_up(Handle& handle) const {
   CURL* const easy = handle.easy.get();
-  handle.settings = settings;
+  handle.tls = shared_tls;
   curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);  // an abort must not wait for a resolver thread
   curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
@@ -547,7 +541,7 @@ void Transport::Impl::set_up(Handle& handle) const {
   curl_easy_setopt(easy, CURLOPT_HEADEROPT, static_cast<long>(CURLHEADER_SEPARATE));  // no token for the proxy
   curl_easy_setopt(easy, CURLOPT_CONNECT_TO, connect_to.get());
   curl_easy_setopt(easy, CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
-  const TlsMaterial& tls = settings->tls;
+  const TlsMaterial& tls = *shared_tls;
   curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, tls.insecure ? 0L : 1L);
   curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, tls.insecure ? 0L : 2L);
   if (!tls.ca_pem.empty()) {
@@ -571,7 +565,7 @@ void Transport::Impl::set_up_proxy(CURL* easy) const {
   }
   curl_easy_setopt(easy, CURLOPT_PROXY, proxy.c_str());  // "": libcurl does not look into the environment
   curl_easy_setopt(easy, CURLOPT_NOPROXY, "");
-  if (const TlsMaterial& tls = settings->tls; proxy.starts_with("https://")) {
+  if (const TlsMaterial& tls = *shared_tls; proxy.starts_with("https://")) {
     // An https proxy may be signed by the cluster's authority, as Go wants it, or by a public one.
     curl_easy_setopt(easy, CURLOPT_PROXY_SSL_VERIFYPEER, tls.insecure ? 0L : 1L);
     curl_easy_setopt(easy, CURLOPT_PROXY_SSL_VERIFYHOST, tls.insecure ? 0L : 2L);
@@ -597,7 +591,7 @@ HeaderList Transport::Impl::headers_of(const Outgoing& outgoing) const {
 
 void Transport::Impl::release(Exchange* exchange) {
   const std::unique_ptr<Exchange> gone(exchange);
-  if (idle_handles.size() < kMaxIdleHandles && gone->handle_.settings == settings) {
+  if (idle_handles.size() < kMaxIdleHandles && gone->handle_.tls == shared_tls) {
     curl_easy_setopt(gone->easy(), CURLOPT_HTTPHEADER, nullptr);
     curl_easy_setopt(gone->easy(), CURLOPT_ERRORBUFFER, nullptr);
     idle_handles.push_back(std::move(gone->handle_));
@@ -660,11 +654,10 @@ bool Transport::sent(const Exchange* exchange) {
 }
 
 void Transport::set_tls(TlsMaterial tls) {
-  if (tls == impl_->settings->tls) {
+  if (tls == *impl_->shared_tls) {
     return;
   }
-  impl_->settings =
-      std::make_shared<const Settings>(Settings{.tls = std::move(tls), .generation = impl_->settings->generation + 1});
+  impl_->shared_tls = std::make_shared<const TlsMaterial>(std::move(tls));
   impl_->idle_handles.clear();
   retire_all();
 }

@@ -8,11 +8,11 @@ std::optional<Precondition> Precondition::of(std::string_view resource_version) 
   return resource_version.empty() ? std::nullopt : std::optional(Precondition(resource_version));
 }
 
-Result<GuardedObject> GuardedObject::of(const nlohmann::json& object) {
+Result<VersionedObject> VersionedObject::of(const nlohmann::json& object) {
   if (string_at(object, "/metadata/resourceVersion").empty()) {
     return fail(ErrorCode::kInvalid, "the object has no resourceVersion");
   }
-  return GuardedObject(object.dump());
+  return VersionedObject(object.dump());
 }
 
 }  // namespace sharder::kube

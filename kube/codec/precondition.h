@@ -28,15 +28,15 @@ class Precondition {
 };
 
 // A whole object as a PUT sends it, with the resourceVersion that it was read with.
-class GuardedObject {
+class VersionedObject {
  public:
   // kInvalid: the object has no resourceVersion.
-  static Result<GuardedObject> of(const nlohmann::json& object);
+  static Result<VersionedObject> of(const nlohmann::json& object);
 
   const std::string& text() const { return text_; }
 
  private:
-  explicit GuardedObject(std::string text) : text_(std::move(text)) {}
+  explicit VersionedObject(std::string text) : text_(std::move(text)) {}
 
   std::string text_;
 };

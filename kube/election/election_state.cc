@@ -146,7 +146,7 @@ Request ElectionState::write(nlohmann::json spec, const ElectionTime& now) {
     nlohmann::json lease = lease_;  // metadata stays as it is, labels of others included
     lease["spec"] = std::move(spec);
     request = update_request(kLeases, options_.lease_namespace, options_.lease_name, {},
-                             GuardedObject::of(lease).value(), {});  // observe() accepts no Lease without one
+                             VersionedObject::of(lease).value(), {});  // observe() accepts no Lease without one
   } else {
     const nlohmann::json lease{{"apiVersion", "coordination.k8s.io/v1"},
                                {"kind", "Lease"},

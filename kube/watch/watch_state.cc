@@ -21,7 +21,7 @@ bool is_too_large_version(const Error& error) {
 // Nobody took the request: no connection, no answer in time, or the error of a gateway.
 bool reached_nobody(const Error& error) {
   const bool of_gateway = error.http_status >= 502 && error.http_status <= 504;
-  return (is_unanswered(error) && error.http_status == 0) || of_gateway;
+  return is_unanswered(error) || of_gateway;
 }
 
 }  // namespace

@@ -46,7 +46,7 @@ TEST_CASE("each verb makes its request") {
   CHECK(create.content_type == "application/json");
 
   const Request update = update_request(kControllerRings, "", "r", "status",
-                                        GuardedObject::of({{"metadata", {{"resourceVersion", "7"}}}}).value(), "");
+                                        VersionedObject::of({{"metadata", {{"resourceVersion", "7"}}}}).value(), "");
   CHECK(update.body == R"({"metadata":{"resourceVersion":"7"}})");
   CHECK(update.method == Method::kPut);
   CHECK(update.target == "/apis/sharding.timebertt.dev/v1alpha1/controllerrings/r/status");
@@ -85,7 +85,7 @@ TEST_CASE("what is written carries a resourceVersion that is not empty (design, 
   for (const char* object : {R"({"metadata":{"name":"x"}})", R"({"metadata":{"resourceVersion":""}})",
                              R"({"metadata":{"resourceVersion":7}})", "{}", "[]"}) {
     CAPTURE(object);
-    const auto guarded = GuardedObject::of(parse_json(object).value());
+    const auto guarded = VersionedObject::of(parse_json(object).value());
     REQUIRE_FALSE(guarded);
     CHECK(guarded.error().code == ErrorCode::kInvalid);
   }
