@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-// Letters and digits of ASCII, whatever the locale is. Other bytes are none of them, and stay as they are.
+// ASCII letters and digits, independent of the locale. Other bytes are neither, and are not changed.
 namespace sharder {
 
 constexpr bool is_digit(char c) {

@@ -7,7 +7,7 @@ namespace sharder {
 
 struct BackoffPolicy {
   std::chrono::milliseconds initial{100};
-  std::chrono::milliseconds max{2000};  // of every delay, jitter included
+  std::chrono::milliseconds max{2000};  // of every pause, jitter included
   double factor = 2.0;
 };
 

@@ -9,7 +9,7 @@
 namespace sharder {
 
 std::string encode_base64(std::string_view bytes);
-// No allocation but what `out` needs to grow.
+// Allocates only when `out` has to grow.
 void append_base64(std::string& out, std::string_view bytes);
 
 // Line breaks are skipped. kInvalid: "not valid base64".

@@ -4,8 +4,8 @@
 
 namespace sharder {
 
-// CLOCK_BOOTTIME: monotonic, and it runs on while the machine sleeps. With it a *holder* measures how long its own
-// lease is still valid: a machine that was suspended must not believe in a lease that expired meanwhile.
+// CLOCK_BOOTTIME: monotonic, and it goes on while the machine is suspended. The *holder* of a lease measures with it
+// how long its lease is valid: after a suspend, it must not believe in a lease that has expired meanwhile.
 struct BootClock {
   using duration = std::chrono::nanoseconds;
   using rep = duration::rep;
@@ -16,12 +16,12 @@ struct BootClock {
 };
 
 using BootTime = BootClock::time_point;
-// CLOCK_MONOTONIC: with it an *observer* measures how long it has seen nothing from a lease's holder.
+// CLOCK_MONOTONIC. An *observer* measures with it how long it has seen nothing from a lease's holder.
 using SteadyTime = std::chrono::steady_clock::time_point;
-// Wall clock with the resolution of Kubernetes' MicroTime. Only written to objects and compared to what stands in them.
+// Wall clock with the resolution of Kubernetes' MicroTime. Only written to objects and compared with times in them.
 using WallTime = std::chrono::sys_time<std::chrono::microseconds>;
 
-// The time, so that tests can bring their own. Safe from any thread.
+// The source of time; tests have their own. Safe from any thread.
 class Clock {
  public:
   virtual ~Clock() = default;

@@ -35,7 +35,7 @@ struct Error {
   int http_status = 0;                                   // 0: no HTTP answer
   std::string reason = {};                               // metav1.Status reason, "" when there is none
   std::optional<std::chrono::seconds> retry_after = {};  // Retry-After of a 429 or 503
-  // Of the 410 to a page of a list: goes on behind the last page, with the objects as they are now.
+  // Of a 410 within a list in pages: it continues after the last page, with the objects as they are now.
   std::string continue_token = {};
 };
 
@@ -52,8 +52,8 @@ inline std::unexpected<Error> fail(std::string_view context, Error error) {
   return std::unexpected(std::move(error));
 }
 
-// What may be said of an exception, anywhere: what() of the standard library's own, of all others only the type's name.
-// The text of a parser quotes what it was reading, and that may be a kubeconfig, a token or a Secret.
+// The text of an exception that may be shown anywhere: what() for exceptions of the standard library, for all others
+// only the name of the type. The text of a parser quotes its input, which may be a kubeconfig, a token or a Secret.
 std::string exception_text(const std::exception& exception);
 
 }  // namespace sharder

@@ -7,7 +7,7 @@
 namespace sharder {
 
 // Runs tasks one after the other on one thread. post(), post_after() and cancel() may be called from any thread.
-// Tests bring one whose time they move themselves (tests/support/fake_executor.h).
+// Tests use one whose clock they move (tests/support/fake_executor.h).
 class Executor {
  public:
   using Task = std::move_only_function<void()>;

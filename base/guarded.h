@@ -34,8 +34,8 @@ class Guarded {
 };
 
 // The newest version of an immutable value: one thread publishes, any thread reads. A reader that keeps its own copy
-// (PublishedReader) touches the lock only when there is a newer one. Not std::atomic<std::shared_ptr>, which in GCC 12
-// is a data race under TSan.
+// (PublishedReader) touches the lock only when there is a newer one. It does not use std::atomic<std::shared_ptr>,
+// which in GCC 12 is a data race under TSan.
 template <class T>
 class Published {
  public:

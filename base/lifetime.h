@@ -8,8 +8,9 @@
 
 namespace sharder {
 
-// Keeps callbacks from reaching an owner that is gone. A member of the owner, behind what the callbacks use, so that it
-// ends first. Bound callbacks run on the owner's executor; the owner is destroyed there, or when that stands still.
+// Prevents callbacks from running when their owner is gone. It is a member of the owner, declared after everything that
+// the callbacks use, so it ends first. Bound callbacks run on the owner's executor. The owner is destroyed on that
+// executor, or after it has stopped.
 class Lifetime {
  public:
   Lifetime() = default;
@@ -17,7 +18,7 @@ class Lifetime {
   Lifetime(const Lifetime&) = delete;
   Lifetime& operator=(const Lifetime&) = delete;
 
-  // `f`, called on the owner's executor: runs unless the lifetime has ended.
+  // Returns a callback for the owner's executor. It runs `f` unless the lifetime has ended.
   template <class F>
   auto bind(F f) const {
     return [alive = std::weak_ptr<const Alive>(alive_),
@@ -28,8 +29,8 @@ class Lifetime {
     };
   }
 
-  // `f`, called on any thread, once: runs on `executor`, the owner's, unless the lifetime has ended by then. The
-  // executor outlives the callback.
+  // Returns a callback for any thread, to be called once. It runs `f` on `executor`, the owner's executor, unless the
+  // lifetime has ended by then. The executor outlives the callback.
   template <class F>
   auto bind_on(Executor& executor, F f) const {
     return [&executor, bound = bind(std::move(f))]<class... Arguments>(Arguments&&... arguments) mutable {

@@ -20,7 +20,7 @@ namespace sharder {
 enum class LogLevel { kDebug, kInfo, kWarn, kError };
 enum class LogFormat { kJson, kConsole };
 
-// A key and its value, in a log line behind the constant message. Keys are the same everywhere: ring, shard,
+// A key and its value; they follow the constant message of a log line. Keys are the same everywhere: ring, shard,
 // object (ns/name), resource, uid, error.
 struct LogField {
   using Value = std::variant<std::string, std::int64_t, double, bool>;

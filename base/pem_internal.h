@@ -16,15 +16,16 @@
 
 #include "base/delete_with.h"
 
-// OpenSSL's objects with an owner, and PEM as it reads it. For .cc files of folders that link OpenSSL.
+// Owning pointers to OpenSSL's objects, and functions that read PEM with it. For .cc files of folders that link
+// OpenSSL.
 namespace sharder {
 
 using BioPtr = std::unique_ptr<BIO, DeleteWith<BIO_free_all>>;
 using KeyPtr = std::unique_ptr<EVP_PKEY, DeleteWith<EVP_PKEY_free>>;
 using CertificatePtr = std::unique_ptr<X509, DeleteWith<X509_free>>;
 
-// What OpenSSL says of its oldest error on this thread, "no reason given" without one; forgets them all. Words from its
-// table: the data of an error, which may quote what was read, is left out.
+// The reason of OpenSSL's oldest error on this thread, or "no reason given"; clears all its errors. The words are from
+// OpenSSL's table. The data of an error is left out, because it may quote the input.
 inline std::string take_openssl_error() {
   const unsigned long code = ERR_get_error();
   ERR_clear_error();
@@ -38,16 +39,16 @@ inline BioPtr read_from(std::string_view text) {
   return BioPtr(BIO_new_mem_buf(text.data(), static_cast<int>(std::min<std::size_t>(text.size(), 1U << 30U))));
 }
 
-// OpenSSL asks for a passphrase at the terminal unless somebody else answers; we have none. -1: give up.
+// Without such a callback OpenSSL asks for a passphrase at the terminal. We have none; -1 makes it give up.
 inline int no_passphrase(char* /*buffer*/, int /*size*/, int /*writing*/, void* asked) {
   *static_cast<bool*>(asked) = true;
   return -1;
 }
 
-// The certificates of a text in their order, up to one that is damaged. Other text is skipped.
+// The certificates of a text in their order, up to the first damaged one. Other text is skipped.
 struct PemCertificates {
   std::vector<CertificatePtr> certificates;
-  std::optional<std::string> damage;  // of the next one: why it does not parse, in OpenSSL's words
+  std::optional<std::string> damage;  // why the next one does not parse, in OpenSSL's words
 };
 inline PemCertificates read_pem_certificates(std::string_view pem) {
   const BioPtr bio = read_from(pem);
@@ -67,9 +68,9 @@ inline PemCertificates read_pem_certificates(std::string_view pem) {
 
 // The first private key of a text.
 struct PemKey {
-  KeyPtr key;  // null: there is none that can be read
+  KeyPtr key;  // null when there is no readable key
   bool encrypted = false;
-  std::string damage;  // why not, in OpenSSL's words
+  std::string damage;  // why there is no key, in OpenSSL's words
 };
 inline PemKey read_pem_key(std::string_view pem) {
   const BioPtr bio = read_from(pem);

@@ -8,14 +8,14 @@
 
 namespace sharder {
 
-// Brings steps to an owner that lives on an executor, from any thread. Copies may outlive the owner: then they do
+// Posts steps from any thread to an owner that lives on an executor. Copies may outlive the owner; they then do
 // nothing.
 template <class Owner>
 class Poster {
  public:
   using Step = std::move_only_function<void(Owner&)>;
 
-  // `executor` outlives every copy; the rest is the owner's.
+  // `executor` outlives every copy; `lifetime` is a member of the owner.
   Poster(Owner& owner, const Lifetime& lifetime, Executor& executor)
       : executor_(&executor), run_(lifetime.bind([&owner](Step& step) { step(owner); })) {}
 

@@ -17,7 +17,7 @@ std::unexpected<Error> system_failure(const std::filesystem::path& path) {
 }  // namespace
 
 Result<std::string> read_file(const std::filesystem::path& path, std::size_t max_bytes) {
-  // Not a stream: its failures have no errno to name.
+  // open() instead of a stream, because a stream's failures have no errno.
   const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (file < 0) {
     return system_failure(path);

@@ -55,7 +55,7 @@ struct Reader {
     }
     return value;
   }
-  // What local time is ahead of UTC.
+  // How far local time is ahead of UTC.
   seconds offset() {
     if (skip('Z')) {
       return {};

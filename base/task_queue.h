@@ -15,12 +15,12 @@ namespace sharder {
 class TaskQueue {
  public:
   TaskQueue() = default;
-  // What tasks hold may cancel timers as it goes.
+  // Objects that tasks hold may cancel timers when they are destroyed.
   ~TaskQueue();
   TaskQueue(const TaskQueue&) = delete;
   TaskQueue& operator=(const TaskQueue&) = delete;
 
-  // Adds a task. True when the loop must be woken: it may be asleep and did not know of work this early.
+  // Adds a task. True when the loop must be woken, because it may be asleep until a later time.
   [[nodiscard]] bool push(Executor::Task task);
   // Adds a timer; the second value as for push().
   [[nodiscard]] std::pair<Executor::TimerId, bool> push_at(SteadyTime due, Executor::Task task);
@@ -37,7 +37,7 @@ class TaskQueue {
   // Guarded by mutex_:
   std::deque<Executor::Task> ready_;
   std::map<std::pair<SteadyTime, Executor::TimerId>, Executor::Task> timers_;
-  std::map<Executor::TimerId, SteadyTime> due_;  // where in timers_ a timer stands
+  std::map<Executor::TimerId, SteadyTime> due_;  // finds a timer in timers_
   Executor::TimerId last_timer_ = 0;
 };
 

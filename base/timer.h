@@ -7,8 +7,8 @@
 
 namespace sharder {
 
-// One deadline of its owner: set anew, cancelled, and cancelled with its owner. On the executor's own thread only,
-// where a cancelled task certainly does not run any more.
+// A timer of one owner, who can set it again and cancel it; the destructor cancels it too. Use it on the executor's own
+// thread only: there a cancelled task certainly does not run any more.
 class Timer {
  public:
   // `executor` outlives it.

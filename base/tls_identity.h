@@ -6,7 +6,7 @@
 
 namespace sharder {
 
-// What a TLS server shows and signs with: checked to parse and to belong together by whoever made it (certs/).
+// The certificate chain and the key of a TLS server. certs/ has checked that both parse and belong together.
 struct TlsIdentity {
   std::string certificate_chain_pem;  // leaf first
   std::string private_key_pem;

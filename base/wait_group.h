@@ -9,7 +9,7 @@
 
 namespace sharder {
 
-// Waits for work that is under way elsewhere, as Go's sync.WaitGroup. Safe from any thread; tickets may outlive the
+// Waits for work that is under way elsewhere, like Go's sync.WaitGroup. Safe from any thread; tickets may outlive the
 // group.
 class WaitGroup {
  private:
@@ -20,7 +20,7 @@ class WaitGroup {
   };
 
  public:
-  // Held by what is under way; its end is the work's.
+  // Work holds a ticket while it is under way.
   class Ticket {
    public:
     Ticket() = default;  // of no group

@@ -33,7 +33,7 @@ Result<TlsIdentity> read_identity(const std::filesystem::path& certificate, cons
 
 }  // namespace
 
-// Handles into the registry, which adds a family that it has already only once: two servers share the counters.
+// Handles into the registry. It adds each family only once, so two servers share the counters.
 struct CertificateFiles::Metrics {
   Metrics(prometheus::Registry& registry, const std::string& server)
       : expiry(prometheus::BuildGauge()
@@ -76,7 +76,7 @@ bool CertificateFiles::present(const CertificateFilesOptions& options) {
 Result<void> CertificateFiles::start() {
   auto pair = read_pair();
   if (!pair) {
-    pair = read_pair();  // once more: the two files may just have been swapped between the two readings
+    pair = read_pair();  // once more: the files may have been swapped between the two readings
   }
   if (!pair) {
     return std::unexpected(std::move(pair.error()));
@@ -108,7 +108,7 @@ void CertificateFiles::publish(TlsIdentity pair) {
 void CertificateFiles::warn_when_expired() {
   if (!expiry_reported_ && clock_.wall() >= current_->not_after) {
     expiry_reported_ = true;
-    log_.warn("certificate has expired, clients will refuse it", {{"folder", options_.folder.string()}});
+    log_.warn("certificate has expired, clients will not accept it", {{"folder", options_.folder.string()}});
   }
 }
 

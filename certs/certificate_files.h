@@ -23,19 +23,19 @@ class Registry;
 namespace sharder::certs {
 
 struct CertificateFilesOptions {
-  std::string server;  // whose certificate: "webhook"; in log lines and as the metric's label
+  std::string server;  // the server's name, like "webhook": in log lines and as the metric's label
   std::filesystem::path folder;
   std::string certificate_name = "tls.crt";
   std::string key_name = "tls.key";
-  // Besides the notice of each change. A pair that is not good (half of it swapped) is looked at again after retry,
-  // then twice that and so on.
+  // The files are read at least this often, besides after each change. When a pair is not good (only half of it is
+  // swapped), it is read again after `retry`, then after twice that, and so on.
   std::chrono::milliseconds check_every{10'000};
   std::chrono::milliseconds retry{250};
 };
 
 // A server's certificate and key from two files, read again whenever they change: the folder is a mounted Secret, of
-// which the kubelet swaps a symbolic link (docs/design.md, section 7). A new pair is published only when it is whole
-// and good; until then the old one stays. A failure that is still there after the first retry is logged, once.
+// which the kubelet swaps a symbolic link (docs/design.md, section 7). A new pair is published only when it is complete
+// and good; until then the old one stays. A failure that is still there after the first retry is logged once.
 //
 // Metrics: controller_sharding_certificate_expiry_timestamp_seconds{server} of the published pair;
 // certwatcher_read_certificate_total and certwatcher_read_certificate_errors_total, the names of controller-runtime,
@@ -51,7 +51,7 @@ class CertificateFiles {
   CertificateFiles(const CertificateFiles&) = delete;
   CertificateFiles& operator=(const CertificateFiles&) = delete;
 
-  // Whether there is something under both names: without files the metrics port signs its own certificate.
+  // Whether both files exist. Without them the metrics port signs its own certificate.
   static bool present(const CertificateFilesOptions& options);
 
   // Loads the pair and begins to watch the folder. kInvalid names the file and what is wrong with it.

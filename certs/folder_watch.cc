@@ -46,12 +46,12 @@ class FolderWatch::Notifier {
   Notifier(const Notifier&) = delete;
   Notifier& operator=(const Notifier&) = delete;
 
-  // -1 when the system gives us none; error() says why.
+  // -1 when inotify is not available; error() is the reason.
   int fd() const { return fd_; }
   int error() const { return error_; }
 
-  // Watches the folder that has this name now. The one that had it before may have been moved away, so each call asks
-  // anew: for the same folder the kernel answers with the same watch.
+  // Watches the folder that has this name now. The folder that had it before may have been moved away, so each call
+  // adds a watch. For the same folder the kernel returns the same watch.
   void watch(const std::filesystem::path& folder) {
     if (fd_ < 0) {
       return;
@@ -63,7 +63,7 @@ class FolderWatch::Notifier {
     watch_ = watch;
   }
 
-  // Forgets the events that have come. Which they were does not matter: the check looks at everything.
+  // Drops the events that have come. It does not matter which they were: the check looks at everything.
   void drain() const {
     std::array<char, 16 * (sizeof(inotify_event) + NAME_MAX + 1)> events;
     while (fd_ >= 0 && read(fd_, events.data(), events.size()) > 0) {

@@ -11,9 +11,9 @@
 namespace sharder::certs {
 
 // Calls a function again and again on a thread of its own: at once, whenever something in the folder changes (inotify),
-// and when the pause that it asked for last has passed, because there is no inotify on some file systems, and none for
-// what lies behind symbolic links. The folder need not exist, or may be replaced: it is watched from the next call on.
-// Every call sees all that was changed before it began. The destructor waits for a call that is under way.
+// and after the pause that the last call returned. The pause is needed because some file systems have no inotify, and
+// files behind symbolic links have none either. The folder may be missing or replaced; it is watched from the next call
+// on. Every call sees all changes that were made before it began. The destructor waits for a call that is under way.
 class FolderWatch {
  public:
   // Returns the longest pause until the next call.

@@ -9,7 +9,7 @@
 #include "base/delete_with.h"
 #include "base/pem_internal.h"
 
-// More of OpenSSL's objects with an owner. For the .cc files of certs/ alone.
+// More owning pointers to OpenSSL's objects. For the .cc files of certs/ alone.
 namespace sharder::certs {
 
 using ExtensionPtr = std::unique_ptr<X509_EXTENSION, DeleteWith<X509_EXTENSION_free>>;

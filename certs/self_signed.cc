@@ -44,7 +44,7 @@ bool set_serial(X509* certificate) {
 
 bool set_names(X509* certificate, const SelfSignedOptions& options) {
   X509_NAME* const subject = X509_get_subject_name(certificate);
-  // The field holds 64 characters at most (RFC 5280); the names that count are the alternative ones.
+  // The field holds 64 characters at most (RFC 5280). Clients look only at the alternative names.
   const std::string common_name = options.common_name.substr(0, 64);
   if (X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_UTF8,
                                  reinterpret_cast<const unsigned char*>(common_name.data()),
@@ -94,7 +94,7 @@ Result<TlsIdentity> self_signed_identity(const Clock& clock) {
                             .ip_addresses = {"127.0.0.1", "::1"},
                             .now = clock.wall(),
                             .lifetime = kLifetime};
-  // A host name may hold anything; what could end the list of alternative names stays out.
+  // A host name may hold any characters. One that could break the list of alternative names is left out.
   std::array<char, 256> host{};
   if (gethostname(host.data(), host.size() - 1) == 0) {
     const std::string name(host.data());

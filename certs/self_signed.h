@@ -18,12 +18,12 @@ struct SelfSignedOptions {
   std::chrono::seconds lifetime;
 };
 
-// A server certificate with a new ECDSA P-256 key that signs itself.
+// A self-signed server certificate with a new ECDSA P-256 key.
 [[nodiscard]] Result<TlsIdentity> make_self_signed(const SelfSignedOptions& options);
 
 // A certificate for localhost and this machine's name, with a key that never leaves memory: for the metrics port when
-// no files are given (protocol, 7). Nobody can verify it, scrapers skip that; it lives for ten years, longer than any
-// process.
+// no files are given (protocol, 7). Nobody can verify it, so scrapers skip the verification. It is valid for ten years,
+// longer than any process runs.
 [[nodiscard]] Result<TlsIdentity> self_signed_identity(const Clock& clock);
 
 }  // namespace sharder::certs

@@ -46,8 +46,8 @@ std::optional<WallTime> to_wall_time(const ASN1_TIME* time) {
   return WallTime(std::chrono::seconds(timegm(&parts)));
 }
 
-// Loads the pair as a server does, so that what passes here cannot fail at a handshake: OpenSSL's security level also
-// refuses keys that are too short.
+// Loads the pair as a server does, so that a pair that passes cannot fail at a handshake. OpenSSL's security level does
+// not accept keys that are too short.
 Result<void> try_serving(const std::vector<CertificatePtr>& chain, EVP_PKEY* key, const PairNames& names) {
   ERR_clear_error();
   const ContextPtr context(SSL_CTX_new(TLS_server_method()));

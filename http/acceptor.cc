@@ -13,10 +13,10 @@ namespace sharder::http {
 namespace {
 
 constexpr int kAcceptsPerTurn = 32;
-// Connections past the limit that are taken only to be told 503.
+// Connections past the limit that are accepted only to be answered with 503.
 constexpr std::size_t kShedConnections = 64;
-// Out of descriptors or memory: the kernel keeps the clients waiting meanwhile.
-constexpr std::chrono::milliseconds kRetryDelay{100};
+// After a failure for lack of descriptors or memory. The kernel keeps the clients waiting meanwhile.
+constexpr std::chrono::milliseconds kRetryPause{100};
 
 }  // namespace
 
@@ -78,7 +78,7 @@ void Acceptor::back_off(int error) {
     server_.log.warn("cannot accept connections, trying again",
                      {{"server", server_.options.name}, {"error", std::generic_category().message(error)}});
   }
-  retry_.set(std::chrono::steady_clock::now() + kRetryDelay);
+  retry_.set(std::chrono::steady_clock::now() + kRetryPause);
 }
 
 bool Acceptor::pause_when_full() {
@@ -88,7 +88,7 @@ bool Acceptor::pause_when_full() {
     return false;
   }
   server_.accept_paused.store(true);
-  // A connection that closed just before the flag was up has not seen it.
+  // A connection that closed just before the flag was set has not seen it.
   return is_full() || !server_.accept_paused.exchange(false);
 }
 

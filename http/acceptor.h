@@ -17,7 +17,7 @@ class Acceptor final : public ReadySink, public std::enable_shared_from_this<Acc
   Acceptor(ServerState& server, std::vector<std::unique_ptr<Loop>>& loops, FileDescriptor socket);
 
   void start() { wait(); }
-  // After a pause: a connection has closed.
+  // Ends a pause: a connection has closed.
   void resume() { wait(); }
   void on_ready() override;
   void close() { registration_.close(); }
@@ -36,8 +36,8 @@ class Acceptor final : public ReadySink, public std::enable_shared_from_this<Acc
   Registration registration_;
   Deadline retry_;
   std::size_t next_ = 0;  // the loop whose turn it is
-  bool failing_ = false;  // the last accept failed; said once
-  bool full_ = false;     // the limit has been reached; said once
+  bool failing_ = false;  // the last accept failed; logged once
+  bool full_ = false;     // the limit has been reached; logged once
 };
 
 }  // namespace sharder::http

@@ -20,7 +20,7 @@ class DateLine {
 };
 
 struct AnswerOptions {
-  bool close = false;      // say `Connection: close`
+  bool close = false;      // add `Connection: close`
   bool omit_body = false;  // the request was a HEAD
 };
 

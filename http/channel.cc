@@ -84,7 +84,7 @@ IoResult Channel::tls_result(int returned, std::size_t bytes) {
     case SSL_ERROR_ZERO_RETURN:
       return {IoStatus::kClosed, bytes};
     default:
-      // The queue is the thread's: what stays there would be taken for the next connection's error.
+      // The queue of errors belongs to the thread: one that stays there would be taken for the next connection's error.
       ERR_clear_error();
       return {IoStatus::kFailed, bytes};
   }

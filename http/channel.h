@@ -28,8 +28,8 @@ struct SslDelete {
 };
 using SslSession = std::unique_ptr<ssl_st, SslDelete>;
 
-// Bytes over a non-blocking socket, with TLS or without; the socket is somebody else's. OpenSSL reads and writes the
-// socket itself, so a record costs one system call and an idle connection no buffer. One thread.
+// Reads and writes a non-blocking socket, with TLS or without; does not own the socket. OpenSSL reads and writes the
+// socket itself, so a record costs one system call, and an idle connection has no buffer. One thread.
 class Channel {
  public:
   // `session`: server side, from TlsContext; null for plain.
@@ -38,13 +38,13 @@ class Channel {
   bool is_tls() const { return session_ != nullptr; }
   IoResult handshake();
   IoResult read(std::span<char> into);
-  // Writes all it can. After kWantRead or kWantWrite, go on with the rest (which may have moved).
+  // Writes as much as it can. After kWantRead or kWantWrite, go on with the rest (it may be at another address then).
   IoResult write(std::string_view data);
-  // True when read() may give something though the socket itself has nothing to read.
+  // True when read() may return bytes although the socket itself has none.
   bool has_buffered_input() const;
-  // Tells the other side that nothing more comes: close_notify, then FIN.
+  // Ends our side of the connection: close_notify, then FIN.
   void shut_down();
-  // Reads over what still comes, undecrypted, some of it.
+  // Reads some of the input that still comes, undecrypted, and drops it.
   IoResult discard();
 
  private:

@@ -9,9 +9,9 @@
 
 namespace sharder::http {
 
-// Takes the framing out of a chunked body (RFC 9112, 7.1), in place, byte by byte, so that any splitting of the input
-// gives the same. Strict: sizes of 1 to 16 hexadecimal digits, CRLF line ends, no control characters in extensions and
-// trailers (both are read over, and bounded together).
+// Takes the framing out of a chunked body (RFC 9112, 7.1), in place, byte by byte, so that any split of the input gives
+// the same result. Strict: sizes of 1 to 16 hexadecimal digits, CRLF line ends, no control characters in extensions and
+// trailers (both are skipped, and limited together).
 class ChunkedDecoder {
  public:
   struct Limits {

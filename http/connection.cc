@@ -30,7 +30,7 @@ void Connection::start() {
   wait(Registration::Direction::kRead);
 }
 
-// One that is to be shed shall not keep its place for as long as an idle one may.
+// A connection that is to be shed has the deadline of a head, which is shorter than that of an idle connection.
 Stage Connection::first_stage() const {
   return standing() == Standing::kShed ? Stage::kHead : Stage::kIdle;
 }
@@ -39,7 +39,7 @@ void Connection::on_ready() {
   readable_ = true;
   try {
     advance();
-  } catch (const std::exception& error) {  // a bug, or no memory: it must not take the other connections along
+  } catch (const std::exception& error) {  // a bug, or no memory: it must not end the other connections
     loop_.server.log.error("connection failed", {{"error", exception_text(error)}});
     close();
   }
@@ -76,7 +76,7 @@ void Connection::close() {
   slot_->target = nullptr;
   channel_.shut_down();
   registration_.close();
-  if (!in_handler_) {  // who may still look at the request
+  if (!in_handler_) {  // else the handler may still look at the request
     input_.release();
   }
   unsent_ = {};
@@ -380,7 +380,7 @@ bool Connection::linger() {
 
 void Connection::wait(Registration::Direction direction) {
   if (input_.empty()) {
-    input_.release();  // so that an idle connection has none
+    input_.release();  // an idle connection has no buffer
   }
   registration_.wait(direction, shared_from_this());
 }

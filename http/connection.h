@@ -20,7 +20,7 @@ namespace sharder::http {
 //
 //   kHandshake ─► kIdle ─► kHead ─► kBody ─► kHandling ─► kWriting ─► kIdle, kLingering or closed
 //
-// A stage that has all it needs at once is passed over: a small request and its answer cost one read and one write.
+// A stage that has everything it needs is skipped: a small request and its answer cost one read and one write.
 // Owned by its loop's roster, on that loop's thread only.
 class Connection final : public Member,
                          public ReadySink,
@@ -34,10 +34,10 @@ class Connection final : public Member,
   void start();
   void on_ready() override;
   void on_deadline();
-  // The loop stops: an idle connection takes what has arrived already, else it closes.
+  // The loop stops: an idle connection handles a request that has arrived already, else it closes.
   void on_stop();
   void answer(Response response) override;
-  // Closes without another word (TLS: with close_notify). Any stage.
+  // Closes without an answer (TLS: with close_notify). In any stage.
   void close();
 
  private:
@@ -78,7 +78,7 @@ class Connection final : public Member,
   std::string unsent_;          // of an answer that did not fit into the socket
   std::size_t sent_bytes_ = 0;  // of unsent_
   bool readable_ = false;       // a read is worth trying before waiting
-  bool close_after_ = false;    // the answer, that is
+  bool close_after_ = false;    // after the answer
   bool linger_after_ = false;
   bool in_handler_ = false;
 };

@@ -9,7 +9,7 @@
 namespace sharder::http {
 namespace {
 
-// The first step past the usual size: an announced body is believed only so far, a client must send to get memory.
+// The first step past the usual size. An announced size gives no more memory than this: the client must send first.
 constexpr std::size_t kFirstStep = std::size_t{256} * 1024;
 
 std::unique_ptr<char[]> allocate(std::size_t capacity) {

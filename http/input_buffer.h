@@ -23,8 +23,8 @@ class Budget {
   std::atomic<std::size_t> left_;
 };
 
-// Buffers of the usual size that no connection of a loop uses: connections have one only while bytes of a request are
-// there, so that 4,096 idle ones hold none. One loop's thread.
+// A loop's buffers of the usual size that no connection uses. A connection has a buffer only while it has bytes of a
+// request, so 4,096 idle connections hold none. One loop's thread.
 class BufferPool {
  public:
   static constexpr std::size_t kBufferBytes = std::size_t{16} * 1024;  // a TLS record's content
@@ -40,8 +40,8 @@ class BufferPool {
   std::vector<std::unique_ptr<char[]>> free_;
 };
 
-// What came from a connection and was not used yet, in one piece, with kBodyPadding readable bytes behind it. Past the
-// usual size it grows in steps and counts against the budget.
+// Input of a connection that was not used yet, in one piece, with kBodyPadding readable bytes behind it. Past the usual
+// size it grows in steps and counts against the budget.
 class InputBuffer {
  public:
   explicit InputBuffer(BufferPool& pool) : pool_(pool) {}
@@ -54,11 +54,11 @@ class InputBuffer {
   std::string_view view() const { return {data_.get() + begin_, end_ - begin_}; }
   bool empty() const { return begin_ == end_; }
 
-  // Free bytes behind the others, at least one; `expected` is how many bytes() is known to get (0: unknown). Empty when
-  // the budget has none left.
+  // Free space behind bytes(), at least one byte; empty when the budget is used up. `expected`: the size that bytes()
+  // will have, 0 when it is not known.
   std::span<char> prepare(std::size_t expected);
   void commit(std::size_t bytes) { end_ += bytes; }
-  // Drops the first bytes; without any left, a large buffer goes back to the budget.
+  // Drops the first bytes. When none are left, a large buffer goes back to the budget.
   void consume(std::size_t bytes);
   // Drops the bytes from `position` (counted as in bytes()) up to `next`.
   void erase(std::size_t position, std::size_t next);

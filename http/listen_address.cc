@@ -81,7 +81,7 @@ std::uint16_t bound_port(int fd) {
                                                      : reinterpret_cast<sockaddr_in&>(address.storage).sin_port);
 }
 
-// `errno` of what failed, or the listening socket.
+// The listening socket, or the errno of the failure.
 std::expected<FileDescriptor, int> listen_at(const SocketAddress& address, bool dual_stack) {
   const int family = address.storage.ss_family;
   FileDescriptor socket(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));

@@ -18,7 +18,7 @@ struct ListenAddress {
 // "host:port", ":port" or "[ipv6]:port"; ports are numbers. kInvalid says what is wrong with it.
 Result<ListenAddress> parse_listen_address(std::string_view text);
 
-// A socket that listens, non-blocking and closed on exec, and the port it got.
+// A listening socket, non-blocking and closed on exec, and its port.
 struct Listener {
   FileDescriptor socket;
   std::uint16_t port = 0;

@@ -53,7 +53,7 @@ void Loop::run() {
     static_cast<Connection&>(*member).close();
   }
   state_.inbox->close();
-  state_.events.run_ready();  // what was posted or cancelled lets go of its connections
+  state_.events.run_ready();  // tasks that were posted or cancelled release their connections
 }
 
 std::size_t Loop::join() {
@@ -99,7 +99,7 @@ void Loop::begin_stop() {
     for (const auto& member : state_.roster_.all()) {
       static_cast<Connection&>(*member).on_stop();
     }
-    state_.notify_stop();  // there may have been none
+    state_.notify_stop();  // there may have been no connection
   });
 }
 

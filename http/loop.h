@@ -16,7 +16,7 @@ namespace sharder::http {
 // How the acceptor hands a connection over.
 enum class Admission {
   kFree,   // there is room
-  kEvict,  // another one goes first; when there is none after all, as kShed
+  kEvict,  // another connection is closed first; when there is none to close, like kShed
   kShed,   // its first request is answered with 503
 };
 
@@ -32,13 +32,13 @@ class Loop {
   Result<void> load_tls();
   // `name` names the thread (at most 15 characters).
   void start_thread(std::string name);
-  // Ends the thread; what is still open is cut. Returns how many connections that were.
+  // Ends the thread and cuts the open connections. Returns how many of them had an unfinished request.
   std::size_t join();
 
   // Any thread:
   void post(Poller::Task task) { state_.events.post(std::move(task)); }
   void adopt(FileDescriptor socket, Admission admission);
-  // Closes what is idle and, from now on, each connection after its answer.
+  // Closes idle connections and, from now on, each connection after its answer.
   void begin_stop();
   const LoopCounters& counters() const { return state_.counters; }
   Poller& events() { return state_.events; }

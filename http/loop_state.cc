@@ -50,7 +50,7 @@ void LoopState::drop_adopted() {
 void LoopState::notify_stop() {
   {
     const std::lock_guard lock(server.mutex);
-  }  // whoever is about to wait has looked before, or waits now
+  }  // stop() cannot miss this: either it waits now, or it has not checked yet
   server.changed.notify_all();
 }
 
@@ -66,7 +66,7 @@ void LoopState::clear_out() {
   out.clear();
 }
 
-// The timer is only ever moved forward here; one that comes too early finds nothing expired and is armed again. So a
+// Sets the timer only to an earlier time. A timer that fires too early finds nothing expired and is armed again. So a
 // request that is answered at once touches no timer.
 void LoopState::arm(SteadyTime due) {
   if (due < armed_) {

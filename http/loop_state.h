@@ -38,7 +38,7 @@ struct ServerState {
   std::condition_variable changed;
 };
 
-// One loop's figures, written by its thread (`open` by the acceptor too), read by any.
+// One loop's counters, written by its thread (`open` by the acceptor too), read by any.
 struct alignas(64) LoopCounters {
   std::atomic<std::size_t> open = 0;  // connections, those on their way from the acceptor included
   std::atomic<std::size_t> fresh_victims = 0;
@@ -59,20 +59,20 @@ inline void add_one(std::atomic<std::uint64_t>& counter) {
 struct LoopState {
   LoopState(ServerState& server_state, std::unique_ptr<Handler> its_handler);
 
-  // The connection's next stage; keeps deadlines and figures.
+  // Moves the connection to its next stage; updates deadlines and counters.
   void enter(Member& member, Stage stage);
   void add(std::shared_ptr<Member> member, Stage stage);
   std::shared_ptr<Member> remove(Member& member);
-  // A socket from the acceptor that becomes no connection.
+  // For a socket from the acceptor that becomes no connection.
   void drop_adopted();
-  // Wakes stop(), which looks whether connections are left.
+  // Wakes stop(), which checks whether connections are left.
   void notify_stop();
   std::string_view date_line();
   // Empties `out`, and gives its memory back after a large answer.
   void clear_out();
 
   ServerState& server;
-  Poller events;  // before all that has descriptors in it
+  Poller events;  // declared before everything that has descriptors in it
   std::unique_ptr<Handler> handler;
   LoopCounters counters;
   BufferPool buffers;

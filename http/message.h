@@ -8,10 +8,10 @@
 #include <utility>
 #include <vector>
 
-// Requests and answers of the listener, and who answers them.
+// Requests and answers of the listener, and the interface of what answers them.
 namespace sharder::http {
 
-// Bytes that may be read behind a request's body (what they are is unspecified): simdjson loads whole vectors.
+// Bytes that may be read behind a request's body (their values are unspecified): simdjson loads whole vectors.
 inline constexpr std::size_t kBodyPadding = 64;
 
 // One request. The views live until the handler has returned.
@@ -31,11 +31,12 @@ struct Response {
   std::vector<std::pair<std::string, std::string>> headers = {};  // besides those of the server itself
 };
 
-// Sends the answer, once, from any thread. Dropped without a call: the server answers 500.
+// Sends the answer, once, from any thread. When it is destroyed without a call, the server answers 500.
 using Reply = std::move_only_function<void(Response)>;
 
-// Answers the requests of one loop, always called on that loop's thread. To answer later, keep `reply` and copy what is
-// needed of `request`; the connection reads no further request meanwhile. An exception is logged and answered with 500.
+// Answers the requests of one loop, always called on that loop's thread. To answer later, keep `reply` and copy the
+// needed parts of `request`; the connection reads no further request meanwhile. An exception is logged and answered
+// with 500.
 class Handler {
  public:
   virtual ~Handler() = default;

@@ -6,7 +6,7 @@
 #include "base/clock.h"
 #include "http/file_descriptor.h"
 
-// The edge to Asio: one thread's readiness events, timers and tasks. No other file of this folder knows Asio.
+// The edge to Asio: one thread's readiness events, timers and tasks. No other file of this folder uses its io_context.
 namespace sharder::http {
 
 class Poller {
@@ -18,7 +18,7 @@ class Poller {
   Poller(const Poller&) = delete;
   Poller& operator=(const Poller&) = delete;
 
-  // Runs tasks and events until stop(). What they throw goes to the caller, who may call again to go on.
+  // Runs tasks and events until stop(). Their exceptions go to the caller, which may call run() again to go on.
   void run();
   // Runs what is ready and returns; for tests and fuzzing, in place of run().
   void run_ready();
@@ -34,7 +34,7 @@ class Poller {
   std::unique_ptr<Impl> impl_;
 };
 
-// What waits for readiness.
+// Waits for a descriptor to be ready.
 class ReadySink {
  public:
   virtual ~ReadySink() = default;
@@ -52,8 +52,8 @@ class Registration {
   Registration& operator=(const Registration&) = delete;
 
   int fd() const;  // -1 after close()
-  // Calls sink->on_ready() once, soon: when the descriptor can be read or written, or has failed. What is readable
-  // already counts. `sink`, which owns this Registration, is held until then. Replaces the wait before it.
+  // Calls sink->on_ready() once: when the descriptor can be read or written (perhaps already now), or has failed. Holds
+  // `sink`, which owns this Registration, until then. Replaces the wait before it.
   void wait(Direction direction, std::shared_ptr<ReadySink> sink);
   // Forgets the wait and closes the descriptor.
   void close();

@@ -3,7 +3,7 @@
 namespace sharder::http {
 namespace {
 
-// Small enough to live inside a Reply. Being moved from, or called, empties it; destroyed while full it answers 500.
+// Small enough to live inside a Reply. A move or a call empties it. When it is destroyed before that, it answers 500.
 class PendingReply {
  public:
   explicit PendingReply(std::shared_ptr<ReplySlot> slot) : slot_(std::move(slot)) {}

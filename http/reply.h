@@ -12,7 +12,7 @@
 
 namespace sharder::http {
 
-// What an answer goes to: a connection, on its loop's thread.
+// Receives an answer: a connection, on its loop's thread.
 class ReplyTarget {
  public:
   virtual void answer(Response response) = 0;
@@ -23,13 +23,13 @@ class ReplyTarget {
 
 class ReplyInbox;
 
-// A connection as the replies of its requests see it: it may be gone before they are.
+// The link from replies to their connection, which may be gone before they are.
 struct ReplySlot {
   std::shared_ptr<ReplyInbox> inbox;
   ReplyTarget* target = nullptr;  // loop's thread only; null once the connection is closed
 };
 
-// Brings answers from any thread to the loop that owns their connection. Outlives the loop where replies do.
+// Brings answers from any thread to the loop that owns their connection. Outlives the loop when replies do.
 class ReplyInbox {
  public:
   explicit ReplyInbox(Poller& events) : events_(&events) {}

@@ -104,7 +104,7 @@ class HeadParser final : public beast::http::basic_parser<true> {
     }
   }
 
-  // Nothing of the body is ever given to Beast.
+  // Beast never gets any part of the body.
   void on_header_impl(beast::error_code& /*error*/) override { header_done_ = true; }
   void on_body_init_impl(const boost::optional<std::uint64_t>& /*length*/, beast::error_code& /*error*/) override {}
   std::size_t on_body_impl(beast::string_view /*body*/, beast::error_code& /*error*/) override { return 0; }
@@ -166,7 +166,7 @@ class HeadParser final : public beast::http::basic_parser<true> {
     }
   }
 
-  // "GET /path HTTP/2.0" is another version of the protocol, "GET /a path HTTP/1.1" is none.
+  // "GET /path HTTP/2.0" has another version of the protocol, "GET /a path HTTP/1.1" has none.
   Rejection syntax_rejection(const beast::error_code& error) const {
     using Code = beast::http::error;
     if (error == Code::bad_version) {

@@ -6,7 +6,7 @@
 #include <optional>
 #include <string_view>
 
-// Reading the head of a request: pure functions of bytes, strict where leniency was somebody's CVE.
+// Reading the head of a request: pure functions of bytes, strict where tolerance was a CVE of other servers.
 namespace sharder::http {
 
 // An answer of the server itself to a request that no handler sees. Its connection is closed after it.
@@ -37,11 +37,12 @@ struct RequestHead {
   bool has_body() const { return chunked || content_length.value_or(0) > 0; }
 };
 
-// Finds where a head ends while it arrives, looking at each byte once. Refuses at once what could otherwise only be
-// refused at the end (or never, when no end comes): bytes that begin no request, lines ending without CR, folded lines.
+// Finds the end of a head while it arrives; looks at each byte once. Rejects three errors at once, which could
+// otherwise be rejected only at the end (or never, when no end comes): bytes that begin no request, lines that end
+// without CR, folded lines.
 class HeadScanner {
  public:
-  // `bytes`: all that came so far, from the head's first byte. The head's length once it is complete.
+  // `bytes`: all bytes so far, from the head's first byte. Returns the head's length once it is complete.
   std::expected<std::optional<std::size_t>, Rejection> scan(std::string_view bytes);
   void reset() { *this = {}; }
 

@@ -7,7 +7,7 @@
 namespace sharder::http {
 namespace {
 
-// How long a client may go on sending what nobody reads, after the answer.
+// How long a client may go on sending after the answer; its bytes are dropped.
 constexpr std::chrono::seconds kLingerTime{2};
 
 constexpr std::array kFreshStages = {Stage::kHandshake, Stage::kIdle, Stage::kHead, Stage::kBody};

@@ -19,20 +19,20 @@ enum class Stage {
   kHead,
   kBody,
   kHandling,   // the handler has the request; no deadline
-  kWriting,    // an answer that the client does not take fast enough
-  kLingering,  // answered and shut down; what the client still sends is read over, or it might lose the answer
+  kWriting,    // the client does not read the answer fast enough
+  kLingering,  // answered and shut down; further input is dropped, because a reset could lose the answer
   kClosed,
 };
 inline constexpr std::size_t kStages = 7;  // kClosed is in no list
 
 enum class Standing {
   kFresh,     // has not sent a whole request yet
-  kSeasoned,  // has
-  kShed,      // one too many, here only to be told so; nobody's victim, else overload would drop connections silently
+  kSeasoned,  // has sent one
+  kShed,      // past the limit, only answered with 503; no victim, else overload would drop connections silently
 };
 inline constexpr std::size_t kStandings = 3;
 
-// What the roster knows of a connection.
+// The roster's part of a connection.
 class Member {
  public:
   explicit Member(Standing standing = Standing::kFresh) : standing_(standing) {}
@@ -49,8 +49,8 @@ class Member {
   List::iterator place_;
 };
 
-// Owns one loop's connections, in a list for each stage, oldest first. As all of a stage have the same time allowed,
-// the first to expire and the longest idle are at the front: a change of stage costs a splice, no allocation and no
+// Owns one loop's connections, in a list for each stage, oldest first. All connections in a stage have the same time,
+// so the first to expire and the longest idle are at the front. A change of stage costs a splice, no allocation and no
 // timer. Pure; one thread.
 class Roster {
  public:
@@ -68,8 +68,8 @@ class Roster {
   std::vector<std::shared_ptr<Member>> expired(SteadyTime now) const;
   std::vector<std::shared_ptr<Member>> all() const;
 
-  // Who goes when there are too many: those that only linger, then those that never completed a request, oldest stage
-  // first, then the longest idle. Nobody with a request in flight.
+  // The connection to close when there are too many: first one that only lingers, then one that never completed a
+  // request (the one that has been longest in its stage), then the longest idle one. None with a request in flight.
   std::shared_ptr<Member> victim() const;
   // How many victims there are that never completed a request (or linger), and how many idle ones.
   std::size_t fresh_victims() const;

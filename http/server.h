@@ -38,7 +38,7 @@ class Server {
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
-  // Binds and begins to accept. kInvalid names the address and why: not parseable, in use, not permitted.
+  // Binds and begins to accept. kInvalid names the address and the reason: not parseable, in use, not permitted.
   Result<void> start();
   // The bound port (useful with port 0); 0 before start().
   std::uint16_t port() const;

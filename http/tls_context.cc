@@ -15,7 +15,7 @@ std::unexpected<Error> openssl_failure(const std::string& what) {
   return fail(ErrorCode::kInvalid, what + ": " + take_openssl_error());
 }
 
-// A client that offers ALPN must offer HTTP/1.1; one that offers nothing is taken to mean it.
+// A client that offers ALPN must offer HTTP/1.1. A client that offers nothing is assumed to speak HTTP/1.1.
 int select_http_1_1(SSL* /*session*/, const unsigned char** out, unsigned char* out_size, const unsigned char* in,
                     unsigned int in_size, void* /*context*/) {
   constexpr std::string_view kWanted = "http/1.1";
@@ -102,7 +102,7 @@ Result<TlsContext> TlsContext::make(const TlsIdentity& identity) {
 
 SslSession TlsContext::new_session(int fd) const {
   SslSession session(SSL_new(context_.get()));
-  // OpenSSL sends with write(2): whoever runs a server ignores SIGPIPE.
+  // OpenSSL sends with write(2), so the process must ignore SIGPIPE.
   if (!session || SSL_set_fd(session.get(), fd) != 1) {
     ERR_clear_error();
     return nullptr;

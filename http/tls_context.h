@@ -16,7 +16,7 @@ namespace sharder::http {
 // compression, no resumption (kube-apiserver does not resume); ALPN "http/1.1". Immutable; used by one thread.
 class TlsContext {
  public:
-  // kInvalid: what OpenSSL thinks of the certificate or key.
+  // kInvalid: OpenSSL does not accept the certificate or key; the message has its reason.
   static Result<TlsContext> make(const TlsIdentity& identity);
 
   // The server side of a new connection on the non-blocking socket `fd`; null when memory is short.
@@ -31,7 +31,7 @@ class TlsContext {
   std::unique_ptr<ssl_ctx_st, Delete> context_;
 };
 
-// The context of the newest identity that loads. One loop's thread, but load() is called before there is one.
+// The context of the newest identity that loads. On one loop's thread; load() is called before that thread starts.
 class TlsContextSource {
  public:
   TlsContextSource(const Published<TlsIdentity>& identity, Logger log) : identity_(identity), log_(std::move(log)) {}

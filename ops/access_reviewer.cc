@@ -32,7 +32,7 @@ std::string_view bearer_token(std::string_view authorization) {
   return token.substr(0, token.find(' '));
 }
 
-// Under which a decision is kept: hash of the token, then the path. nullopt when OpenSSL cannot hash.
+// The key of a decision: hash of the token, then the path. nullopt when OpenSSL cannot hash.
 std::optional<std::string> decision_key(std::string_view token, std::string_view path) {
   std::array<unsigned char, EVP_MAX_MD_SIZE> hash;
   unsigned length = 0;
@@ -43,7 +43,7 @@ std::optional<std::string> decision_key(std::string_view token, std::string_view
   return key += path;
 }
 
-// What remains valid for a while. Used under a lock.
+// Decisions that are valid for a while. Used under a lock.
 class Decisions {
  public:
   std::optional<Access> find(const std::string& key, SteadyTime now) const {
@@ -56,7 +56,7 @@ class Decisions {
       std::erase_if(kept_, [now](const auto& entry) { return entry.second.until <= now; });
     }
     if (kept_.size() >= max && !kept_.contains(key)) {
-      // Refusals end soonest: a flood of wrong tokens does not push out those that are allowed.
+      // Decisions against a caller end soonest: a flood of wrong tokens does not push out callers who are permitted.
       kept_.erase(std::ranges::min_element(kept_, {}, [](const auto& entry) { return entry.second.until; }));
     }
     kept_.insert_or_assign(std::move(key), Decision{access, until});
@@ -73,7 +73,7 @@ class Decisions {
 struct Shared {
   Decisions decisions;
   std::size_t reviews = 0;  // under way
-  std::string problem;      // that was logged last, "" when the last review was answered
+  std::string problem;      // the one that was logged last, "" when the last review was answered
 };
 
 json review_object(const kube::Resource& resource, json spec) {
@@ -96,8 +96,8 @@ json subject_access(const json& token_review, const std::string& path) {
   return spec;
 }
 
-// What an API server says of a review may quote the token in it: of its answers only the status is told.
-Error told_of(const std::string& kind, Error error) {
+// The error without the API server's text, which may quote the token of the review: only the status is logged.
+Error loggable(const std::string& kind, Error error) {
   if (error.http_status != 0) {
     error.message =
         kind + ": " + std::string(to_string(error.code)) + " (HTTP " + std::to_string(error.http_status) + ")";
@@ -135,14 +135,14 @@ struct AccessReviewer::Review {
 
   static void send(std::unique_ptr<Review> self, const kube::Resource& resource, json spec,
                    void (*next)(std::unique_ptr<Review>, const json&)) {
-    // Bytes that are no UTF-8 are replaced: a token with such is one that the API server does not know.
+    // Bytes that are no UTF-8 are replaced. The API server does not know a token with such bytes anyway.
     std::string review = review_object(resource, std::move(spec)).dump(-1, ' ', false, json::error_handler_t::replace);
     kube::Request request = kube::create_request(resource, "", std::move(review), "");
     request.timeout = self->state->options.review_timeout;
     kube::Api& api = self->state->api;
     api.send(std::move(request), [self = std::move(self), next, kind = resource.kind](auto answer) mutable {
       if (!answer) {
-        return self->give_up(told_of(kind, std::move(answer.error())));
+        return self->give_up(loggable(kind, std::move(answer.error())));
       }
       const auto body = kube::parse_json(answer->body);
       if (!body || !body->is_object()) {
@@ -167,7 +167,7 @@ struct AccessReviewer::Review {
 
   void decide(Access access) {
     const SteadyTime now = state->clock.steady();
-    const auto lasts = access == Access::kAllowed ? state->options.allowed_for : state->options.refused_for;
+    const auto lasts = access == Access::kAllowed ? state->options.allowed_for : state->options.not_permitted_for;
     state->shared.with([&](Shared& shared) {
       shared.problem.clear();
       shared.decisions.add(key, access, now, now + lasts, state->options.max_decisions);
@@ -175,7 +175,7 @@ struct AccessReviewer::Review {
     callback(access);
   }
 
-  // Not remembered: the next request tries again. Said once for each problem.
+  // Not remembered: the next request tries again. Logged once for each problem.
   void give_up(const Error& error) {
     const bool is_new = state->shared.with([&](Shared& shared) {
       return error.code != ErrorCode::kCancelled && std::exchange(shared.problem, error.message) != error.message;

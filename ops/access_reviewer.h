@@ -16,7 +16,7 @@ namespace sharder::ops {
 enum class Access {
   kAllowed,
   kUnauthenticated,  // no bearer token, or one that the API server does not know: 401
-  kDenied,           // known, but not allowed: 403
+  kDenied,           // known, but not permitted: 403
   kUnknown,          // the API server could not be asked: 503
 };
 
@@ -25,10 +25,10 @@ struct AccessReviewerOptions {
   std::chrono::milliseconds review_timeout{5'000};
   // How long a decision holds. A token that is revoked meanwhile is still served.
   std::chrono::seconds allowed_for{60};
-  std::chrono::seconds refused_for{10};
+  std::chrono::seconds not_permitted_for{10};
   std::size_t max_decisions = 1024;  // kept at a time
-  // At a time; past it callers get kUnknown. Whoever reaches the port can send wrong tokens, and must not be able to
-  // flood the API server with them.
+  // At a time; past it callers get kUnknown. Everybody who reaches the port can send wrong tokens, but must not be able
+  // to flood the API server with reviews of them.
   std::size_t max_reviews = 32;
 };
 
@@ -36,7 +36,7 @@ struct AccessReviewerOptions {
 // SubjectAccessReview whether it may get the nonResourceURL. Remembers decisions for a short while, by the SHA-256 of
 // the token: the token itself is kept no longer than its review takes.
 //
-// Safe from any thread. `api` and `clock` outlive it; it may itself go while reviews are under way.
+// Safe from any thread. `api` and `clock` outlive it. It may be destroyed while reviews are under way.
 class AccessReviewer {
  public:
   using Callback = std::move_only_function<void(Access)>;

@@ -8,8 +8,8 @@
 
 namespace sharder::ops {
 
-// Why the program is not ready, nullopt when it is. Everybody may read it: fixed words of the program's own, nothing
-// that came from outside. Called on the health server's loop, must not block.
+// Why the program is not ready, nullopt when it is. Everybody may read it, so it has fixed words of the program itself,
+// and nothing that came from outside. Called on the health server's loop, must not block.
 using ReadyCheck = std::function<std::optional<std::string>()>;
 
 // Answers the health port (protocol, 7), without TLS and for everybody. GET and HEAD of:

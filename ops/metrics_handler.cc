@@ -27,8 +27,8 @@ http::Response gather(const MetricSources& sources) {
           .body = prometheus::TextSerializer().Serialize(families)};
 }
 
-// nullopt for a caller who is let in.
-std::optional<http::Response> refusal(Access access) {
+// The answer to a caller who is not permitted; nullopt for one who is.
+std::optional<http::Response> error_answer(Access access) {
   switch (access) {
     case Access::kAllowed:
       return std::nullopt;
@@ -61,8 +61,8 @@ void MetricsHandler::handle(const http::Request& request, http::Reply reply) {
     return reply(method_not_allowed());
   }
   auto answer = [sources = sources_, &worker = worker_, profile, reply = std::move(reply)](Access access) mutable {
-    if (auto refused = refusal(access)) {
-      return reply(std::move(*refused));
+    if (auto error = error_answer(access)) {
+      return reply(std::move(*error));
     }
     if (profile) {
       return reply(line(404, "Go's profiles have no meaning here; how to profile this program: docs/operations.md"));

@@ -13,18 +13,18 @@ class Collectable;
 
 namespace sharder::ops {
 
-// Where the numbers of /metrics come from. Each is asked for each answer, from one thread at a time.
+// The sources of the numbers of /metrics. All are collected for each answer, from one thread at a time.
 using MetricSources = std::vector<std::shared_ptr<prometheus::Collectable>>;
 
 // Answers the metrics port (protocol, 7). GET and HEAD of:
 //   /metrics         all sources in Prometheus' text format
 //   /debug/pprof/*   404 with a line that points to the documentation: Go's profiles have no meaning here
-// Both only for callers whom the reviewer lets `get` the path: else 401, 403, or 503 while the API server cannot be
-// asked. Other methods 405, other paths 404.
+// Both are only for callers whom the reviewer permits to `get` the path: else 401, 403, or 503 while the API server
+// cannot be asked. Other methods 405, other paths 404.
 //
 // One for each loop of the server; several may share the reviewer. Numbers are gathered on `worker`, because that may
-// take a while and neither the server's loop nor the API loop may wait. Reviewer and worker outlive the handler, the
-// worker also the reviewer's Api, whose callbacks post to it.
+// take a while, and neither the server's loop nor the API loop may wait. Reviewer and worker outlive the handler. The
+// worker also outlives the reviewer's Api, whose callbacks post to it.
 class MetricsHandler final : public http::Handler {
  public:
   MetricsHandler(AccessReviewer& reviewer, MetricSources sources, Executor& worker);

@@ -16,7 +16,7 @@
 namespace sharder::ops {
 namespace {
 
-// What we need of /proc/self/stat (proc(5)).
+// The fields of /proc/self/stat that we need (proc(5)).
 struct Stat {
   std::uint64_t user_ticks, system_ticks;
   std::uint64_t start_ticks;  // since boot
@@ -27,8 +27,8 @@ struct Stat {
 std::optional<Stat> read_stat(const std::filesystem::path& proc) {
   std::ifstream file(proc / "self/stat");
   const std::string text{std::istreambuf_iterator<char>(file), {}};
-  // The second field is the program's name in parentheses and may itself hold blanks and parentheses: count from behind
-  // it. What follows is field 3.
+  // The second field is the program's name in parentheses and may itself have blanks and parentheses: count from behind
+  // it. The next field is field 3.
   const auto name_end = text.rfind(')');
   if (name_end == std::string::npos) {
     return std::nullopt;

@@ -9,7 +9,7 @@
 namespace sharder::ops {
 
 // The process_* metrics as Prometheus' client libraries export them: CPU time, resident and virtual memory, open and
-// allowed file descriptors, start time. What cannot be read is left out. Safe from any thread.
+// allowed file descriptors, start time. Metrics that cannot be read are left out. Safe from any thread.
 class ProcessCollector final : public prometheus::Collectable {
  public:
   // `proc` is where procfs is mounted.

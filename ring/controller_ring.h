@@ -26,7 +26,7 @@ struct RingResource {
   bool operator==(const RingResource&) const = default;
 };
 
-// What this program needs of a ControllerRing object (protocol, 2): a plain value.
+// The parts of a ControllerRing object that this program needs (protocol, 2): a plain value.
 struct ControllerRing {
   std::string name;
   std::string uid;

@@ -26,7 +26,7 @@ struct LabelSelector {
   std::vector<SelectorRequirement> match_expressions;
   bool operator==(const LabelSelector&) const = default;
 
-  // As the API server decides it: NotIn and DoesNotExist match an object without the label too.
+  // As in the API server, NotIn and DoesNotExist match an object without the label too.
   bool matches(const std::map<std::string, std::string>& labels) const;
 };
 

@@ -7,9 +7,9 @@
 
 namespace sharder::ring {
 
-// Told by membership/ what changed, on the control loop, after the RingSet and the Snapshot that show the change have
-// been published. Nothing is told before rings and Leases have synced; then each ring is told as added. Keep the calls
-// short: they run inside the loop's work.
+// membership/ notifies it of changes, on the control loop, after the RingSet and the Snapshot with the change have been
+// published. The first notifications come when rings and Leases have synced: each ring is then added. Keep the calls
+// short, because they run inside the loop's work.
 class Listener {
  public:
   virtual ~Listener() = default;
@@ -17,11 +17,11 @@ class Listener {
   // Its spec (generation) changed, or it is another object of the same name (uid).
   virtual void on_ring_changed(const std::string& ring) = 0;
   virtual void on_ring_removed(const std::string& ring) = 0;
-  // A Lease of the ring appeared or went, or its availability flipped.
+  // A Lease of the ring appeared or went, or its availability changed.
   virtual void on_shards_changed(const std::string& ring) = 0;
-  // Alternating, true first.
+  // Alternates, beginning with true.
   virtual void on_leading(bool leading) = 0;
-  // While leading: `what` is to be done for the ring and fails and fails; nullopt: not any more.
+  // While leading: `what`, work for the ring, has a lasting failure; nullopt: the failure is over.
   virtual void on_trouble(const std::string& /*ring*/, const std::string& /*what*/,
                           const std::optional<Error>& /*trouble*/) {}
 };

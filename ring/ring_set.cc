@@ -22,7 +22,7 @@ Role RingEntry::role(std::string_view group, std::string_view resource) const {
   Role role = Role::kNone;
   for (const auto& listed : spec_.resources) {
     if (same(listed.main)) {
-      return Role::kMain;  // wherever it is listed besides
+      return Role::kMain;  // wherever else it is listed
     }
     if (role == Role::kNone && std::ranges::any_of(listed.controlled, same)) {
       role = Role::kControlled;

@@ -9,16 +9,16 @@
 
 #include "ring/controller_ring.h"
 
-// What is known of the rings and their shards beside who owns what (RingSet): plain values. membership/ fills them;
+// The state of the rings and their shards, apart from the assignment (RingSet): plain values. membership/ fills them;
 // the controller of the rings and the metrics read them.
 namespace sharder::ring {
 
-// A shard Lease (protocol, 3). The same name in two namespaces: two of them.
+// A shard Lease (protocol, 3). The same name in two namespaces gives two of them.
 struct ShardStatus {
   std::string lease_namespace;
   std::string name;
   std::string uid;
-  std::string state;       // the Lease's state label as it stands there: "" when it has none
+  std::string state;       // the Lease's state label, "" when it has none
   bool available = false;  // by the Lease's data: held by its shard
   bool operator==(const ShardStatus&) const = default;
 };
@@ -26,10 +26,10 @@ struct ShardStatus {
 // One ControllerRing with all its shard Leases, those that are not in the ring included.
 struct RingStatus {
   ControllerRing spec;
-  std::string spec_error;  // why the spec cannot be worked with, "" when it can
+  std::string spec_error;  // why the spec is invalid, "" when it is valid
   bool deleting = false;   // has a deletionTimestamp
 
-  // As the object's status has them; 0 before the first one.
+  // The values in the object's status; 0 before the first status.
   std::int64_t observed_generation = 0;
   std::int64_t status_shards = 0;
   std::int64_t status_available_shards = 0;

@@ -42,7 +42,7 @@ void read_optional_bind_address(ObjectReader& object, std::optional<std::string>
 }
 
 void read_client_connection(ObjectReader& object, ClientConnectionConfig& config) {
-  // Accepted for the Go program's files, without effect (protocol, 7).
+  // Accepted because the Go program's files may have them; without effect (protocol, 7).
   std::string ignored;
   object.field("kubeconfig", ignored);
   object.field("acceptContentTypes", ignored);
@@ -57,7 +57,7 @@ void read_client_connection(ObjectReader& object, ClientConnectionConfig& config
   }
 }
 
-// client-go's rules, without which a leader would not notice in time that it is none any more.
+// client-go's rules. Without them a leader could notice too late that it has lost the leadership.
 void check_leader_election(ObjectReader& object, const LeaderElectionConfig& config) {
   at_least(object, "leaseDuration", config.lease_duration, std::chrono::seconds(1), "a duration of at least 1s");
   at_least(object, "retryPeriod", config.retry_period, std::chrono::milliseconds(1), "a duration greater than zero");
@@ -109,7 +109,7 @@ void read_shutdown(ObjectReader& object, Config& config) {
   at_least(object, "shutdownDelay", config.shutdown_delay, std::chrono::nanoseconds(0), "a duration >= 0");
 }
 
-// `leader_elect`: what the environment says.
+// `leader_elect`: the value of the environment variable, if it is set.
 Config read_config(const nlohmann::json& document, std::optional<bool> leader_elect, Mistakes& mistakes) {
   Config config;
   config.leader_election.enabled = leader_elect.value_or(config.leader_election.enabled);
@@ -145,7 +145,7 @@ Result<kube::YamlDocument> parse_document(std::string_view text) {
   return document;
 }
 
-// nullopt when the environment does not say.
+// nullopt when the environment variable is not set.
 Result<std::optional<bool>> parse_leader_elect(const std::optional<std::string>& text) {
   if (!text) {
     return std::nullopt;

@@ -11,7 +11,7 @@
 
 namespace sharder::app {
 
-// What is not set in the file keeps the values that stand here (protocol, 7 and 10).
+// The values below are the defaults. They apply to every field that is omitted in the file (protocol, 7 and 10).
 
 struct ClientConnectionConfig {
   double qps = 0;  // <= 0: no limit on our side
@@ -48,17 +48,17 @@ struct Config {
   std::chrono::nanoseconds shutdown_delay = std::chrono::seconds(5);
 };
 
-// Reads one SharderConfig, YAML or JSON. `source` is what messages call it: the file's name. `leader_elect` is the
-// environment's LEADER_ELECT, which overrides the file either way; nullopt when it is not set.
+// Reads one SharderConfig, YAML or JSON. `source` is its name in messages: the file's name. `leader_elect` is the
+// environment's LEADER_ELECT, which overrides the file in both directions; nullopt when it is not set.
 //
 // Strict: apiVersion and kind must be there and right; a field that is unknown, given twice, of a wrong type or out of
-// range is an error. kInvalid has one line for each of them, all in one go:
+// range is an error. kInvalid has one line for each error, all at once:
 //   sharder.yaml: controller.sharder.syncPeriodd: unknown field, did you mean syncPeriod?
 //   sharder.yaml: shutdownDelay: want a duration like 5m, got "abc"
 [[nodiscard]] Result<Config> parse_config(std::string_view text, const std::string& source,
                                           const std::optional<std::string>& leader_elect);
 
-// The same of a file; without one ("") all defaults.
+// The same for a file; "" gives all defaults.
 [[nodiscard]] Result<Config> load_config(const std::string& file, const std::optional<std::string>& leader_elect);
 
 }  // namespace sharder::app

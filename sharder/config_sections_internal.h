@@ -10,10 +10,10 @@
 // Parts of config.cc.
 namespace sharder::app {
 
-// A mistake of the field bindAddress unless a listener understands it.
+// Adds a mistake for the field bindAddress when no listener can have this address.
 void check_bind_address(ObjectReader& object, const std::string& address);
 
-// A mistake unless `is_name` says yes to the value.
+// Adds a mistake for the field `name` when is_name(value) is false.
 void check_object_name(ObjectReader& object, std::string_view name, const std::string& value,
                        bool (*is_name)(std::string_view));
 

@@ -32,7 +32,7 @@ void check_url(ObjectReader& object, const std::string& url) {
   }
 }
 
-// Empty parts between slashes, and parts that are no DNS names: the API server would refuse the configuration.
+// The API server would reject empty parts between slashes, and parts that are no DNS names.
 bool is_service_path(std::string_view path) {
   if (path.empty() || path == "/") {
     return true;
@@ -83,7 +83,7 @@ void read_ca_bundle(ObjectReader& object, std::string& bundle) {
   if (!pem) {
     return object.mistake("caBundle", "want PEM certificates in base64");
   }
-  // "Cg==", a lone line break, is what manifests hold whose bundle somebody else injects.
+  // Manifests have "Cg==", which is only a line break, when another program injects the bundle.
   if (pem->find_first_not_of(" \t\r\n") == std::string::npos) {
     return;
   }

@@ -72,7 +72,7 @@ Result<T> choose(std::string_view flag, const std::string& given, const std::arr
 constexpr std::array<Choice<LogLevel>, 4> kLogLevels{
     {{"debug", LogLevel::kDebug}, {"info", LogLevel::kInfo}, {"warn", LogLevel::kWarn}, {"error", LogLevel::kError}}};
 constexpr std::array<Choice<LogFormat>, 2> kLogFormats{{{"json", LogFormat::kJson}, {"console", LogFormat::kConsole}}};
-// zap knows no warn here, and panic is above everything that we log.
+// zap's flag has no warn, and its panic is above everything that we log.
 constexpr std::array<Choice<LogLevel>, 4> kZapLevels{
     {{"debug", LogLevel::kDebug}, {"info", LogLevel::kInfo}, {"error", LogLevel::kError}, {"panic", LogLevel::kError}}};
 constexpr std::array<Choice<bool>, 6> kZapTimes{
@@ -102,7 +102,7 @@ std::unexpected<Error> unknown_flag(std::string_view name) {
 }
 
 std::string help_text() {
-  constexpr std::size_t kColumn = 34;  // of what a flag means
+  constexpr std::size_t kColumn = 34;  // of the descriptions
   std::string text =
       "Assigns the objects of sharded Kubernetes controllers to their shards.\nUsage: sharder [FLAGS]\n\n";
   const auto add = [&text](std::string flag, std::string_view meaning) {
@@ -116,8 +116,9 @@ std::string help_text() {
   return text;
 }
 
-// As Go's package flag: "-name value", "--name=value", "-flag"; whatever follows a flag that needs a value is taken for
-// it, and the last one counts. Fills the texts; a text in return is the help that was asked for.
+// Reads arguments as Go's package flag does: "-name value", "--name=value", "-flag". The argument after a flag that
+// needs a value is always its value, and the last one counts. Fills `texts`. Returns the help text when it was asked
+// for.
 Result<std::optional<std::string>> read_texts(const std::vector<std::string>& arguments, Texts& texts) {
   for (auto argument = arguments.begin(); argument != arguments.end(); ++argument) {
     if (!argument->starts_with('-') || *argument == "-" || *argument == "--") {
@@ -186,7 +187,7 @@ Result<LogFormat> log_format(const Texts& texts, LogFormat fallback) {
                 parse_if_given<LogFormat>(texts.zap_encoder, parse("zap-encoder")), fallback);
 }
 
-// Those that have no effect must still make sense: a typing mistake is said, not swallowed.
+// Flags without effect must still have valid values: a typing mistake is an error.
 Result<void> check_without_effect(const Texts& texts) {
   if (texts.zap_stacktrace_level) {
     if (auto level = choose("zap-stacktrace-level", *texts.zap_stacktrace_level, kZapLevels); !level) {

@@ -12,7 +12,7 @@ namespace sharder::app {
 // The command line (protocol, 7 and 10): a plain value.
 struct Flags {
   std::string config_file;  // --config; "": all defaults
-  std::string kubeconfig;   // --kubeconfig; "": where controller-runtime looks
+  std::string kubeconfig;   // --kubeconfig; "": the places of controller-runtime
   LogLevel log_level = LogLevel::kInfo;
   LogFormat log_format = LogFormat::kJson;
 };
@@ -24,9 +24,9 @@ struct CommandLine {
 };
 
 // Reads the arguments, without the program's name, as Go's flag packages do, so that the command lines of the Go
-// program go on working: one dash or two, "--flag value" or "--flag=value", "--flag" and "--flag=false" for booleans,
+// program still work: one dash or two, "--flag value" or "--flag=value", "--flag" and "--flag=false" for booleans,
 // the last one counts. The --zap-... flags mean what they mean there:
-//   --zap-devel               --log-level=debug --log-format=console, unless something else says otherwise
+//   --zap-devel               --log-level=debug --log-format=console, unless another flag sets them
 //   --zap-log-level           --log-level; debug, info, error, panic, or a verbosity > 0, which is debug
 //   --zap-encoder             --log-format
 //   --zap-stacktrace-level, --zap-time-encoding   checked, without effect

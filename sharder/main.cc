@@ -16,7 +16,8 @@
 
 namespace {
 
-// Exit codes: 0, ended in order; 1, something broke; 2, flags, configuration, kubeconfig or certificates are wrong.
+// Exit codes: 0, ended in order; 1, an unexpected failure; 2, flags, configuration, kubeconfig or certificates are
+// wrong.
 constexpr int kExitBroken = 1;
 constexpr int kExitInvalid = 2;
 
@@ -30,13 +31,15 @@ int invalid(const std::string& message) {
   return kExitInvalid;
 }
 
-// One heap for all threads. What one thread allocates another one frees (the loop of the API client reads an object,
-// the control loop forgets it), and heaps of their own keep the holes that this leaves: 2 MiB after 40,000 moves.
+// One heap for all threads. Memory that one thread allocates is often freed by another (the loop of the API client
+// reads an object, the control loop forgets it). With a heap for each thread this leaves holes: 2 MiB after 40,000
+// moves.
 void share_heap() {
   mallopt(M_ARENA_MAX, 1);
 }
 
-// SIGTERM and SIGINT wait until somebody asks for them, in every thread; SIGPIPE is an error code of write().
+// Blocks SIGTERM and SIGINT in every thread, so that sigwait() gets them. Ignores SIGPIPE, so that write() fails
+// instead.
 sigset_t block_signals() {
   std::signal(SIGPIPE, SIG_IGN);
   sigset_t signals;

@@ -44,7 +44,7 @@ using std::chrono::steady_clock;
 
 constexpr std::string_view kMetricsCertificateFolder = "/tmp/k8s-metrics-server/serving-certs";
 
-// Of the ports for probes and scrapes, whose requests have no body and come from few.
+// For the ports of probes and scrapes: their requests have no body and come from few clients.
 constexpr http::Limits kSmallLimits{
     .max_body_bytes = 4096, .max_connections = 64, .max_buffered_bytes = std::size_t{1024} * 1024};
 
@@ -76,12 +76,13 @@ prometheus::Gauge& master_status_gauge(prometheus::Registry& registry, const std
 
 }  // namespace
 
-// The members stand in the order in which they need each other: what a part uses is built before it and gone after it.
+// The members are in the order of their dependencies: a part is built after the parts that it uses, and destroyed
+// before them.
 struct Program::Impl {
   Impl(Config configuration, kube::ClusterConfig cluster, Logger logger);
   ~Impl();
 
-  // Those that can fail, in this order.
+  // The steps after construction, in this order.
   Result<void> make_clients();
   void make_parts();
   Result<void> load_certificates();
@@ -106,7 +107,7 @@ struct Program::Impl {
   const std::shared_ptr<prometheus::Registry> registry = std::make_shared<prometheus::Registry>();
   prometheus::Gauge& master_status;
   std::atomic<bool> stopping = false;
-  WaitGroup leader_work;  // what only the leader does: until nobody is at it the leadership is kept
+  WaitGroup leader_work;  // work of the leader that is under way; the leadership is kept until it ends
 
   // The loops outlive the clients, whose callbacks post to them.
   TaskLoop worker;   // gathers metrics
@@ -149,7 +150,7 @@ Program::Impl::~Impl() {
   election.reset();
   webhook_server.reset();
   metrics_server.reset();
-  // membership and the controllers of the rings are destroyed when the loop that they live on stands still.
+  // membership and the controllers of the rings are destroyed when the loop on which they run has stopped.
   control.stop();
   worker.stop();
 }
@@ -307,7 +308,8 @@ bool Program::Impl::stop() {
   stopping.store(true, std::memory_order_relaxed);
   webhook_server->begin_drain();
   {
-    // Side by side: an API server that is away must not hold up the one, nor endpoints the other.
+    // At the same time: neither must wait for the other, the release of the leadership (which takes long during an
+    // outage of the API server) and the time in which endpoints forget this replica.
     const std::jthread leadership([this, accept_until] { stop_leading(accept_until); });
     std::this_thread::sleep_until(accept_until);
   }
@@ -323,7 +325,7 @@ void Program::Impl::stop_leading(steady_clock::time_point deadline) {
     set_leading(false);
     return;
   }
-  // A request that is not answered by then is guarded by its resourceVersion, whoever leads.
+  // A request that is not answered by then does no harm, whoever leads: its resourceVersion is its precondition.
   const auto until = std::max(deadline, steady_clock::now() + std::chrono::seconds(2));
   election->stop([this, until] { leader_work.wait_for(until - steady_clock::now()); });
 }

@@ -9,7 +9,7 @@
 
 namespace sharder::app {
 
-// The whole program, built from its parts. It alone knows all of them; each is handed what it needs.
+// The whole program, built from its parts. Only this class knows all of them; each part is given what it needs.
 //
 //   start: health port, webhook and metrics ports, watches, leader election
 //   stop:  leadership, (shutdownDelay,) webhook port, metrics port, control loop, health port, watches
@@ -17,20 +17,20 @@ namespace sharder::app {
 // All calls from one thread, the main one.
 class Program {
  public:
-  // Reads what the configuration names. kInvalid, naming file and reason: the kubeconfig or a certificate is missing or
-  // wrong. Does not connect. `kubeconfig`: the flag's value, "" when it was not given.
+  // Reads the files that the configuration names. Does not connect. kInvalid names file and reason when the kubeconfig
+  // or a certificate is missing or wrong. `kubeconfig`: the flag's value, "" when it was not given.
   static Result<std::unique_ptr<Program>> create(const Config& config, const std::string& kubeconfig, Logger log);
   ~Program();
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;
 
-  // Binds the ports and goes to work; an API server that is away is waited for in the background. kInvalid when a port
-  // cannot be bound.
+  // Binds the ports and starts to work. During an outage of the API server it tries again in the background. kInvalid
+  // when a port cannot be bound.
   Result<void> start();
 
-  // Ends in order (design, invariant 10): leading stops at once, the leadership is released as soon as the leader's
-  // requests are answered; every answer of the webhook carries `Connection: close`, and it accepts for shutdownDelay
-  // more; then requests in flight have gracefulShutDown to finish. True when none had to be cut.
+  // Ends in order (design, invariant 10). Leading stops at once; the leadership is released as soon as the leader's
+  // requests are answered. Every answer of the webhook has `Connection: close`, and the webhook accepts connections for
+  // shutdownDelay more. Then requests in flight have gracefulShutDown to finish. True when none had to be cut.
   bool stop();
 
  private:

@@ -10,8 +10,9 @@
 
 namespace sharder::app {
 
-// The gauges of rings and shards (protocol, 8), made from the newest snapshot at each scrape, so that what is gone from
-// the cluster is gone from the metrics. Before the first snapshot the families are empty. Safe from any thread.
+// The gauges of rings and shards (protocol, 8), made from the newest snapshot at each scrape. So a ring or shard that
+// is gone from the cluster is gone from the metrics. Before the first snapshot the families are empty. Safe from any
+// thread.
 class RingCollector final : public prometheus::Collectable {
  public:
   // `snapshots` outlives it.

@@ -38,8 +38,8 @@ std::string_view take_digits(std::string_view& text) {
   return digits;
 }
 
-// One "1.5h" off the front of `text`, in nanoseconds. 128 bits hold every product of what a 64-bit result can come
-// from.
+// Takes one "1.5h" off the front of `text`, in nanoseconds. 128 bits hold every product that can lead to a 64-bit
+// result.
 std::optional<__int128> take_duration_part(std::string_view& text) {
   const std::string_view whole = take_digits(text);
   std::string_view fraction;
@@ -74,7 +74,7 @@ bool is_dns_part(std::string_view part) {
          std::ranges::all_of(part, [&](char c) { return alphanumeric(c) || c == '-'; });
 }
 
-// Levenshtein's distance, letter case aside.
+// Levenshtein's distance, letter case ignored.
 std::size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> row(b.size() + 1);
   std::iota(row.begin(), row.end(), 0);
@@ -146,7 +146,7 @@ bool is_dns_label(std::string_view name) {
 }
 
 bool is_dns_subdomain(std::string_view name) {
-  // Only the whole is bounded, not the parts between the dots.
+  // Only the length of the whole is limited, not that of the parts between the dots.
   return !name.empty() && name.size() <= 253 && std::ranges::all_of(std::views::split(name, '.'), [](const auto& part) {
     return is_dns_part(std::string_view(part.begin(), part.end()));
   });

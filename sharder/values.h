@@ -13,10 +13,10 @@ namespace sharder::app {
 std::optional<bool> parse_go_bool(std::string_view text);
 
 // Go's time.ParseDuration: "1h2m3.5s", "-1.5h", "300ms", "0"; units ns, us (µs), ms, s, m, h. nullopt for anything
-// else, and for what nanoseconds cannot hold.
+// else, and for a duration that 64 bits of nanoseconds cannot hold.
 std::optional<std::chrono::nanoseconds> parse_go_duration(std::string_view text);
 
-// The candidate that `name` was probably meant to be, nullopt when none is near: few edits apart, letter case aside.
+// The candidate that was probably meant by `name`: few edits apart, letter case ignored; nullopt when none is near.
 std::optional<std::string_view> closest(std::string_view name, std::span<const std::string_view> candidates);
 
 // RFC 1123 label: at most 63 of a-z, 0-9 and '-', alphanumeric at both ends: what a namespace or Service may be called.

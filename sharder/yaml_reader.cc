@@ -84,7 +84,7 @@ std::optional<std::chrono::nanoseconds> read_duration(const json& node, std::str
   // A bare 0 needs no unit, so it need not be quoted either.
   if (node.is_string() || node == json(0)) {
     if (const auto value = parse_go_duration(node.is_string() ? node.get<std::string>() : "0")) {
-      // Far beyond what is of use, and far from where sums of times overflow.
+      // Longer than any useful value, and so short that sums of times do not overflow.
       if (*value > std::chrono::years(10) || *value < -std::chrono::years(10)) {
         mistakes.add(path, "is longer than 10 years");
         return std::nullopt;

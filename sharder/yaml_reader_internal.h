@@ -10,8 +10,8 @@
 #include <string_view>
 #include <vector>
 
-// Strict reading of what kube/codec/yaml.h made of a text, for config.cc: collects every mistake, each with the path of
-// the field.
+// Strict reading of the JSON that kube/codec/yaml.h made of a text, for config.cc. Collects every mistake, each with
+// the path of the field.
 namespace sharder::app {
 
 // The mistakes found so far: "controller.sharder.syncPeriod: want a duration like 5m, got \"abc\"".
@@ -27,11 +27,12 @@ class Mistakes {
 // "parent.name", or "name" at the top.
 std::string join_path(std::string_view parent, std::string_view name);
 
-// What stands there, for a message: `the number 0`, `"abc"`, `a list`.
+// Describes a value in a message: `the number 0`, `"abc"`, `a list`.
 std::string describe(const nlohmann::json& node);
 
-// One value each; nullopt, and a mistake, when it is none. A text that looks like a number or a truth value must be
-// quoted to be a string; null in a list or mapping of strings is an empty one, as in Go.
+// Each reads one value. A value of another type is a mistake, and the result is nullopt. A text that looks like a
+// number or a truth value must be quoted to be a string. As in Go, null in a list or mapping of strings is an empty
+// string.
 std::optional<std::string> read_string(const nlohmann::json& node, std::string_view path, Mistakes& mistakes);
 std::optional<bool> read_bool(const nlohmann::json& node, std::string_view path, Mistakes& mistakes);
 std::optional<std::int32_t> read_int(const nlohmann::json& node, std::string_view path, Mistakes& mistakes);
@@ -43,13 +44,14 @@ std::optional<std::vector<std::string>> read_strings(const nlohmann::json& node,
 std::optional<std::map<std::string, std::string>> read_string_map(const nlohmann::json& node, std::string_view path,
                                                                   Mistakes& mistakes);
 
-// A mapping whose fields are known. Ask for each of them, then finish(): what nobody asked for is a mistake.
+// Reads a mapping with known fields. Ask for each field, then call finish(): a field that was not asked for is a
+// mistake.
 class ObjectReader {
  public:
-  // A node that is no mapping is a mistake, and reads like an empty one. It outlives the reader.
+  // A node that is no mapping is a mistake, and reads like an empty mapping. `node` outlives the reader.
   ObjectReader(const nlohmann::json& node, std::string path, Mistakes& mistakes);
 
-  // Set `value` when the field is there, right, and not null; true when they did.
+  // Each sets `value` and returns true when the field is there, valid and not null.
   bool field(std::string_view name, std::string& value) { return read_into(name, value, read_string); }
   bool field(std::string_view name, bool& value) { return read_into(name, value, read_bool); }
   bool field(std::string_view name, std::int32_t& value) { return read_into(name, value, read_int); }
@@ -59,11 +61,11 @@ class ObjectReader {
   bool field(std::string_view name, std::map<std::string, std::string>& value) {
     return read_into(name, value, read_string_map);
   }
-  // As field(), but "" leaves the default too, as everywhere in the Go program.
+  // Like field(), but "" leaves the default too, as everywhere in the Go program.
   void text(std::string_view name, std::string& value);
-  // A mapping below; not called when it is absent or null.
+  // Reads a mapping in the field; `read` is not called when the field is absent or null.
   void object(std::string_view name, const std::function<void(ObjectReader&)>& read);
-  // A list of mappings; likewise.
+  // The same for a list of mappings.
   void objects(std::string_view name, const std::function<void(ObjectReader&)>& read);
 
   // Whether the field is there and not null.
@@ -85,7 +87,7 @@ class ObjectReader {
     return false;
   }
   const nlohmann::json* find(std::string_view name) const;
-  // find() of a field that from now on is known.
+  // Like find(); the field is known from now on.
   const nlohmann::json* ask(std::string_view name);
 
   const std::string path_;

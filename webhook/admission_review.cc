@@ -24,7 +24,7 @@ using simdjson::SUCCESS;
 
 static_assert(http::kBodyPadding >= simdjson::SIMDJSON_PADDING);
 
-// A parser keeps six times the largest body it has seen: past this the memory goes back before the next review.
+// A parser keeps memory for six times the largest body so far. Past this size it is given back before the next review.
 constexpr std::size_t kKeptCapacity = std::size_t{256} * 1024;
 
 // The value's text from its first byte to its last.
@@ -34,8 +34,8 @@ std::string_view token_of(ondemand::value& value) {
   return token;
 }
 
-// Reads one body. Each function that takes a value goes over the whole of it. An error_code other than SUCCESS means
-// that the body is not JSON; what is JSON but not what we need is noted and passed over.
+// Reads one body. Each function that takes a value reads the whole value. An error_code other than SUCCESS means that
+// the body is not JSON. JSON that is not what we need is noted as a problem and skipped.
 class Reader {
  public:
   Reader(AdmissionReview& review, std::string& problem, std::string_view shard_label)
@@ -50,8 +50,8 @@ class Reader {
     if (!is_object_) {
       return SUCCESS;  // whether it is valid JSON makes no difference
     }
-    // As the root's object, not its value: this makes simdjson check that the last token closes it. From there on the
-    // walk cannot get past the end: it stops at whatever stands in the padding, or at the check below.
+    // As the root's object, not its value: then simdjson checks that the last token closes it. So the walk cannot get
+    // past the end: it stops at the bytes in the padding, or at the check below.
     ondemand::object root;
     if (const auto error = document.get_object().get(root)) {
       return error;
@@ -59,7 +59,7 @@ class Reader {
     if (const auto error = read_root(root)) {
       return error;
     }
-    // Behind the last token there is no location. (Past it there is: a truncated body whose padding closes it.)
+    // After the last token there is no location. (There is one past it in a truncated body whose padding closes it.)
     return document.current_location().error() == simdjson::OUT_OF_BOUNDS ? SUCCESS : simdjson::TRAILING_CONTENT;
   }
 
@@ -91,11 +91,11 @@ class Reader {
   struct Cursor {
     std::string_view path;   // to it: "request.object.metadata"; "" for the root and for what messages do not name
     int level;               // of the values in it
-    std::string* problem;    // where the first thing that is wrong is noted
+    std::string* problem;    // where the first problem is noted
     std::uint32_t seen = 0;  // the fields of its list that came, a bit each
   };
 
-  // One of its fields: a key of the list of what is read of the object, and its value.
+  // One of the object's fields that are read: its key and its value.
   struct Field {
     Cursor& object;
     std::uint32_t bit;  // of `seen`
@@ -104,7 +104,7 @@ class Reader {
     std::string* problem = object.problem;
     std::string_view name = {};  // in messages, in place of path and key
 
-    // False, and noted, when it came before.
+    // False when the field came before; this is noted as a problem.
     bool is_first() const {
       const bool first = (std::exchange(object.seen, object.seen | bit) & bit) == 0;
       if (!first) {
@@ -121,7 +121,7 @@ class Reader {
     }
   };
 
-  // What is read of an object is a list of these: a key, and what takes a Field with it.
+  // A field to read of an object: its key, and the function that reads it.
   template <class F>
   struct Wanted {
     std::string_view key;
@@ -270,7 +270,7 @@ class Reader {
       return error;
     }
     if (flag_problem.empty() && !is_controller) {
-      return SUCCESS;  // an owner like others
+      return SUCCESS;  // an owner that is not the controller
     }
     decided = true;
     if (!problem.empty() || !flag_problem.empty() ||
@@ -323,7 +323,7 @@ class Reader {
     return read(field.value);
   }
 
-  // A field that is null, of another type, or there again.
+  // Skips a field that is null, of another type, or there again. Another type is noted as a problem.
   error_code pass_wrong(const Field& field, json_type type, json_type wanted, std::string_view what) {
     if (type != json_type::null && type != wanted) {
       field.note(what);
@@ -331,7 +331,7 @@ class Reader {
     return pass(field.value, field.object.level);
   }
 
-  // Reads the fields of an object that are wanted, and passes over the others.
+  // Reads the wanted fields of an object, and skips the others.
   template <class... F>
   error_code read_fields(ondemand::value& value, Cursor cursor, const Wanted<F>&... wanted) {
     ondemand::object object;
@@ -378,12 +378,12 @@ class Reader {
     return SUCCESS;
   }
 
-  // Leaves a value to simdjson, which counts its brackets: five times as fast as pass(), for what is often half of a
-  // review and nothing to us.
+  // Leaves a value to simdjson, which only counts its brackets. This is five times as fast as pass(); these values are
+  // often half of a review, and we do not use them.
   static error_code skip(ondemand::value& value) { return value.type().error(); }
 
-  // Goes over a value that is not used, so that it is known to be JSON. `level`: the depth of the value if it is an
-  // object or an array. Recursion ends at kMaxDepth: what is deeper is left to simdjson, which counts brackets.
+  // Checks that a value that is not used is JSON. `level`: the depth of the value if it is an object or an array.
+  // Recursion ends at kMaxDepth: deeper values are left to simdjson, which counts brackets.
   error_code pass(ondemand::value& value, int level) {
     json_type type{};
     if (const auto error = value.type().get(type)) {
@@ -411,7 +411,7 @@ class Reader {
     return simdjson::TAPE_ERROR;
   }
 
-  // Takes the string: simdjson would take one that was left, with a colon behind it, for a key.
+  // Reads the string: simdjson would take an unread string with a colon behind it for a key.
   static error_code pass_string(ondemand::value& value) {
     ondemand::raw_json_string text;
     if (const auto error = value.get_raw_json_string().get(text)) {
@@ -458,9 +458,9 @@ class Reader {
   }
 
   AdmissionReview& review_;
-  std::string& problem_;  // the first thing that stands in the way of a decision
+  std::string& problem_;  // the first problem that prevents a decision
   std::string_view shard_label_;
-  std::string envelope_;  // the first thing that stands in the way of an answer
+  std::string envelope_;  // the first problem that prevents an answer
   std::string_view api_version_;
   std::string_view kind_;
   bool is_object_ = false;

@@ -16,14 +16,14 @@ namespace {
 
 using Reference = ControllerReference::State;
 
-// Names of up to 52 characters are valid for every kind: a CronJob's is the shortest. In them we have room for more
-// random characters than the API server takes, whose retry after a collision does not help: the name is ours.
+// A name of up to 52 characters is valid for every kind; CronJob has this limit, the smallest. When there is room, we
+// use more random characters than the API server. After a collision its retry does not help, because the name is ours.
 constexpr std::size_t kNameFitsEveryKind = 52;
 constexpr std::size_t kLongSuffix = 10;
-// What the API server does: five characters, behind at most 58 of the prefix.
+// As in the API server: five characters, after at most 58 of the prefix.
 constexpr std::size_t kShortSuffix = 5;
 constexpr std::size_t kMaxPrefix = 58;
-// The API server's alphabet for generated names: no vowels, nothing that is mistaken for another.
+// The API server's alphabet for generated names: no vowels, no characters that look like others.
 constexpr std::string_view kNameAlphabet = "bcdfghjklmnpqrstvwxz2456789";
 
 std::string_view namespace_of(const AdmissionReview& review) {
@@ -33,7 +33,7 @@ std::string_view namespace_of(const AdmissionReview& review) {
   return review.request_namespace;
 }
 
-// The first `size` bytes, less those of a character that would be cut.
+// The first `size` bytes, without those of a character that would be cut.
 std::string_view cut(std::string_view text, std::size_t size) {
   if (text.size() <= size) {
     return text;
@@ -118,7 +118,7 @@ std::string_view Assigner::make_name(std::string_view prefix) {
   name_.assign(cut(prefix, kMaxPrefix));
   const std::size_t size = name_.size() + (has_room ? kLongSuffix : kShortSuffix);
   while (name_.size() < size) {
-    // Five bits a character; those beyond the alphabet are thrown away, so that each character is as likely.
+    // Five bits for each character. Values beyond the alphabet are dropped, so that all characters are equally likely.
     std::uint64_t bits = random_();
     for (int i = 0; i < 12 && name_.size() < size; ++i, bits >>= 5) {
       if (const auto index = bits & 31; index < kNameAlphabet.size()) {
@@ -135,7 +135,7 @@ void Assigner::write_patch(const AdmissionReview& review, const ring::RingEntry&
   if (!review.object.has_labels) {
     patch_ += R"({"op":"add","path":"/metadata/labels","value":{}},)";
   }
-  key_ = "/metadata/labels/";  // its work is done
+  key_ = "/metadata/labels/";  // the object's key is not needed any more
   append_pointer_token(key_, entry.shard_label());
   append_add(patch_, key_, shard);
   if (!name.empty()) {

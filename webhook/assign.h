@@ -11,27 +11,27 @@
 
 namespace sharder::webhook {
 
-// What an answer says. The views live until the next decide() and as long as the RingSet.
+// The content of an answer. The views live until the next decide() and as long as the RingSet.
 struct Assignment {
   std::string_view message;  // status.message
   std::string_view warning;  // for the user who sent the object; "" for none
   std::string_view patch;    // JSON Patch; "" for none
 };
 
-// Decides on admission reviews (protocol, 4, 5 and 9). Pure but for the random part of generated names; reuses its
-// buffers, so that a decision allocates nothing. Owned by one loop.
+// Decides on admission reviews (protocol, 4, 5 and 9). Pure, except for the random part of generated names. Reuses its
+// buffers, so a decision allocates nothing. Owned by one loop.
 class Assigner {
  public:
-  // 64 random bits a call, each as likely as the other.
+  // 64 random bits for each call, 0 and 1 equally likely.
   using Random = std::function<std::uint64_t()>;
 
   explicit Assigner(Random random) : random_(std::move(random)) {}
 
   // `review` was decoded for the shard label of `ring_name`. `rings` is null before the first RingSet is published.
-  // A patch adds the shard label (after empty labels where there are none) and, for a main object that is created by
-  // generateName, the name that its key is made of.
-  // Namespace of the key: metadata.namespace, which kube-apiserver has set by then; where it is absent,
-  // request.namespace, except for Namespaces: there kube-apiserver puts the object's own name in it.
+  // A patch adds the shard label, after empty labels when the object has none. For a main object with generateName it
+  // also adds the name from which the key is made.
+  // The namespace of the key is metadata.namespace, which kube-apiserver has set by then, else request.namespace. It is
+  // not request.namespace for Namespaces, because kube-apiserver puts the object's own name there.
   Assignment decide(const AdmissionReview& review, const ring::RingSet* rings, std::string_view ring_name);
 
  private:

@@ -42,7 +42,7 @@ std::string_view ring_of(std::string_view path) {
   return path.find('/') == std::string_view::npos ? path : std::string_view();
 }
 
-http::Response refuse(int status, std::string_view reason) {
+http::Response http_error(int status, std::string_view reason) {
   http::Response response{.status = status, .body = std::string(reason)};
   response.body += '\n';
   return response;
@@ -70,7 +70,7 @@ Assigner::Random WebhookHandler::seeded_random() {
 
 void WebhookHandler::handle(const http::Request& request, http::Reply reply) {
   if (!request.path.starts_with(ring::kWebhookPathPrefix)) {
-    reply(refuse(404, "there is nothing here"));
+    reply(http_error(404, "there is nothing here"));
     return;
   }
   metrics_.begin_request();
@@ -91,15 +91,15 @@ void WebhookHandler::handle(const http::Request& request, http::Reply reply) {
 http::Response WebhookHandler::answer(const http::Request& request) {
   const std::string_view ring_name = ring_of(request.path);
   if (ring_name.empty()) {
-    return refuse(404, "there is nothing here");
+    return http_error(404, "there is nothing here");
   }
   if (request.method != "POST") {
-    auto response = refuse(405, "only POST is allowed here");
+    auto response = http_error(405, "only POST is allowed here");
     response.headers.emplace_back("Allow", "POST");
     return response;
   }
   if (!is_json(request.content_type)) {
-    return refuse(415, "the content type must be application/json");
+    return http_error(415, "the content type must be application/json");
   }
   return review(ring_name, request.body);
 }
@@ -107,11 +107,11 @@ http::Response WebhookHandler::answer(const http::Request& request) {
 http::Response WebhookHandler::review(std::string_view ring_name, std::string_view body) {
   const ring::RingSet* rings = newest_rings();
   const ring::RingEntry* entry = rings == nullptr ? nullptr : rings->find(ring_name);
-  // Without a ring the label does not matter: nothing is decided by it.
+  // Without a ring the label does not matter: it decides nothing.
   const auto review = decoder_.decode(body, entry == nullptr ? std::string_view() : entry->shard_label());
   if (!review) {
     log_.debug("no admission review", {{"ring", ring_name}, {"error", review.error().message}});
-    return refuse(400, "not an AdmissionReview: " + review.error().message);
+    return http_error(400, "not an AdmissionReview: " + review.error().message);
   }
   uid_ = review->uid;
   const Assignment assignment = assigner_.decide(*review, rings, ring_name);
@@ -138,7 +138,7 @@ http::Response WebhookHandler::failed(std::string_view what) {
   metrics_.count_panic();
   log_.error("admission review failed", {{"error", what}});
   if (uid_.empty()) {
-    return refuse(500, "internal error");
+    return http_error(500, "internal error");
   }
   metrics_.count_warning();
   return allow({.message = "object cannot be assigned",

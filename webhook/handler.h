@@ -16,14 +16,15 @@
 
 namespace sharder::webhook {
 
-// Answers admission reviews on POST /webhooks/sharder/controllerring/<ring>, from memory: no I/O, no lock but those of
-// the metrics (held for a few instructions), no allocation but the answer's own two strings. One for each loop, used on
-// that loop's thread only.
+// Answers admission reviews on POST /webhooks/sharder/controllerring/<ring>, from memory: no I/O, no locks except those
+// of the metrics (held for a few instructions), no allocation except for the answer's own two strings. One for each
+// loop, used on that loop's thread only.
 //
-// It never denies. What is no admission review is an HTTP error with one line of reason: 404 another path, 405 another
-// method, 415 another content type, 400 no AdmissionReview. Every review is answered with 200 and allowed: true,
-// whatever fails inside; an exception too ends as an allowed answer with a warning, or as 500 while the uid is unknown.
-// Requests outside /webhooks/sharder/controllerring/ are not counted.
+// It never denies. A request that is no admission review is answered with an HTTP error and one line with the reason:
+// 404 for another path, 405 for another method, 415 for another content type, 400 for a body that is no
+// AdmissionReview. Every review is answered with 200 and allowed: true, whatever fails inside. After an exception too,
+// the answer allows the object, with a warning; while the uid is unknown it is 500. Requests outside
+// /webhooks/sharder/controllerring/ are not counted.
 class WebhookHandler final : public http::Handler {
  public:
   // The references outlive the handler.
@@ -32,7 +33,7 @@ class WebhookHandler final : public http::Handler {
 
   void handle(const http::Request& request, http::Reply reply) override;
 
-  // A generator of its own, seeded by the operating system.
+  // A new generator, seeded by the operating system.
   static Assigner::Random seeded_random();
 
  private:

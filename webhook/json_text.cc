@@ -12,7 +12,7 @@
 namespace sharder::webhook {
 namespace {
 
-// The value of four hexadecimal digits, or -1. Reads no further than the first character that is none.
+// The value of four hexadecimal digits, or -1. Reads no further than the first character that is no such digit.
 int code_unit(const char* digits) {
   int value = 0;
   for (int i = 0; i < 4; ++i) {
@@ -25,7 +25,7 @@ int code_unit(const char* digits) {
   return value;
 }
 
-// Moves `text` from behind a backslash to behind the escape; false when it is none.
+// Moves `text` from behind a backslash to behind the escape; false when this is no escape.
 bool pass_escape(const char*& text) {
   static constexpr std::string_view kSimple = "\"\\/bfnrt";
   const char kind = *text++;

@@ -7,9 +7,9 @@
 // base/json_string.h.
 namespace sharder::webhook {
 
-// Whether the JSON string that begins at `text`, behind its opening quote, has escapes, and whether all of them are
-// valid: known ones, four hexadecimal digits, surrogates in pairs. The string must be closed; eight
-// bytes behind its closing quote may be read.
+// Whether a JSON string has escapes, and whether all of them are valid: known ones, four hexadecimal digits, surrogates
+// in pairs. `text` is behind the opening quote. The string must be closed; eight bytes behind its closing quote may be
+// read.
 enum class Escapes { kNone, kValid, kInvalid };
 Escapes check_escapes(const char* text);
 

@@ -30,11 +30,11 @@ prometheus::Labels webhook_label() {
   return {{"webhook", std::string(ring::kWebhookPathPrefix)}};
 }
 
-// What the handler answers with.
+// The statuses of the handler's answers.
 constexpr std::array kStatuses = {200, 400, 404, 405, 415, 500};
 
 prometheus::Histogram::BucketBoundaries latency_buckets() {
-  return {25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3,                        // where we are
+  return {25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3,                        // for our times
           5e-3,  0.01,  0.025,  0.05,   0.1,    0.25, 0.5,    1.0, 2.5, 5.0, 10.0};  // Go's defaults
 }
 
@@ -81,7 +81,7 @@ struct WebhookMetrics::Impl {
     std::ranges::transform(kStatuses, by_status.begin(), [&](int status) { return &requests.Add(with_code(status)); });
   }
 
-  // A counter lost its last holder. Meanwhile somebody may have asked for the same series anew: then it stays.
+  // A counter lost its last holder. When the same series has been asked for again meanwhile, it stays.
   void release(const Series& series, prometheus::Counter* counter) {
     std::lock_guard lock(mutex);
     if (const auto held = series_held.find(series); held != series_held.end() && held->second.expired()) {

@@ -17,7 +17,7 @@ class Registry;
 
 namespace sharder::webhook {
 
-// The webhook's metrics, shared by its loops; safe from any thread. What is exported:
+// The webhook's metrics, shared by its loops; safe from any thread. It exports:
 //   controller_runtime_webhook_requests_total{webhook,code}, controller_runtime_webhook_latency_seconds{webhook},
 //   controller_runtime_webhook_requests_in_flight{webhook}, controller_runtime_webhook_panics_total: names, labels and
 //     meaning as controller-runtime has them. The webhook label is the path prefix that all rings share, as with the
@@ -39,7 +39,7 @@ class WebhookMetrics {
   void count_panic();
   void count_warning();
 
-  // The counter of the assignments of one resource. The series goes with the last copy of the pointer.
+  // The counter of the assignments of one resource. The series is removed with the last copy of the pointer.
   std::shared_ptr<prometheus::Counter> assignments(std::string_view ring, const ring::GroupResource& resource);
 
  private:
@@ -48,13 +48,13 @@ class WebhookMetrics {
 };
 
 // One loop's own pointers to its assignment counters, so that counting needs no lock. Owned and used by that loop.
-// Bounded: a counter exists for each resource of a ring that objects were assigned of, and goes with the resource, the
+// Bounded: there is one counter for each resource of a ring with assigned objects. It is removed with the resource, the
 // ring, or the loop.
 class AssignmentCounters {
  public:
   explicit AssignmentCounters(WebhookMetrics& metrics) : metrics_(metrics) {}
 
-  // One more object of this resource was assigned. No allocation but the first time.
+  // One more object of this resource was assigned. Allocates only the first time.
   void count(std::string_view ring, std::string_view group, std::string_view resource);
   // Forgets what is no longer in `rings`.
   void keep_only(const ring::RingSet& rings);

@@ -59,7 +59,7 @@ TEST_CASE("the loop is woken only for work that it does not know of") {
   CHECK(bench.push_at(kStart + 3s, 'f').second);
 }
 
-TEST_CASE("next_due tells when there is something to do") {
+TEST_CASE("next_due is the time when there is something to do") {
   Bench bench;
   CHECK(bench.tasks.next_due() == std::nullopt);
   const auto timer = bench.push_at(kStart + 1s, 'a').first;

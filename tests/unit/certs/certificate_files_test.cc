@@ -135,7 +135,7 @@ TEST_CASE("files that are written one after the other are taken when both are th
   CHECK(lines.count("certificate loaded") == 2);
 }
 
-TEST_CASE("a change that nobody tells of is found by the periodic check") {
+TEST_CASE("a change without a notification is found by the periodic check") {
   const TestCa ca;
   const SystemClock clock;
   prometheus::Registry registry;
@@ -279,7 +279,7 @@ TEST_CASE("start fails with file and reason when there is no good pair") {
   CHECK(start() == key + ": Is a directory");
 }
 
-TEST_CASE("present tells whether there are files at all") {
+TEST_CASE("present is true when both files exist") {
   const TempFolder folder;
   CertificateFilesOptions options = noticed(folder.path());
   CHECK_FALSE(CertificateFiles::present(options));

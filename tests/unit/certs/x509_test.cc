@@ -4,7 +4,7 @@
 
 #include "tests/support/test_certificate.h"
 
-// docs/design.md, section 7: a pair that cannot serve is refused before a listener sees it.
+// docs/design.md, section 7: a pair that cannot serve is an error before a listener sees it.
 namespace {
 
 using namespace sharder;
@@ -53,7 +53,7 @@ TEST_CASE("an expired leaf is still an identity") {
   CHECK(identity->not_after < SystemClock().wall());
 }
 
-TEST_CASE("a pair that cannot serve is refused with the name of the half that is wrong") {
+TEST_CASE("a pair that cannot serve is an error that names the half that is wrong") {
   const TestCa ca;
   const TestCertificate pair = ca.issue();
   const TestCertificate other = ca.issue();

@@ -20,7 +20,7 @@ TEST_CASE("an answer on the wire") {
         "Connection: close\r\nRetry-After: 1\r\n\r\nx\n");
 }
 
-TEST_CASE("every status has a phrase, answers that break the message are refused") {
+TEST_CASE("every status has a phrase, answers that break the message are not written") {
   for (int status = 200; status < 600; ++status) {
     std::string out;
     REQUIRE(append_answer(out, {.status = status}, "", {}));

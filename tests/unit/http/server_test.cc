@@ -216,7 +216,7 @@ TEST_CASE("many clients on several loops get their own answers") {
   }
 }
 
-TEST_CASE("Expect: 100-continue is answered before the body, unless the body is refused anyway") {
+TEST_CASE("Expect: 100-continue is answered before the body, unless the body is rejected anyway") {
   TestServer test;
   {
     Client client(test.port);

@@ -47,7 +47,7 @@ TEST_CASE("TLS 1.3 and 1.2 are spoken, nothing older") {
   }
 }
 
-TEST_CASE("ALPN chooses HTTP/1.1 and refuses who cannot speak it") {
+TEST_CASE("ALPN chooses HTTP/1.1, and a client that cannot speak it fails") {
   TestServer test({}, true);
   {
     Client client(test.port, {.tls = true, .alpn = "\x02h2\x08http/1.1"});
@@ -77,7 +77,7 @@ TEST_CASE("no session is ever resumed and no ticket given") {
   }
 }
 
-TEST_CASE("renegotiation is refused") {
+TEST_CASE("renegotiation is not possible") {
   TestServer test({}, true);
   Client client(test.port, {.tls = true, .max_tls_version = TLS1_2_VERSION});
   CHECK(client.ask(kGet)->status == 200);

@@ -93,7 +93,7 @@ TEST_CASE("the scheme is taken in any case, and what follows the token is not pa
   CHECK(json::parse(bench.api.pending[2].request.body)["spec"]["token"] == "three");
 }
 
-TEST_CASE("a refused caller is told apart: not known, or not allowed") {
+TEST_CASE("a caller who is not known is distinguished from one who is not permitted") {
   Bench bench;
   CHECK(bench.decide("Bearer a", kUnknownUser, nullptr) == Access::kUnauthenticated);
   CHECK(bench.decide("Bearer b", kKnownUser, kDenied) == Access::kDenied);
@@ -105,7 +105,7 @@ TEST_CASE("a refused caller is told apart: not known, or not allowed") {
   CHECK(bench.decide("Bearer e", kKnownUser, R"({"status":{"allowed":"true"}})") == Access::kDenied);
 }
 
-TEST_CASE("a decision holds for a while: allowed for a minute, refused for 10 seconds") {
+TEST_CASE("a decision holds for a while: permitted for a minute, not permitted for 10 seconds") {
   struct Case {
     const char* token_review;
     const char* access_review;
@@ -192,7 +192,7 @@ TEST_CASE("a token of strange bytes is reviewed like any other, and throws nothi
   CHECK(bench.decide("Bearer \xff\xfe", kUnknownUser, nullptr) == Access::kUnauthenticated);
 }
 
-TEST_CASE("a request that was cancelled is no problem to tell of") {
+TEST_CASE("a request that was cancelled is not logged") {
   Bench bench;
   bench.ask("Bearer token");
   bench.api.fail({.code = ErrorCode::kCancelled, .message = "cancelled"});
@@ -213,7 +213,7 @@ TEST_CASE("a flood of wrong tokens reaches the API server only as far as the lim
   CHECK(bench.api.pending.size() == 1);  // room again, after an answer as after a failure
 }
 
-TEST_CASE("the number of remembered decisions is bounded, and refusals make room first") {
+TEST_CASE("the number of remembered decisions is bounded, and those against a caller make room first") {
   Bench bench({.max_decisions = 3});
   CHECK(bench.decide("Bearer good", kKnownUser, kAllowed) == Access::kAllowed);
   for (const char* token : {"Bearer 1", "Bearer 2", "Bearer 3", "Bearer 4"}) {

@@ -141,7 +141,7 @@ TEST_CASE("profiles are not found, behind the same check") {
   }
 }
 
-TEST_CASE("other paths and methods of the metrics port are refused without asking the API server") {
+TEST_CASE("other paths and methods of the metrics port are answered without asking the API server") {
   Bench bench;
   for (const char* path : {"/", "/metrics/", "/metricsx", "/debug/pprofx", "/healthz", "//metrics"}) {
     CAPTURE(path);

@@ -337,7 +337,7 @@ TEST_CASE("addresses that no listener understands are mistakes") {
       mistake("webhook: {server: {bindAddress: ':99999'}}").starts_with("sharder.yaml: webhook.server.bindAddress: "));
 }
 
-TEST_CASE("URLs that the API server would refuse are mistakes") {
+TEST_CASE("URLs that the API server would reject are mistakes") {
   for (const char* url : {"https://", "https:///a", "https://:443", "https://u@a", "https://a?b", "https://a#b",
                           "https://a b", "a", "HTTPS://a"}) {
     CAPTURE(url);
@@ -348,7 +348,7 @@ TEST_CASE("URLs that the API server would refuse are mistakes") {
         "https://[::1]:443/a/");
 }
 
-TEST_CASE("all mistakes are told at once") {
+TEST_CASE("the error has all mistakes at once") {
   CHECK(mistake("shutdownDelay: abc\nclientConnection: {qpss: 1}\n") ==
         "sharder.yaml: clientConnection.qpss: unknown field, did you mean qps?\n"
         "sharder.yaml: shutdownDelay: want a duration like 5m, got \"abc\"");
@@ -383,7 +383,7 @@ TEST_CASE("only one SharderConfig of the known version is taken") {
   CHECK(parse_config(kHead + "---\n", "x", std::nullopt));
 }
 
-TEST_CASE("what is no YAML is told with its place") {
+TEST_CASE("a text that is no YAML is an error with its place") {
   const auto config = parse_config(kHead + "a: b: c\n", "sharder.yaml", std::nullopt);
   REQUIRE_FALSE(config);
   CHECK(config.error().message.starts_with("sharder.yaml: line 3, column 5: "));

@@ -187,7 +187,7 @@ TEST_CASE("a decoder is reused, also after a bad body and after a large one") {
   }
 }
 
-// protocol, 9: only a body that is no AdmissionReview is refused
+// protocol, 9: only a body that is no AdmissionReview is rejected
 TEST_CASE("what is not JSON is refused with a reason") {
   const std::string good = deployment_review().dump();
   for (const std::string& bad : {std::string(),
@@ -240,7 +240,7 @@ TEST_CASE("what is not JSON is refused with a reason") {
   }
 }
 
-TEST_CASE("a truncated review is refused wherever it ends") {
+TEST_CASE("a truncated review is rejected wherever it ends") {
   const std::string good = replica_set_review().dump();
   for (std::size_t size = 0; size < good.size(); ++size) {
     CAPTURE(size);
@@ -263,7 +263,7 @@ TEST_CASE("lone surrogates are refused wherever they stand") {
   }
 }
 
-TEST_CASE("JSON that is no AdmissionReview is refused with a reason") {
+TEST_CASE("JSON that is no AdmissionReview is rejected with a reason") {
   CHECK(refusal("[]") == "it is no JSON object");
   CHECK(refusal("12") == "it is no JSON object");
   CHECK(refusal("[}") == "it is no JSON object");
@@ -285,7 +285,7 @@ TEST_CASE("JSON that is no AdmissionReview is refused with a reason") {
   CHECK(changed("/request/uid", json::object()) == "its request has no uid");
 }
 
-TEST_CASE("a review that says twice what it is, or which, is refused") {
+TEST_CASE("a review that has apiVersion, kind, request or uid twice is rejected") {
   std::string text = deployment_review().dump();
   for (const char* twice :
        {R"("kind":"AdmissionReview",)", R"("apiVersion":"admission.k8s.io/v1",)", R"("request":{"uid":"another"},)"}) {
@@ -297,7 +297,7 @@ TEST_CASE("a review that says twice what it is, or which, is refused") {
   CHECK(refusal(text) == "apiVersion, kind, request or uid is given twice or of a wrong type");
 }
 
-TEST_CASE("a body past the limit is refused unread") {
+TEST_CASE("a body past the limit is rejected unread") {
   const Body body(deployment_review().dump());
   ReviewDecoder decoder(body.view().size() - 1);
   CHECK(decoder.decode(body.view(), kLabel).error().message == "the body is too large");
@@ -305,7 +305,7 @@ TEST_CASE("a body past the limit is refused unread") {
 }
 
 // protocol, 9: an undecodable object
-TEST_CASE("an object that cannot be decoded is a problem, not a refusal") {
+TEST_CASE("an object that cannot be decoded is a problem, but the review is not rejected") {
   const auto problem = [](const char* pointer, const json& value) {
     auto review = deployment_review();
     review[json::json_pointer(pointer)] = value;
@@ -425,7 +425,7 @@ TEST_CASE("what is nested deeper than the limit is a problem, not a refusal") {
 }
 
 // protocol, 9: a malformed controller reference
-TEST_CASE("a controller reference that cannot be used is told apart from none") {
+TEST_CASE("a controller reference that cannot be used is distinguished from none") {
   struct Case {
     const char* owners;
     State state;
