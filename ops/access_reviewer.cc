@@ -9,6 +9,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/ascii.h"
 #include "base/guarded.h"
 #include "kube/client/resource.h"
 #include "kube/codec/json.h"
@@ -21,11 +22,7 @@ using nlohmann::json;
 // The token of "Bearer <token>", the scheme in any case (RFC 6750); "" for anything else.
 std::string_view bearer_token(std::string_view authorization) {
   constexpr std::string_view kScheme = "bearer ";
-  const bool bearer = authorization.size() > kScheme.size() &&
-                      std::ranges::equal(authorization.substr(0, kScheme.size()), kScheme, [](char a, char b) {
-                        return (a >= 'A' && a <= 'Z' ? static_cast<char>(a + 32) : a) == b;
-                      });
-  if (!bearer) {
+  if (!equals_ignoring_case(authorization.substr(0, kScheme.size()), kScheme)) {
     return {};
   }
   const std::string_view token = authorization.substr(kScheme.size());

@@ -112,7 +112,9 @@ void WebhookMetrics::end_request(int status, std::chrono::nanoseconds latency) {
   impl_->in_flight.Decrement();
   impl_->latency.Observe(std::chrono::duration<double>(latency).count());
   const auto* const known = std::ranges::find(kStatuses, status);
-  impl_->by_status.at(static_cast<std::size_t>(known - kStatuses.begin()))->Increment();
+  if (known != kStatuses.end()) {  // always; this runs outside the handler's guard against exceptions
+    impl_->by_status.at(static_cast<std::size_t>(known - kStatuses.begin()))->Increment();
+  }
 }
 
 void WebhookMetrics::count_panic() {
