@@ -11,7 +11,8 @@
 
 namespace sharder::http {
 
-// Accepts connections and hands them out in turn, the loop with the fewest first. Lives on the first loop's thread.
+// Accepts connections and gives each to the loop that has the fewest, in turn among equals. Lives on the first loop's
+// thread.
 class Acceptor final : public ReadySink, public std::enable_shared_from_this<Acceptor> {
  public:
   Acceptor(ServerState& server, std::vector<std::unique_ptr<Loop>>& loops, FileDescriptor socket);

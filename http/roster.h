@@ -49,9 +49,9 @@ class Member {
   List::iterator place_;
 };
 
-// Owns one loop's connections, in a list for each stage, oldest first. All connections in a stage have the same time,
-// so the first to expire and the longest idle are at the front. A change of stage costs a splice, no allocation and no
-// timer. Pure; one thread.
+// Owns one loop's connections, in a list for each stage, oldest first. All connections in a stage may stay in it
+// equally long, so the first to expire and the longest idle are at the front. A change of stage costs a splice, no
+// allocation and no timer. Pure; one thread.
 class Roster {
  public:
   explicit Roster(const Limits& limits);

@@ -43,8 +43,8 @@ class Server {
   // The bound port (useful with port 0); 0 before start().
   std::uint16_t port() const;
 
-  // From now on each answer carries `Connection: close` and its connection is closed after it; connections are still
-  // accepted.
+  // From now on each answer carries `Connection: close`, and its connection is closed after it. New connections are
+  // still accepted, and idle ones stay open until stop().
   void begin_drain();
   // Stops accepting, closes idle connections, lets requests in flight finish until `grace` has passed (nullopt: no
   // limit), then closes the rest and ends the threads. True when nothing had to be cut.

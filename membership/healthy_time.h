@@ -41,8 +41,9 @@ class HealthyTime {
   void probe_succeeded(SteadyTime now);
   void probe_failed() { last_success_.reset(); }
 
-  // The count at `now`. It includes the time since the last success as if that were going to count, so that since()
-  // never counts time from before the mark.
+  // The count at `now`. The time since the last success is part of it, although it counts only once the next success
+  // comes. Example: a success at 10 s, a mark at 11 s, the next success at 12 s. Those 2 s count, and 1 s of them is
+  // from before the mark; the mark has it already, so since() gives 1 s.
   Mark mark(SteadyTime now) const;
   // Healthy time since the mark was taken; never more than what has really passed.
   std::chrono::nanoseconds since(Mark mark) const;

@@ -34,10 +34,11 @@ enum class ActionKind {
   kRead,               // a quorum read: before a take-over, after a conflict, or without a resourceVersion
   kTakeOver,           // PUT `body`, which carries the resourceVersion
   kDelete,             // with uid and resourceVersion as preconditions
-  kRecordInvalidName,  // record an Event: the shard's name is no label value; it has no result
+  kRecordInvalidName,  // record an Event: the shard's name is no label value
 };
 
-// Something for the leader to do. Carry it out and give its result to LeaseKeeper::finished(), success or not.
+// Something for the leader to do. Carry it out and give its result to LeaseKeeper::finished(), success or not
+// (kRecordInvalidName has none).
 struct Action {
   ActionKind kind = ActionKind::kSetLabel;
   LeaseId lease;

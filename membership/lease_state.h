@@ -30,11 +30,13 @@ struct LeaseVerdict {
   bool operator==(const LeaseVerdict&) const = default;
 };
 
-// The duration that counts for a Lease: 15 s when one of acquireTime, renewTime and leaseDurationSeconds is missing.
+// The duration that counts for a Lease: 15 s when at least one of acquireTime, renewTime and
+// leaseDurationSeconds is missing, even if the duration is there.
 std::chrono::seconds effective_duration(const ShardLease& lease);
 
-// The table of protocol.md section 3: a pure function. A Lease without usable times counts as expiring just now:
-// `expired` for ever while it is held, `dead` for ever when it is not. So it is neither taken over nor deleted.
+// The table of protocol.md section 3: a pure function. A Lease on which one of the three is missing expires at
+// `now`, whenever it is judged: it is `expired` for ever while it is held, and `dead` for ever when it is not. So it is
+// neither taken over nor deleted.
 LeaseVerdict judge(const ShardLease& lease, WallTime now);
 
 }  // namespace sharder::membership

@@ -19,7 +19,7 @@ struct Flight {
   Source& source;  // for the Mover only: it may be gone when the last answer comes
   std::shared_ptr<const ring::RingEntry> entry;
   std::shared_ptr<ResourceMetrics> metrics;
-  SteadyTime sent = {};
+  SteadyTime sent = {};  // last, after waits in the client; written on the API loop before the answer comes
   int conflicts = 0;
   bool fails = false;  // a lasting failure that is not the object's fault
 };

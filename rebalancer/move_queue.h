@@ -57,9 +57,9 @@ struct Move {
 //                └────── retry ◄──────┘
 class MoveQueue {
  public:
-  // At most so many moves of one source that are not delayed (more only when a change of the ring ends delays), and so
-  // many delayed ones of all sources. Further delayed moves are forgotten: the sync finds them again.
+  // Moves of one source that wait without delay. There may be more when a change of the ring ends delays.
   static constexpr std::size_t kCapacity = 4000;
+  // Delayed moves of all sources together. Further ones are forgotten: the sync finds them again.
   static constexpr std::size_t kDelayedCapacity = 1000;
 
   // False: it is full, come again later. If an older move of the object waits, the new one replaces it and takes its
@@ -92,7 +92,8 @@ class MoveQueue {
   // looked at again.
   bool done(const ObjectId& id);
 
-  // An object in flight is about to be read: offers from before need no second look.
+  // An object in flight is about to be read. The read sees all that was offered before, so done() does not ask for a
+  // second look because of that.
   void looking(const ObjectId& id);
 
   // When take() may have a move of the source; nullopt: never.

@@ -31,8 +31,10 @@ void MoveRequests::patch(const FlightPointer& flight, const kube::Precondition& 
                           patch_body(*flight->entry, flight->move.decision, precondition), kFieldManager);
   request.accept = kube::kCompactMetadata;
   request.lane = kube::Lane::kMove;
-  request.still_wanted = [current = ring_version_, version = ring_version_->load()] { return *current == version; };
-  flight->sent = tools_->clock.steady();
+  request.still_wanted = [flight, &clock = tools_->clock, current = ring_version_, version = ring_version_->load()] {
+    flight->sent = clock.steady();
+    return *current == version;
+  };
   auto answered = [this, flight, callback = std::move(callback)](Result<kube::Response> answer) mutable {
     if (!answer) {
       callback(std::unexpected(std::move(answer.error())));

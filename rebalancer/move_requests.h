@@ -24,7 +24,7 @@ class MoveRequests {
   template <class T>
   using Callback = std::move_only_function<void(Result<T>)>;
   struct Patched {
-    bool was_overloaded = false;  // it had to wait for a Retry-After
+    bool was_overloaded = false;  // only after a 429, or a 503 with Retry-After
     bool has_changed = false;     // the answer has another resourceVersion than before
   };
 

@@ -26,7 +26,7 @@ namespace sharder::rebalancer {
 //   cut ──────────────────────────► listing                     there is room again, or a pause is over
 //   listing, watching ────────────► given up                    not permitted, or the resource has no watch: that lasts
 //   given up ── try_again() ──────► listing
-//   any but given up ── open() ───► closed                      while the ring has no shard
+//   any but given up ── open() ───► closed                      open() of a ring that has no shard
 //
 // After any other failure it tries again by itself; a lasting one is reported. Each open() begins it anew, with the
 // members that the ring has then. Owned by the resource's worker, on the control loop.

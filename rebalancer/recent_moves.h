@@ -23,9 +23,9 @@ class RecentMoves {
   // No list or watch is answered so late. Not longer: a version may come back, with an older copy of etcd's data.
   static constexpr std::chrono::seconds kPast{60};
 
-  // `object`: object_hash() of it. `past_version`: the resourceVersion that it had before, "" if it still has that (a
-  // patch that somebody's webhook undoes changes nothing). `ring_version`: of the ring that the move was decided by;
-  // with another one the object counts as new.
+  // `object`: object_hash() of it. `past_version`: the resourceVersion that it had before the move; "" if the
+  // move did not change it, because somebody's webhook took back what the patch set. `ring_version`: of the ring that
+  // the move was decided by; with another one the object counts as new.
   void moved(std::uint64_t object, std::string_view past_version, std::uint64_t ring_version, SteadyTime now);
   // Whether the object had this version until it was moved lately, and so has it no more.
   bool is_past(std::uint64_t object, std::string_view resource_version, SteadyTime now) const;

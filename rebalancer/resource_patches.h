@@ -26,8 +26,8 @@ namespace sharder::rebalancer {
 //                 └─ carried out
 class ResourcePatches {
  public:
-  // Objects cannot be patched: none, if that is not permitted (called again while that lasts), or some. nullopt: they
-  // can be patched now.
+  // Called with an error when objects of the resource cannot be patched: all of them, when patches are not permitted
+  // (then it is called again while that lasts), or some of them. Called with nullopt when they can be patched again.
   using OnTrouble = std::function<void(const std::optional<Error>&)>;
 
   // `resource`: its name; `ring`: for Events.

@@ -12,7 +12,8 @@ namespace sharder::app {
 // The whole program, built from its parts. Only this class knows all of them; each part is given what it needs.
 //
 //   start: health port, webhook and metrics ports, watches, leader election
-//   stop:  leadership, (shutdownDelay,) webhook port, metrics port, control loop, health port, watches
+//   stop:  leadership and shutdownDelay at the same time, webhook port; the destructor ends all others: metrics port,
+//          control loop, health port, watches
 //
 // All calls from one thread, the main one.
 class Program {
@@ -28,9 +29,11 @@ class Program {
   // when a port cannot be bound.
   Result<void> start();
 
-  // Ends in order (design, invariant 10). Leading stops at once; the leadership is released as soon as the leader's
-  // requests are answered. Every answer of the webhook has `Connection: close`, and the webhook accepts connections for
-  // shutdownDelay more. Then requests in flight have gracefulShutDown to finish. True when none had to be cut.
+  // Ends in order, after SIGTERM or SIGINT (design, invariant 10). Blocks for shutdownDelay and gracefulShutDown at
+  // most; during an outage of the API server for some seconds more, to release the leadership. Leading stops at once;
+  // the leadership is released as soon as the leader's requests are answered. Every answer of the webhook has
+  // `Connection: close`, and the webhook accepts connections for shutdownDelay more. Then requests in flight have
+  // gracefulShutDown to finish. True when none had to be cut.
   bool stop();
 
  private:

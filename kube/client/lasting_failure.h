@@ -17,9 +17,11 @@ inline constexpr BackoffPolicy kLastingPauses{.initial = std::chrono::seconds(1)
 // Decides when a failure is a lasting one, which the caller then logs, records and reports. There is one of these for
 // each thing that is tried, by verb and resource. Failures that do not pass by themselves (403, 404, 405) count sooner,
 // but not at once: kube-apiserver permits nothing for about a second after it started, until it has read its roles.
-// Conflicts and the like are no failures, and an outage begins the count anew. A failure for another reason is a new
-// lasting failure when it lasts too. A failure that comes back soon has to last twice as long each time, so that
-// flapping does not fill the log.
+// Conflicts and the like are no failures, and an outage begins the count anew. A failure for another reason is a
+// new lasting failure when it lasts too.
+//
+// How long it must last depends on its kind: kOfPermanent, kOfFailure or kOfDelay. When a lasting failure comes back
+// within kSoon of its end, that time doubles, and doubles again each time, so that flapping does not fill the log.
 //
 // Pure, the caller brings the time; owned by one thread.
 class LastingFailure {

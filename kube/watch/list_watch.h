@@ -37,7 +37,8 @@ struct ListWatchOptions {
   // does not bring it to its end, lists of the resource come in pages (kube/client/streamed_list.h).
   bool stream_list = true;
   std::chrono::seconds watch_timeout{300};  // the server is asked for a random time from this to twice this
-  // After so long without an event or a bookmark it lists anew. A bookmark comes every minute.
+  // After so long without an event or a bookmark it lists anew, whatever other bytes come. A bookmark comes every
+  // minute.
   std::chrono::seconds idle_timeout{90};
   std::chrono::milliseconds max_backoff{2000};
   std::chrono::milliseconds max_error_backoff{2000};  // after many 4xx and 5xx in a row
@@ -46,11 +47,11 @@ struct ListWatchOptions {
 };
 
 // Shows a sink the objects of one resource, now and as they change, until it is stopped. It keeps no object, only a
-// resourceVersion. 410, as a status or as an ERROR event, lists anew; every other failure is retried, with backoff and
-// jitter.
+// resourceVersion. Failures are retried, with backoff and jitter. It lists anew after a 410, and whenever the
+// resourceVersion cannot be trusted any more (the rules: kube/watch/watch_state.h).
 //
 //   empty ──► listing ──► watching(resourceVersion) ──► (end of stream) ──► watching(newest resourceVersion)
-//               ▲                    │ 410
+//               ▲                    │ 410, not trusted
 //               └──── backing off ◄──┘
 class ListWatch {
  public:

@@ -334,6 +334,30 @@ TEST_CASE("at most concurrentMoves of a ring are under way, and fewer while the 
   CHECK(h.misplaced() == 0);
 }
 
+TEST_CASE("moves that wait for the client's own rate limit do not make the API server look overloaded") {
+  Harness h(40);
+  h.start({"a", "b"}, 1000);
+  h.cluster.hold_patches = true;
+  h.change_members({"a"});
+  h.advance(3s);
+  REQUIRE(h.cluster.most_in_flight == 40);
+  for (const FakeApi::Pending& pending : h.api.pending) {
+    CHECK(pending.request.still_wanted());  // they are sent now
+  }
+  int answered = 0;
+  h.cluster.refuse = [&](const kube::Request& request) -> std::optional<Error> {
+    if (request.method == kube::Method::kPatch && ++answered == 40) {
+      h.cluster.hold_patches = true;  // the next ones
+      h.cluster.most_in_flight = 0;
+    }
+    return std::nullopt;
+  };
+  h.cluster.hold_patches = false;
+  h.advance(1s);
+  REQUIRE(answered == 40);
+  CHECK(h.cluster.most_in_flight == 40);
+}
+
 TEST_CASE(
     "an object that cannot be patched is tried again with growing pauses, with one Event; others are not held up") {
   Harness h;
