@@ -53,9 +53,12 @@ class Api {
   virtual Executor& loop() = 0;
 
   // What the watches of a resource ("leases.coordination.k8s.io") know of streamed lists; from the API loop only.
-  StreamedList& streamed_list(const std::string& resource) { return streamed_lists_[resource]; }
+  StreamedList& streamed_list(const std::string& resource) {
+    return streamed_lists_.try_emplace(resource, streaming_server_).first->second;
+  }
 
  private:
+  StreamedList::Server streaming_server_;
   std::map<std::string, StreamedList> streamed_lists_;
 };
 

@@ -102,7 +102,8 @@ struct Machine {
     return *this;
   }
 
-  std::unique_ptr<StreamedList> streamed_list = std::make_unique<StreamedList>();
+  StreamedList::Server server;
+  std::unique_ptr<StreamedList> streamed_list = std::make_unique<StreamedList>(server);
   WatchState state;
   SteadyTime now{1h};
   std::chrono::milliseconds paused{0};
@@ -255,6 +256,21 @@ TEST_CASE("what one watch found out about initial events the others of the resou
   WatchState third({}, list, 3);
   third.on(watch_input::Started{}, now + 11s);
   CHECK(third.phase() == WatchPhase::kListing);
+}
+
+TEST_CASE("a stream that did not come to its end counts for resources of which none has") {
+  StreamedList::Server server;
+  StreamedList slow(server), fresh(server), proven(server);
+  const SteadyTime now{1h};
+  proven.worked();
+  CHECK(slow.failed(now));
+  CHECK_FALSE(slow.may_ask(now));
+  CHECK_FALSE(fresh.may_ask(now));
+  CHECK(proven.may_ask(now));
+  CHECK(fresh.may_ask(now + StreamedList::kFirstPause));
+  proven.worked();  // so the server does send them
+  CHECK(fresh.may_ask(now));
+  CHECK_FALSE(slow.may_ask(now));
 }
 
 TEST_CASE("initial events that break off begin anew") {
