@@ -45,6 +45,7 @@ class Api {
   Outcome<void> add(nlohmann::json object);
 
   Database& database() { return database_; }
+  const Database& database() const { return database_; }
   ServerClock& clock() { return clock_; }
 
  private:

@@ -99,9 +99,6 @@ std::chrono::seconds watch_time(const ListOptions& options) {
 
 Outcome<Filter> filter_of(const Route& route, const ListOptions& options) {
   Filter filter;
-  if (!route.object_namespace.empty()) {
-    filter.prefix = route.object_namespace + "/";
-  }
   auto labels = LabelSelector::parse(options.label_selector);
   if (!labels) {
     return refuse(labels.error());
@@ -109,6 +106,10 @@ Outcome<Filter> filter_of(const Route& route, const ListOptions& options) {
   auto fields = FieldSelector::parse(options.field_selector);
   if (!fields) {
     return refuse(fields.error());
+  }
+  if (!route.object_namespace.empty()) {
+    // One object is found without a look at the others.
+    filter.prefix = Bucket::key(route.object_namespace, fields->name().value_or(""));
   }
   filter.labels = std::move(*labels);
   filter.fields = std::move(*fields);

@@ -29,6 +29,21 @@ std::optional<std::uint64_t> number(std::string_view text) {
   return error == std::errc() && end == text.data() + text.size() ? std::optional(value) : std::nullopt;
 }
 
+std::string percent_decode(std::string_view text) {
+  std::string plain;
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    unsigned char byte = 0;
+    const char* const digits = text.data() + at + 1;
+    if (text[at] == '%' && at + 2 < text.size() && std::from_chars(digits, digits + 2, byte, 16).ptr == digits + 2) {
+      plain += static_cast<char>(byte);
+      at += 2;
+    } else {
+      plain += text[at];
+    }
+  }
+  return plain;
+}
+
 std::string_view trim(std::string_view text) {
   while (!text.empty() && text.front() == ' ') {
     text.remove_prefix(1);
@@ -124,6 +139,19 @@ std::string Request::parameter(const std::string& name) const {
 bool Request::flag(const std::string& name) const {
   const std::string value = parameter(name);
   return value == "true" || value == "1";
+}
+
+Request request_to(std::string method, std::string target) {
+  Request request{.method = std::move(method), .target = std::move(target)};
+  const std::string_view text = request.target;
+  const std::size_t question = std::min(text.find('?'), text.size());
+  request.path = percent_decode(text.substr(0, question));
+  for (const std::string& pair : split(text.substr(std::min(question + 1, text.size())), '&')) {
+    const std::size_t sign = std::min(pair.find('='), pair.size());
+    request.query.emplace(percent_decode(pair.substr(0, sign)),
+                          percent_decode(pair.substr(std::min(sign + 1, pair.size()))));
+  }
+  return request;
 }
 
 std::optional<Route> parse_route(const Request& request) {

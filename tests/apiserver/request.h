@@ -28,6 +28,9 @@ struct Request {
   bool flag(const std::string& name) const;  // "true" or "1"
 };
 
+// A request without a body; `target` is taken apart.
+Request request_to(std::string method, std::string target);
+
 // Where a request goes: a path below /api or /apis, taken apart.
 struct Route {
   std::string verb = {};  // get list watch create update patch delete deletecollection

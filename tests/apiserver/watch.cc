@@ -8,8 +8,6 @@ namespace sharder::apiserver {
 
 namespace {
 
-constexpr auto kLongestWait = std::chrono::milliseconds(500);
-
 std::string event(std::string_view type, const std::string& object) {
   std::string line;
   line.reserve(object.size() + 40);
@@ -69,7 +67,7 @@ void WatchStream::append_bookmark(std::string& data, bool initial_end) {
   next_bookmark_ = std::chrono::steady_clock::now() + options_.bookmark_interval;
 }
 
-WatchStream::Step WatchStream::next() {
+WatchStream::Step WatchStream::next(std::chrono::milliseconds longest_wait) {
   Step step;
   if (!std::exchange(started_, true)) {
     step.data = std::move(options_.head);
@@ -85,7 +83,7 @@ WatchStream::Step WatchStream::next() {
     }
   }
   const auto now = std::chrono::steady_clock::now();
-  auto until = std::min(options_.end, now + kLongestWait);
+  auto until = std::min(options_.end, now + longest_wait);
   if (options_.bookmarks) {
     until = std::min(until, next_bookmark_);
   }

@@ -17,7 +17,7 @@ namespace sharder::apiserver {
 
 // Which objects a list or a watch shows.
 struct Filter {
-  std::string prefix = {};  // of the keys: "namespace/", or ""
+  std::string prefix = {};  // of the keys: "namespace/", with a name behind it where only that can match, or ""
   LabelSelector labels = {};
   FieldSelector fields = {};
 
@@ -53,8 +53,8 @@ class WatchStream {
     State state = State::kOpen;
     std::string data = {};
   };
-  // The next events, after a second at most.
-  Step next();
+  // The next events; waits for them this long at most.
+  Step next(std::chrono::milliseconds longest_wait = std::chrono::milliseconds(500));
 
   // From any thread: the stream ends, after `last` (may be "").
   void end(State how, std::string last);

@@ -1,107 +1,96 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
 #include <deque>
 #include <functional>
-#include <map>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <set>
+#include <sstream>
+#include <stdexcept>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
-#include "kube/client/resource.h"
+#include "kube/client/answer_error.h"
+#include "tests/apiserver/api.h"
 #include "tests/support/fake_api.h"
 #include "tests/support/metadata_protobuf.h"
 
 namespace sharder::testing {
 
-// The objects of a cluster behind a FakeApi, as far as the rebalancer uses them: lists in pages, watches with a label
-// selector and bookmarks each minute, reads, merge patches with the resourceVersion as precondition. One thread: the
+// A cluster behind a FakeApi: the inside of the embedded API server, and what a test lets go wrong before it and behind
+// it. Added here is what that server has not: protobuf, and a bookmark each minute of the test's clock. One thread: the
 // test's.
 class FakeCluster {
  public:
   using Json = nlohmann::json;
-  using Key = std::pair<std::string, std::string>;  // collection path ("/api/v1/secrets"), "ns/name" or "name"
 
-  FakeCluster(FakeExecutor& executor, FakeApi& api) : executor_(executor), api_(api) {}
+  // A request as the server takes it apart.
+  struct Call {
+    apiserver::Request request;
+    apiserver::Route route;  // empty for discovery
 
-  struct Patch {
-    std::string object;  // "ns/name"
-    Json body;
+    std::string object() const { return apiserver::Bucket::key(route.object_namespace, route.name); }  // "ns/name"
   };
-
-  // "/api/v1/namespaces/ns/secrets/name?x=y" -> collection "/api/v1/secrets", namespace, name, query.
-  struct Target {
-    std::string collection, object_namespace, name;
-    std::map<std::string, std::string> query;
-    std::string object() const { return object_namespace.empty() ? name : object_namespace + "/" + name; }
-    // The parameter's value, "" when it is absent.
-    std::string parameter(const std::string& key) const {
-      const auto found = query.find(key);
-      return found == query.end() ? "" : found->second;
-    }
-  };
-  static Target parse(const std::string& text) {
-    Target target;
-    const auto question = text.find('?');
-    std::string path = text.substr(0, question);
-    for (auto at = question; at != std::string::npos;) {
-      const auto end = text.find('&', at + 1);
-      const std::string pair = text.substr(at + 1, end == std::string::npos ? end : end - at - 1);
-      target.query[pair.substr(0, pair.find('='))] = unescape(pair.substr(pair.find('=') + 1));
-      at = end;
-    }
-    std::vector<std::string> parts;
-    for (std::size_t at = 1; at <= path.size();) {
-      const auto end = std::min(path.find('/', at), path.size());
-      parts.push_back(unescape(path.substr(at, end - at)));
-      at = end + 1;
-    }
-    const std::size_t prefix = parts[0] == "api" ? 2 : 3;
-    for (std::size_t part = 0; part < prefix; ++part) {
-      target.collection += "/" + parts.at(part);
-    }
-    if (parts.size() == prefix) {
-      return target;  // discovery
-    }
-    std::size_t next = prefix;
-    if (parts.size() > prefix + 2 && parts[prefix] == "namespaces") {
-      target.object_namespace = parts[prefix + 1];
-      next = prefix + 2;
-    }
-    target.collection += "/" + parts[next];
-    target.name = parts.size() > next + 1 ? parts[next + 1] : "";
-    return target;
+  static Call call_of(const kube::Request& sent) {
+    Call call{.request = apiserver::request_to(std::string(kube::to_string(sent.method)), sent.target), .route = {}};
+    call.request.body = sent.body;
+    call.request.content_type = sent.content_type;
+    call.request.accept = sent.accept;
+    call.route = apiserver::parse_route(call.request).value_or(apiserver::Route());
+    return call;
   }
 
-  // --- what the test does
+  // Decides on a request before the server does: nullopt lets it through. Code 0: no answer comes, the connection
+  // breaks.
+  using Decision = std::function<std::optional<apiserver::Status>(const Call&)>;
 
-  void put(const std::string& collection, const std::string& object_namespace, const std::string& name, Json labels,
-           Json owners = Json::array()) {
-    const Key key{collection, object_namespace.empty() ? name : object_namespace + "/" + name};
-    const auto known = objects.find(key);
-    Json object{{"metadata",
-                 {{"name", name},
-                  {"uid", known == objects.end() ? "uid-" + std::to_string(++uid_) + name
-                                                 : known->second["metadata"]["uid"].get<std::string>()},
-                  {"labels", std::move(labels)},
-                  {"ownerReferences", std::move(owners)}}}};
-    if (!object_namespace.empty()) {
-      object["metadata"]["namespace"] = object_namespace;
+  FakeCluster(FakeExecutor& executor, FakeApi& api) : executor_(executor), api_(api) {
+    for (const auto& always_there : objects("/api/v1/namespaces")) {
+      remove("/api/v1/namespaces", always_there->name());
     }
-    store(key, std::move(object));
+  }
+
+  // --- Objects, without an API request. `collection` is a path: "/api/v1/secrets"; `object` is "ns/name" or "name".
+
+  void put(const std::string& collection, const std::string& object_namespace, const std::string& name,
+           const Json& labels, const Json& owners = Json::array()) {
+    const std::string key = apiserver::Bucket::key(object_namespace, name);
+    const auto known = find(collection, key);
+    Json metadata{{"name", name}, {"uid", known ? known->uid() : "uid-" + std::to_string(++uid_) + name}};
+    for (const auto& [field, value] : {std::pair("labels", labels), std::pair("ownerReferences", owners)}) {
+      if (!value.empty()) {
+        metadata[field] = value;
+      }
+    }
+    if (!object_namespace.empty()) {
+      metadata["namespace"] = object_namespace;
+    }
+    // A Secret has a type.
+    server.database().swap(bucket_of(collection), key, known, {{"metadata", std::move(metadata)}, {"type", "Opaque"}});
+    show_changes();
   }
   void remove(const std::string& collection, const std::string& object) {
-    const auto found = objects.find({collection, object});
-    const Json old = found->second;
-    objects.erase(found);
-    tell(collection, &old, nullptr);
+    server.database().swap(bucket_of(collection), object, find(collection, object), nullptr);
+    show_changes();
+  }
+  // nullptr: there is none.
+  apiserver::ObjectPtr find(const std::string& collection, const std::string& object) const {
+    return server.database().get(bucket_of(collection), object);
+  }
+  std::vector<apiserver::ObjectPtr> objects(const std::string& collection) const {
+    return server.database().page(bucket_of(collection), {})->items;
   }
   Json labels(const std::string& collection, const std::string& object) const {
-    return objects.at({collection, object})["metadata"]["labels"];
+    const auto found = find(collection, object);
+    return found ? Json(found->labels()) : throw std::out_of_range(object);
   }
+
+  // --- Time and requests.
+
   // Answers what waits, and what that brings, until nothing is left.
   void settle() {
     for (executor_.run(); serve_next(); executor_.run()) {
@@ -115,106 +104,43 @@ class FakeCluster {
     }
   }
 
-  std::map<Key, Json> objects;
-  std::vector<Patch> patches;           // that were tried, oldest first
-  std::vector<std::string> lists;       // targets of list requests
-  std::vector<std::string> reads;       // objects that were read by their names
-  std::vector<Json> events;             // core/v1 Events that were written
-  std::set<std::string> no_watch;       // collections that may not be watched
-  std::set<std::string> no_list;        // nor listed
-  std::set<std::string> gone;           // 404
-  std::map<std::string, Error> broken;  // collections whose lists and watches fail so
-  // What discovery answers, by path.
-  std::map<std::string, std::string> discovery{
-      {"/api/v1", R"({"resources":[{"name":"secrets","kind":"Secret","namespaced":true},
-                                   {"name":"configmaps","kind":"ConfigMap","namespaced":true},
-                                   {"name":"namespaces","kind":"Namespace","namespaced":false}]})"}};
-  std::size_t longest_selector = 1000000;  // of a watch: a longer one is a 414
-  bool hold_patches = false;               // patches wait
-  bool undo_patches = false;               // somebody's webhook takes back what they change
-  bool lose_answers = false;               // connections break when patches were carried out
-  bool late_lists = false;                 // the answers of lists are under way until it is false again
-  bool versionless_lists = false;          // lists and watches show no resourceVersion, as foreign servers do
-  bool versionless_reads = false;          // nor do objects that are read by their names
-  bool protobuf = true;                    // speaks it where it is asked for, as kube-apiserver does
-  int protobuf_lists = 0;                  // pages that were answered in it,
-  int protobuf_events = 0;                 // and events that were sent in it
-  std::size_t most_in_flight = 0;          // patches that waited at the same time
-  // Decides on a request before the cluster does.
-  std::function<std::optional<Error>(const kube::Request&)> refuse;
+  apiserver::Api server{{}};
+  Decision refuse;
+  bool hold_patches = false;       // patches wait
+  bool undo_patches = false;       // somebody's webhook takes back what they change
+  bool lose_answers = false;       // connections break when patches were carried out
+  bool late_lists = false;         // the answers of lists are under way until it is false again
+  bool versionless_lists = false;  // lists and watches show no resourceVersion, as foreign servers do
+  bool versionless_reads = false;  // nor do objects that are read by their names
+  bool protobuf = true;            // speaks it where it is asked for, as kube-apiserver does
+
+  struct Patch {
+    std::string object;
+    Json body;
+  };
+  // What was asked for, oldest first, whatever came of it.
+  std::vector<Patch> patches;
+  std::vector<std::string> lists;  // targets of list requests
+  std::vector<std::string> reads;  // objects that were read by their names
+  std::vector<Json> events;        // core/v1 Events that were written
+  int protobuf_lists = 0;          // pages that were answered in protobuf,
+  int protobuf_events = 0;         // and events that were sent in it
+  std::size_t most_in_flight = 0;  // patches that waited at the same time
 
  private:
+  using Stream = std::shared_ptr<FakeApi::OpenStream>;
   struct Watch {
-    std::shared_ptr<FakeApi::OpenStream> stream;
-    std::string collection;
-    std::string selector;
+    Stream stream;
+    std::shared_ptr<apiserver::WatchStream> shown;
   };
 
-  static std::string unescape(const std::string& text) {
-    std::string plain;
-    for (std::size_t i = 0; i < text.size(); ++i) {
-      if (text[i] == '%') {
-        plain += static_cast<char>(std::stoi(text.substr(i + 1, 2), nullptr, 16));
-        i += 2;
-      } else {
-        plain += text[i];
-      }
-    }
-    return plain;
+  static std::string bucket_of(const std::string& collection) {
+    const auto route = apiserver::parse_route({.path = collection});
+    return apiserver::Resource{.group = route->group, .plural = route->plural}.bucket();
   }
-  // The selectors that the rebalancer uses: "", "key", "!key", "key notin (a,b)".
-  static bool matches(const std::string& selector, const Json& object) {
-    const Json& labels = object["metadata"]["labels"];
-    if (selector.empty()) {
-      return true;
-    }
-    if (selector.starts_with('!')) {
-      return !labels.contains(selector.substr(1));
-    }
-    const auto list = selector.find(" notin (");
-    if (list == std::string::npos) {
-      return labels.contains(selector);
-    }
-    const std::string value = labels.value(selector.substr(0, list), "");
-    const std::string values = "," + selector.substr(list + 8, selector.size() - list - 9) + ",";
-    return !labels.contains(selector.substr(0, list)) || !values.contains("," + value + ",");
-  }
-
-  void store(const Key& key, Json object) {
-    object["metadata"]["resourceVersion"] = std::to_string(++version_);
-    const auto known = objects.find(key);
-    const std::optional<Json> old = known == objects.end() ? std::nullopt : std::optional(known->second);
-    objects[key] = object;
-    tell(key.first, old ? &*old : nullptr, &object);
-  }
-  void tell(const std::string& collection, const Json* before, const Json* after) {
-    for (Watch& watch : watches_) {
-      if (watch.collection != collection || watch.stream->cancelled) {
-        continue;
-      }
-      const bool was = before != nullptr && matches(watch.selector, *before);
-      const bool is = after != nullptr && matches(watch.selector, *after);
-      if (was || is) {
-        send(watch, !is ? "DELETED" : was ? "MODIFIED" : "ADDED", as_shown(is ? *after : *before));
-      }
-    }
-  }
-  Json as_shown(Json object) const {
-    if (versionless_lists) {
-      object["metadata"].erase("resourceVersion");
-    }
-    return object;
-  }
-  void send(const Watch& watch, const std::string& type, const Json& object) {
-    const bool in_protobuf = speaks(watch.stream->request, "PartialObjectMetadata");
-    protobuf_events += in_protobuf ? 1 : 0;
-    executor_.post([stream = watch.stream, event = in_protobuf
-                                                       ? protobuf_event(type, protobuf_object(object))
-                                                       : Json{{"type", type}, {"object", object}}.dump() + "\n"] {
-      if (!stream->cancelled) {
-        stream->sink->on_data(event);
-      }
-    });
+  bool speaks(const kube::Request& sent, const std::string& kind) const {
+    return protobuf &&
+           sent.accept.starts_with("application/vnd.kubernetes.protobuf;as=" + kind + ";g=meta.k8s.io;v=v1,");
   }
 
   // False: nothing waits.
@@ -223,195 +149,146 @@ class FakeCluster {
       open(api_.streams[streams_]);
     }
     if (!late_lists && !late_.empty()) {
-      auto [list, body] = std::move(late_.front());
+      auto [callback, result] = std::move(late_.front());
       late_.pop_front();
-      list.callback(kube::Response{.status = 200, .body = std::move(body)});
+      callback(std::move(result));
       return true;
     }
-    const auto held = [this](const FakeApi::Pending& pending) {
-      return hold_patches && pending.request.method == kube::Method::kPatch;
-    };
-    most_in_flight =
-        std::max(most_in_flight,
-                 static_cast<std::size_t>(std::ranges::count_if(api_.pending, [](const FakeApi::Pending& pending) {
-                   return pending.request.method == kube::Method::kPatch;
-                 })));
-    const auto next = std::ranges::find_if_not(api_.pending, held);
+    const auto is_patch = [](const FakeApi::Pending& sent) { return sent.request.method == kube::Method::kPatch; };
+    const auto patches_waiting = std::ranges::count_if(api_.pending, is_patch);
+    most_in_flight = std::max(most_in_flight, static_cast<std::size_t>(patches_waiting));
+    const auto next = std::ranges::find_if_not(
+        api_.pending, [&](const FakeApi::Pending& sent) { return hold_patches && is_patch(sent); });
     if (next == api_.pending.end()) {
       return false;
     }
-    std::rotate(api_.pending.begin(), next, next + 1);
-    const kube::Request request = api_.pending.front().request;
-    if (auto error = refuse ? refuse(request) : std::nullopt) {
-      if (request.method == kube::Method::kPatch) {
-        patches.push_back({parse(request.target).object(), Json::parse(request.body)});
-      }
-      api_.fail(*error);
-      return true;
-    }
-    if (const auto known = discovery.find(request.target); known != discovery.end()) {
-      api_.answer(known->second);
-      return true;
-    }
-    const Target target = parse(request.target);
-    if (target.collection == "/api/v1/events") {
-      events.push_back(Json::parse(request.body));
-      api_.answer(request.body, 201);
-    } else if (request.method == kube::Method::kPatch) {
-      patch(target, Json::parse(request.body));
-    } else if (!target.name.empty()) {
-      read(target);
+    FakeApi::Pending sent = std::move(*next);
+    api_.pending.erase(next);
+    const Call call = call_of(sent.request);
+    record(sent.request, call);
+    auto result = answer(sent.request, call);
+    if (late_lists && call.route.verb == "list") {
+      late_.emplace_back(std::move(sent.callback), std::move(result));
     } else {
-      list(target, request.target);
+      sent.callback(std::move(result));
     }
     return true;
   }
-  void patch(const Target& target, const Json& body) {
-    patches.push_back({target.object(), body});
-    const auto found = objects.find({target.collection, target.object()});
-    if (found == objects.end()) {
-      api_.fail({.code = ErrorCode::kNotFound, .message = "not found", .http_status = 404});
-      return;
-    }
-    if (found->second["metadata"]["resourceVersion"] != body["metadata"]["resourceVersion"]) {
-      api_.fail({.code = ErrorCode::kConflict, .message = "conflict", .http_status = 409});
-      return;
-    }
-    Json object = found->second;
-    object.merge_patch(body);
-    if (!undo_patches) {
-      store(found->first, std::move(object));
-    }
-    if (lose_answers) {
-      api_.fail({.code = ErrorCode::kUnavailable, .message = "connection reset"});
-      return;
-    }
-    const Json& now = objects[{target.collection, target.object()}];
-    api_.answer(speaks(api_.pending.front().request, "PartialObjectMetadata") ? protobuf_object(now) : now.dump());
-  }
-  void read(const Target& target) {
-    reads.push_back(target.object());
-    const auto found = objects.find({target.collection, target.object()});
-    if (found == objects.end()) {
-      api_.fail({.code = ErrorCode::kNotFound, .message = "not found", .http_status = 404});
-    } else {
-      const Json object = versionless_reads ? as_shown(found->second) : found->second;
-      api_.answer(speaks(api_.pending.front().request, "PartialObjectMetadata") ? protobuf_object(object)
-                                                                                : object.dump());
+  void record(const kube::Request& sent, const Call& call) {
+    if (call.route.plural == "events") {
+      events.push_back(Json::parse(sent.body));
+    } else if (call.route.verb == "patch") {
+      patches.push_back({call.object(), Json::parse(sent.body)});
+    } else if (call.route.verb == "list") {
+      lists.push_back(sent.target);
+    } else if (call.route.verb == "get") {
+      reads.push_back(call.object());
     }
   }
-  bool speaks(const kube::Request& request, const std::string& kind) const {
-    return protobuf &&
-           request.accept.starts_with("application/vnd.kubernetes.protobuf;as=" + kind + ";g=meta.k8s.io;v=v1,");
+  Result<apiserver::Answer> ask(const kube::Request& sent, Call call) {
+    const auto refused = refuse ? refuse(call) : std::nullopt;
+    if (refused && refused->code == 0) {
+      return fail(ErrorCode::kUnavailable, refused->message);
+    }
+    if (refused) {
+      return std::unexpected(kube::error_from_status(kube::describe(sent.method, sent.target),
+                                                     {.code = refused->code,
+                                                      .reason = refused->reason,
+                                                      .message = refused->message,
+                                                      .continue_token = refused->continue_token}));
+    }
+    if (call.route.plural == "events") {
+      return apiserver::Answer{.code = 201, .body = sent.body};
+    }
+    if (call.route.verb == "patch" && undo_patches) {
+      Json body = Json::parse(sent.body);
+      body["metadata"].erase("labels");  // the precondition is left
+      call.request.body = body.dump();
+    }
+    apiserver::Answer answer = server.handle(call.request);
+    show_changes();
+    if (answer.code >= 300) {
+      return std::unexpected(kube::error_from_answer(sent.method, sent.target, answer.code, answer.body, std::nullopt));
+    }
+    return answer;
   }
-  void list(const Target& target, const std::string& text) {
-    lists.push_back(text);
-    if (const auto known = broken.find(target.collection); known != broken.end()) {
-      api_.fail(known->second);
-      return;
+  Result<kube::Response> answer(const kube::Request& sent, const Call& call) {
+    const auto answer = ask(sent, call);
+    if (!answer) {
+      return std::unexpected(answer.error());
     }
-    if (gone.contains(target.collection)) {
-      api_.fail({.code = ErrorCode::kNotFound, .message = "not found", .http_status = 404});
-      return;
+    if (call.route.verb == "patch" && lose_answers) {
+      return fail(ErrorCode::kUnavailable, "connection reset");
     }
-    if (no_list.contains(target.collection)) {
-      api_.fail({.code = ErrorCode::kForbidden, .message = "cannot list resource", .http_status = 403});
-      return;
-    }
-    Json items = Json::array();
-    const std::size_t limit =
-        target.parameter("limit").empty() ? objects.size() : std::stoul(target.parameter("limit"));
-    std::string token;
-    for (const auto& [key, object] : objects) {
-      const bool wanted =
-          key.first == target.collection && key.second > target.parameter("continue") &&
-          (target.object_namespace.empty() || key.second.starts_with(target.object_namespace + "/")) &&
-          matches(target.parameter("labelSelector"), object) &&
-          (target.parameter("fieldSelector").empty() ||
-           "metadata.name=" + object["metadata"]["name"].get<std::string>() == target.parameter("fieldSelector"));
-      if (!wanted) {
-        continue;
+    return kube::Response{.status = answer->code, .body = as_asked_for(sent, call.route.verb, answer->body)};
+  }
+  std::string as_asked_for(const kube::Request& sent, const std::string& verb, const std::string& text) {
+    const bool list_in_protobuf = speaks(sent, "PartialObjectMetadataList");
+    protobuf_lists += list_in_protobuf ? 1 : 0;
+    Json body = Json::parse(text);
+    if (verb == "list" && versionless_lists) {
+      for (Json& item : body["items"]) {
+        item["metadata"].erase("resourceVersion");
       }
-      if (items.size() == limit) {
-        token = items.back()["metadata"].contains("namespace")
-                    ? items.back()["metadata"]["namespace"].get<std::string>() + "/" +
-                          items.back()["metadata"]["name"].get<std::string>()
-                    : items.back()["metadata"]["name"].get<std::string>();
-        break;
-      }
-      items.push_back(as_shown(object));
+    } else if (verb == "get" && versionless_reads) {
+      body["metadata"].erase("resourceVersion");
     }
-    Json metadata{{"resourceVersion", std::to_string(version_)}};
-    if (!token.empty()) {
-      metadata["continue"] = token;
-    }
-    const Json page{{"metadata", metadata}, {"items", items}};
-    const std::string body =
-        speaks(api_.pending.front().request, "PartialObjectMetadataList") ? protobuf_list(page) : page.dump();
-    protobuf_lists += body.starts_with('{') ? 0 : 1;
-    if (late_lists) {
-      late_.emplace_back(std::move(api_.pending.front()), body);
-      api_.pending.pop_front();
-    } else {
-      api_.answer(body);
-    }
+    return list_in_protobuf                        ? protobuf_list(body)
+           : speaks(sent, "PartialObjectMetadata") ? protobuf_object(body)
+                                                   : body.dump();
   }
-  void open(const std::shared_ptr<FakeApi::OpenStream>& stream) {
-    const Target target = parse(stream->request.target);
-    const auto close = [&](Error error) {
-      executor_.post([stream, error = std::move(error)] {
-        if (!std::exchange(stream->cancelled, true)) {
-          stream->sink->on_close(error);
-        }
-      });
-    };
+
+  void open(const Stream& stream) {
     if (stream->cancelled) {
       return;
     }
-    if (const auto known = broken.find(target.collection); known != broken.end()) {
-      close(known->second);
-      return;
-    }
-    if (gone.contains(target.collection)) {
-      close({.code = ErrorCode::kNotFound, .message = "not found", .http_status = 404});
-      return;
-    }
-    if (no_watch.contains(target.collection)) {
-      close({.code = ErrorCode::kForbidden, .message = "cannot watch resource", .http_status = 403});
-      return;
-    }
-    const auto selector = target.query.find("labelSelector");
-    if (selector != target.query.end() && selector->second.size() > longest_selector) {
-      close({.code = ErrorCode::kTooLarge, .message = "414 URI Too Long", .http_status = 414});
-      return;
-    }
-    Watch watch{stream, target.collection, selector == target.query.end() ? "" : selector->second};
-    executor_.post([stream] {
-      if (!stream->cancelled) {
+    const auto answer = ask(stream->request, call_of(stream->request));
+    post(stream, [stream, error = answer ? std::nullopt : std::optional(answer.error())] {
+      if (error) {
+        stream->cancelled = true;
+        stream->sink->on_close(error);
+      } else {
         stream->sink->on_open();
       }
     });
-    bookmark_later(watch);
-    if (!target.query.contains("sendInitialEvents")) {
-      watches_.push_back(std::move(watch));  // goes on; nothing happened meanwhile
-      return;
+    if (answer) {
+      watches_.push_back({stream, answer->watch});
+      show_changes();
+      bookmark_later(stream);
     }
-    for (const auto& [key, object] : objects) {
-      if (key.first == watch.collection && matches(watch.selector, object)) {
-        send(watch, "ADDED", as_shown(object));
+  }
+  void show_changes() {
+    std::erase_if(watches_, [](const Watch& watch) { return watch.stream->cancelled; });
+    for (const Watch& watch : watches_) {
+      std::istringstream lines(watch.shown->next(std::chrono::milliseconds(0)).data);
+      for (std::string line; std::getline(lines, line);) {
+        send(watch.stream, Json::parse(line));
       }
     }
-    send(watch, "BOOKMARK",
-         {{"metadata",
-           {{"resourceVersion", std::to_string(version_)}, {"annotations", {{"k8s.io/initial-events-end", "true"}}}}}});
-    watches_.push_back(std::move(watch));
   }
-
-  void bookmark_later(const Watch& watch) {
-    executor_.post_after(std::chrono::minutes(1), [this, watch] {
-      if (!watch.stream->cancelled) {
-        send(watch, "BOOKMARK", {{"metadata", {{"resourceVersion", std::to_string(version_)}}}});
-        bookmark_later(watch);
+  void bookmark_later(const Stream& stream) {
+    executor_.post_after(std::chrono::minutes(1), [this, stream] {
+      if (!stream->cancelled) {
+        const std::string version = std::to_string(server.database().version());
+        send(stream, {{"type", "BOOKMARK"}, {"object", {{"metadata", {{"resourceVersion", version}}}}}});
+        bookmark_later(stream);
+      }
+    });
+  }
+  void send(const Stream& stream, Json event) {
+    Json& object = event["object"];
+    if (versionless_lists && event["type"] != "BOOKMARK") {
+      object["metadata"].erase("resourceVersion");
+    }
+    const bool in_protobuf = speaks(stream->request, "PartialObjectMetadata");
+    protobuf_events += in_protobuf ? 1 : 0;
+    post(stream, [stream, text = in_protobuf ? protobuf_event(event["type"], protobuf_object(object))
+                                             : event.dump() + "\n"] { stream->sink->on_data(text); });
+  }
+  void post(const Stream& stream, std::function<void()> task) {
+    executor_.post([stream, task = std::move(task)] {
+      if (!stream->cancelled) {
+        task();
       }
     });
   }
@@ -420,9 +297,18 @@ class FakeCluster {
   FakeApi& api_;
   std::size_t streams_ = 0;  // of api_.streams that were opened
   std::vector<Watch> watches_;
-  std::deque<std::pair<FakeApi::Pending, std::string>> late_;  // lists, and their answers
-  std::uint64_t version_ = 100;
+  std::deque<std::pair<kube::Api::Callback, Result<kube::Response>>> late_;  // lists, and their answers
   int uid_ = 0;
 };
+
+// Fails requests with these verbs ("list watch") for a resource ("secrets"; "": for each).
+inline FakeCluster::Decision failing(const std::string& verbs, const std::string& plural, int code,
+                                     const std::string& message = "not now") {
+  return [=](const FakeCluster::Call& call) -> std::optional<apiserver::Status> {
+    const auto& [verb, of] = std::tie(call.route.verb, call.route.plural);
+    const bool hit = !verb.empty() && verbs.contains(verb) && (plural.empty() || plural == of);
+    return hit ? std::optional(apiserver::failure(code, message)) : std::nullopt;
+  };
+}
 
 }  // namespace sharder::testing

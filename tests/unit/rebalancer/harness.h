@@ -84,7 +84,7 @@ struct Harness {
 
   void add_namespace(const std::string& name, Json labels = Json::object()) {
     labels["kubernetes.io/metadata.name"] = name;
-    cluster.put(kNamespaces, "", name, std::move(labels));
+    cluster.put(kNamespaces, "", name, labels);
   }
   void publish() {
     auto ring_set = std::make_shared<ring::RingSet>();
@@ -126,8 +126,8 @@ struct Harness {
   std::string owner(const std::string& name) const {
     return std::string(members->owner("/Secret/ns/" + name).value_or(""));
   }
-  void add_secret(const std::string& name, Json labels = Json::object()) {
-    cluster.put(kSecrets, "ns", name, std::move(labels));
+  void add_secret(const std::string& name, const Json& labels = Json::object()) {
+    cluster.put(kSecrets, "ns", name, labels);
   }
   // Secrets that are where they belong in the present ring.
   void add_assigned(int count) {
@@ -137,15 +137,22 @@ struct Harness {
     }
   }
   Json labels(const std::string& name) const { return cluster.labels(kSecrets, "ns/" + name); }
-  // Each Secret without drain label on the shard that the ring gives.
+  // The labels of all Secrets, or ConfigMaps, of the namespace, by name.
+  std::map<std::string, Json> all_labels(const std::string& collection = kSecrets) const {
+    std::map<std::string, Json> found;
+    for (const auto& object : cluster.objects(collection)) {
+      if (object->object_namespace() == "ns") {
+        found[object->name()] = object->labels();
+      }
+    }
+    return found;
+  }
+  // Secrets that have a drain label, or are not on the shard that the ring gives.
   int misplaced() const {
     int count = 0;
-    for (const auto& [key, object] : cluster.objects) {
-      if (key.first == kSecrets && object["metadata"]["namespace"] == "ns") {
-        const Json& found = object["metadata"]["labels"];
-        const bool right = found.value(kShard, "") == owner(object["metadata"]["name"]) && !found.contains(kDrain);
-        count += right ? 0 : 1;
-      }
+    for (const auto& [name, found] : all_labels()) {
+      const bool right = found.value(kShard, "") == owner(name) && !found.contains(kDrain);
+      count += right ? 0 : 1;
     }
     return count;
   }
@@ -155,6 +162,13 @@ struct Harness {
     found.erase(kShard);
     found.erase(kDrain);
     add_secret(name, found);
+  }
+  void acknowledge_all() {
+    for (const auto& [name, found] : all_labels()) {
+      if (found.contains(kDrain)) {
+        acknowledge(name);
+      }
+    }
   }
   std::string metrics() const { return prometheus::TextSerializer().Serialize(registry->Collect()); }
   bool has_metric(const std::string& line) const { return ("\n" + metrics()).contains("\n" + line + "\n"); }

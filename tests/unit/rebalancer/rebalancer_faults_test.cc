@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <regex>
 
 #include "tests/unit/rebalancer/harness.h"
 
@@ -16,8 +17,23 @@ namespace {
 
 using Troubles = std::map<std::string, std::string>;
 
-const Error kConversionFails{
-    .code = ErrorCode::kUnavailable, .message = "500: conversion webhook failed", .http_status = 500};
+constexpr const char* kDefinition = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/things.g";
+
+// The resource "things" of the group "g" is served in this version, and in no other.
+void serve_things(Harness& h, const std::string& version) {
+  const json definition{{"apiVersion", "apiextensions.k8s.io/v1"},
+                        {"kind", "CustomResourceDefinition"},
+                        {"metadata", {{"name", "things.g"}}},
+                        {"spec",
+                         {{"group", "g"},
+                          {"scope", "Namespaced"},
+                          {"names", {{"plural", "things"}, {"kind", "Thing"}}},
+                          {"versions", json::array({{{"name", version}, {"served", true}, {"storage", true}}})}}}};
+  apiserver::Request apply = apiserver::request_to("PATCH", std::string(kDefinition) + "?fieldManager=test");
+  apply.content_type = "application/apply-patch+yaml";
+  apply.body = definition.dump();
+  REQUIRE(h.cluster.server.handle(apply).code <= 201);
+}
 
 // Lists and watches of a resource so far.
 std::size_t reads(const Harness& h, const std::string& resource) {
@@ -27,19 +43,12 @@ std::size_t reads(const Harness& h, const std::string& resource) {
   return streams + std::ranges::count_if(h.cluster.lists, is_read);
 }
 
-std::optional<Error> failing_webhook(const kube::Request& request) {
-  if (request.method != kube::Method::kPatch || !request.target.contains("/configmaps/")) {
-    return std::nullopt;
-  }
-  return Error{.code = ErrorCode::kUnavailable, .message = "500: failed calling webhook", .http_status = 500};
-}
-
 }  // namespace
 
 TEST_CASE("a webhook that fails for one resource does not hold up another's moves and passes, and is reported once") {
   Harness h;
   h.spec.resources = {{.main = {"", "secrets"}, .controlled = {}}, {.main = {"", "configmaps"}, .controlled = {}}};
-  h.cluster.refuse = failing_webhook;
+  h.cluster.refuse = failing("patch", "configmaps", 500, "failed calling webhook");
   h.members = std::make_shared<const ring::Ring>(std::vector<std::string>{"a", "b"});
   h.add_assigned(100);
   for (int number = 0; number < 5000; ++number) {
@@ -49,7 +58,10 @@ TEST_CASE("a webhook that fails for one resource does not hold up another's move
   h.advance(20s, 500ms);
   CHECK(h.reasons() == std::vector<std::string>{"MoveFailed"});
   CHECK(h.lines->contains("objects of a resource cannot be moved"));
-  CHECK(h.troubles == Troubles{{"patch configmaps", "cannot patch configmaps: 500: failed calling webhook"}});
+  CHECK(h.troubles.size() == 1);
+  CHECK(std::regex_match(h.troubles["patch configmaps"],
+                         std::regex("cannot patch configmaps: PATCH /api/v1/namespaces/ns/configmaps/c-[0-9]+: 500 "
+                                    "Internal Server Error: failed calling webhook")));
   h.add_secret("new");  // the watch shows it
   h.advance(1s);
   CHECK(h.labels("new").value(kShard, "") == h.owner("new"));
@@ -61,19 +73,14 @@ TEST_CASE("a webhook that fails for one resource does not hold up another's move
   // Only the further pass 10 s after a change finds this; by then the others' moves are many again.
   h.add_secret("wrong", {{kShard, h.owner("wrong") == "b" ? "c" : "b"}});
   h.advance(10s, 500ms);
-  for (const auto& [key, object] : h.cluster.objects) {
-    if (key.first == kSecrets) {
-      const bool right = object["metadata"]["labels"].value(kShard, "") == h.owner(object["metadata"]["name"]);
-      CHECK(object["metadata"]["labels"].contains(kDrain) == !right);
-    }
+  for (const auto& [name, labels] : h.all_labels()) {
+    CHECK(labels.contains(kDrain) == (labels.value(kShard, "") != h.owner(name)));
   }
   CHECK(h.told == 1);
   h.cluster.refuse = nullptr;
   h.advance(2min, 500ms);
-  for (const auto& [key, object] : h.cluster.objects) {
-    if (key.first == kConfigMaps) {
-      CHECK(object["metadata"]["labels"].contains(kShard));
-    }
+  for (const auto& [name, labels] : h.all_labels(kConfigMaps)) {
+    CHECK(labels.contains(kShard));
   }
   CHECK(h.troubles.empty());
 }
@@ -82,15 +89,10 @@ TEST_CASE("a resource that cannot be listed keeps no other from its passes and s
   Harness h;
   h.spec.resources = {{.main = {"", "secrets"}, .controlled = {}}, {.main = {"", "configmaps"}, .controlled = {}}};
   SUBCASE("the server fails") {
-    h.cluster.refuse = [](const kube::Request& request) -> std::optional<Error> {
-      if (request.method == kube::Method::kGet && request.target.contains("/secrets?")) {
-        return Error{.code = ErrorCode::kUnavailable, .message = "conversion webhook failed", .http_status = 500};
-      }
-      return std::nullopt;
-    };
+    h.cluster.refuse = failing("list", "secrets", 500);
   }
   SUBCASE("it is not permitted") {
-    h.cluster.no_list = {kSecrets};
+    h.cluster.refuse = failing("list", "secrets", 403);
   }
   h.start({"a", "b"});
   h.advance(1min, 1s);
@@ -106,19 +108,13 @@ TEST_CASE("a resource that cannot be listed keeps no other from its passes and s
 
 TEST_CASE("a resource that is served in another version is found there") {
   Harness h;
-  const auto serve = [&](const std::string& version) {
-    h.cluster.discovery["/apis/g"] =
-        R"({"versions":[{"version":")" + version + R"("}],"preferredVersion":{"version":")" + version + R"("}})";
-    h.cluster.discovery["/apis/g/" + version] = R"({"resources":[{"name":"things","kind":"Thing","namespaced":true}]})";
-  };
-  serve("v1beta1");
+  serve_things(h, "v1beta1");
   h.spec.resources = {{.main = {"g", "things"}, .controlled = {}}};
   h.cluster.put("/apis/g/v1beta1/things", "ns", "x", json::object());
   h.start({"a", "b"});
   CHECK(h.cluster.labels("/apis/g/v1beta1/things", "ns/x").contains(kShard));
-  h.cluster.discovery.erase("/apis/g/v1beta1");
-  serve("v1");
-  h.cluster.gone = {"/apis/g/v1beta1/things"};
+  serve_things(h, "v1");
+  REQUIRE(h.cluster.server.handle(apiserver::request_to("GET", "/apis/g/v1beta1/things")).code == 404);
   h.cluster.put("/apis/g/v1/things", "ns", "x", {{kShard, "a"}});
   h.cluster.put("/apis/g/v1/things", "ns", "y", {{kShard, "b"}});
   h.change_members({"b"});
@@ -153,11 +149,8 @@ TEST_CASE("a pass whose moves are slow keeps its place; one whose moves are stuc
   h.spec.resources = {{.main = {"", "secrets"}, .controlled = {}}, {.main = {"", "configmaps"}, .controlled = {}}};
   h.start({"a", "b"}, 6000);
   int budget = 0;
-  h.cluster.refuse = [&](const kube::Request& request) -> std::optional<Error> {
-    if (request.method != kube::Method::kPatch || budget-- > 0) {
-      return std::nullopt;
-    }
-    return Error{.code = ErrorCode::kUnavailable, .message = "503", .http_status = 503};
+  h.cluster.refuse = [&](const FakeCluster::Call& call) {
+    return call.route.verb == "patch" && budget-- <= 0 ? std::optional(apiserver::failure(503, "later")) : std::nullopt;
   };
   h.cluster.lists.clear();
   h.change_members({"a", "b", "c"});  // some 2,000 have to be drained
@@ -175,23 +168,15 @@ TEST_CASE("a pass whose moves are slow keeps its place; one whose moves are stuc
   CHECK(begun("configmaps") >= 1);
   h.cluster.refuse = nullptr;
   h.advance(1min, 500ms);
-  for (const auto& [key, object] : h.cluster.objects) {
-    if (key.first == kSecrets) {
-      const bool right = object["metadata"]["labels"].value(kShard, "") == h.owner(object["metadata"]["name"]);
-      CHECK(object["metadata"]["labels"].contains(kDrain) == !right);
-    }
+  for (const auto& [name, labels] : h.all_labels()) {
+    CHECK(labels.contains(kDrain) == (labels.value(kShard, "") != h.owner(name)));
   }
 }
 
 TEST_CASE(
     "patches that are not permitted are tried with growing pauses, and reported only while something has to move") {
   Harness h;
-  h.cluster.refuse = [](const kube::Request& request) -> std::optional<Error> {
-    if (request.method != kube::Method::kPatch) {
-      return std::nullopt;
-    }
-    return Error{.code = ErrorCode::kForbidden, .message = "cannot patch resource \"secrets\"", .http_status = 403};
-  };
+  h.cluster.refuse = failing("patch", "", 403, "cannot patch resource");
   h.start({"a", "b"});
   h.add_secret("x");
   h.advance(15s);
@@ -208,16 +193,18 @@ TEST_CASE(
 TEST_CASE("a resource with a lasting failure is reported once, tried with growing pauses, and holds up no other") {
   Harness h;
   h.spec.resources = {{.main = {"", "secrets"}, .controlled = {}}, {.main = {"", "configmaps"}, .controlled = {}}};
-  h.cluster.broken = {{kSecrets, kConversionFails}};
+  h.cluster.refuse = failing("list watch", "secrets", 500, "conversion webhook failed");
   h.add_secret("x");
   h.start({"a", "b"});
   h.advance(8s);
   CHECK(h.troubles.empty());
   h.advance(12s);
-  CHECK(h.troubles == Troubles{{"list secrets", "cannot list secrets: 500: conversion webhook failed"},
+  CHECK(h.troubles == Troubles{{"list secrets",
+                                "cannot list secrets: GET /api/v1/namespaces/ns/secrets: 500 Internal Server Error: "
+                                "conversion webhook failed"},
                                {"watch secrets",
-                                "cannot watch secrets: list and watch secrets: 500: conversion "
-                                "webhook failed"}});
+                                "cannot watch secrets: list and watch secrets: GET /api/v1/secrets: 500 Internal "
+                                "Server Error: conversion webhook failed"}});
   h.cluster.put(kConfigMaps, "ns", "y", json::object());
   h.advance(100ms);
   CHECK(h.cluster.labels(kConfigMaps, "ns/y").contains(kShard));
@@ -226,7 +213,7 @@ TEST_CASE("a resource with a lasting failure is reported once, tried with growin
   h.advance(10min, 500ms);
   CHECK(reads(h, "secrets") <= before + 40);  // passes, syncs of what drains, and the watch with a list behind it
   CHECK(h.told == 2);
-  h.cluster.broken.clear();
+  h.cluster.refuse = nullptr;
   h.advance(2min, 500ms);
   CHECK(h.troubles.empty());
   CHECK(h.misplaced() == 0);
@@ -237,11 +224,12 @@ TEST_CASE("a resource with a lasting failure is reported once, tried with growin
 
 TEST_CASE("a resource without lists and watches is reported, and its watch given up") {
   Harness h;
-  h.cluster.broken = {
-      {kSecrets, {.code = ErrorCode::kInvalid, .message = "405: not allowed on this resource", .http_status = 405}}};
+  h.cluster.refuse = failing("list watch", "secrets", 405, "not allowed on this resource");
   h.start({"a", "b"});
   h.advance(15s);
-  CHECK(h.troubles == Troubles{{"list secrets", "cannot list secrets: 405: not allowed on this resource"}});
+  CHECK(h.troubles == Troubles{{"list secrets",
+                                "cannot list secrets: GET /api/v1/namespaces/ns/secrets: 405 Method Not Allowed: not "
+                                "allowed on this resource"}});
   const auto before = reads(h, "secrets");
   h.advance(10min, 500ms);
   CHECK(reads(h, "secrets") <= before + 25);  // passes, and what each sync tries again
@@ -250,17 +238,12 @@ TEST_CASE("a resource without lists and watches is reported, and its watch given
 
 TEST_CASE("a resource that is deleted is reported within seconds, and works again when it returns") {
   Harness h;
-  const auto serve = [&] {
-    h.cluster.discovery["/apis/g"] = R"({"versions":[{"version":"v1"}],"preferredVersion":{"version":"v1"}})";
-    h.cluster.discovery["/apis/g/v1"] = R"({"resources":[{"name":"things","kind":"Thing","namespaced":true}]})";
-  };
   constexpr const char* kThings = "/apis/g/v1/things";
-  serve();
+  serve_things(h, "v1");
   h.spec.resources = {{.main = {"g", "things"}, .controlled = {}}};
   h.start({"a", "b"});
   h.advance(1min);
-  h.cluster.gone = {kThings};
-  h.cluster.discovery["/apis/g"] = R"({"versions":[]})";
+  REQUIRE(h.cluster.server.handle(apiserver::request_to("DELETE", kDefinition)).code == 200);
   for (const auto& stream : h.api.streams) {
     if (!stream->cancelled && stream->request.target.starts_with(kThings)) {
       stream->cancelled = true;
@@ -268,13 +251,14 @@ TEST_CASE("a resource that is deleted is reported within seconds, and works agai
     }
   }
   h.advance(10s);
-  CHECK(h.troubles == Troubles{{"watch things.g", "cannot watch things.g: list and watch things.g: not found"}});
+  CHECK(h.troubles == Troubles{{"watch things.g",
+                                "cannot watch things.g: list and watch things.g: GET /apis/g/v1/things: 404 Not Found: "
+                                "the server could not find the requested resource"}});
   h.advance(1min);
   const auto before = h.api.streams.size();
   h.advance(10min, 500ms);
   CHECK(h.api.streams.size() <= before + 20);
-  h.cluster.gone.clear();
-  serve();
+  serve_things(h, "v1");
   h.cluster.put(kThings, "ns", "x", json::object());
   h.advance(61s);
   CHECK(h.cluster.labels(kThings, "ns/x").contains(kShard));
@@ -289,7 +273,7 @@ TEST_CASE("a watch that opens and fails at once, again and again, is reported") 
     for (const auto& stream : h.api.streams) {
       if (!stream->cancelled && stream->request.target.starts_with(std::string(kSecrets) + "?")) {
         stream->cancelled = true;
-        stream->sink->on_close(kConversionFails);
+        stream->sink->on_close(Error{.code = ErrorCode::kUnavailable, .message = "500", .http_status = 500});
       }
     }
     h.advance(100ms);
@@ -302,22 +286,22 @@ TEST_CASE("a watch that opens and fails at once, again and again, is reported") 
 TEST_CASE("an outage of the API server is no resource's failure, and nothing waits for long when it is over") {
   Harness h;
   h.start({"a", "b"});
-  Error error{.code = ErrorCode::kUnavailable, .message = "connection refused"};
+  int status = 0;
   SUBCASE("nobody answers") {}
   SUBCASE("a load balancer answers in its place") {
-    error = {.code = ErrorCode::kUnavailable, .message = "502 Bad Gateway", .http_status = 502};
+    status = 502;
   }
-  const bool is_told = error.http_status != 0;
-  h.cluster.broken = {{kSecrets, error}, {kConfigMaps, error}, {kNamespaces, error}};
+  const bool is_told = status != 0;
+  h.cluster.refuse = failing("list watch", "", status);
   for (const auto& stream : h.api.streams) {
     if (!stream->cancelled) {
       stream->cancelled = true;
-      stream->sink->on_close(error);
+      stream->sink->on_close(Error{.code = ErrorCode::kUnavailable, .message = "", .http_status = status});
     }
   }
   h.advance(10min, 500ms);
   CHECK(h.troubles.empty() != is_told);
-  h.cluster.broken.clear();
+  h.cluster.refuse = nullptr;
   h.add_secret("x");
   h.advance(7s);
   CHECK(h.misplaced() == 0);
@@ -348,8 +332,8 @@ TEST_CASE("a move whose answer was lost is counted, once") {
     h.advance(500ms);
     h.cluster.lose_answers = false;
     h.advance(5s);
-    const auto draining = std::ranges::count_if(
-        h.cluster.objects, [](const auto& entry) { return entry.second["metadata"]["labels"].contains(kDrain); });
+    const auto draining =
+        std::ranges::count_if(h.all_labels(), [](const auto& entry) { return entry.second.contains(kDrain); });
     REQUIRE(draining > 0);
     CHECK(h.has_metric(metric("drains_total", static_cast<std::size_t>(draining))));
   }

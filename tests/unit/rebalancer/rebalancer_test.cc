@@ -16,11 +16,12 @@ using nlohmann::json;
 
 namespace {
 
-std::optional<Error> overloaded(const kube::Request& request) {
-  if (request.method != kube::Method::kPatch) {
-    return std::nullopt;
-  }
-  return Error{.code = ErrorCode::kUnavailable, .message = "429 Too Many Requests", .http_status = 429};
+// Patches of objects whose names begin so fail.
+FakeCluster::Decision failing_patches(const std::string& prefix, int code, const std::string& message) {
+  return [=](const FakeCluster::Call& call) {
+    const bool hit = call.route.verb == "patch" && call.route.name.starts_with(prefix);
+    return hit ? std::optional(apiserver::failure(code, message)) : std::nullopt;
+  };
 }
 
 }  // namespace
@@ -29,9 +30,8 @@ TEST_CASE("a shard that leaves: exactly its objects go to their new shards, in o
   Harness h;
   h.start({"a", "b", "c"}, 300);
   CHECK(h.cluster.patches.empty());
-  const auto of_b = std::ranges::count_if(h.cluster.objects, [](const auto& entry) {
-    return entry.first.first == kSecrets && entry.second["metadata"]["labels"].value(kShard, "") == "b";
-  });
+  const auto of_b =
+      std::ranges::count_if(h.all_labels(), [](const auto& entry) { return entry.second.value(kShard, "") == "b"; });
   REQUIRE(of_b > 50);
   h.change_members({"a", "c"});
   CHECK(h.cluster.patches.size() == static_cast<std::size_t>(of_b));
@@ -70,10 +70,8 @@ TEST_CASE("a shard that joins: main objects are drained and wait for the acknowl
   const int drained = h.misplaced();
   REQUIRE(drained > 30);
   CHECK(h.cluster.patches.size() == static_cast<std::size_t>(drained));
-  for (const auto& [key, object] : h.cluster.objects) {
-    if (key.first == kSecrets) {
-      CHECK(object["metadata"]["labels"].value(kShard, "") != "c");
-    }
+  for (const auto& [name, labels] : h.all_labels()) {
+    CHECK(labels.value(kShard, "") != "c");
   }
   h.advance(20min);  // nobody acknowledges: nothing moves, nothing is patched again
   CHECK(h.misplaced() == drained);
@@ -83,15 +81,7 @@ TEST_CASE("a shard that joins: main objects are drained and wait for the acknowl
   CHECK(h.has_metric("controller_sharding_drains_total{controllerring=\"ring\",group=\"\",resource=\"secrets\"} " +
                      std::to_string(drained)));
   // Acknowledged while the webhook is away: the orphan watch shows them, and they are assigned at once.
-  std::vector<std::string> draining;
-  for (const auto& [key, object] : h.cluster.objects) {
-    if (object["metadata"]["labels"].contains(kDrain)) {
-      draining.push_back(object["metadata"]["name"]);
-    }
-  }
-  for (const std::string& name : draining) {
-    h.acknowledge(name);
-  }
+  h.acknowledge_all();
   h.advance(200ms);
   CHECK(h.misplaced() == 0);
   h.advance(10s);
@@ -211,11 +201,9 @@ TEST_CASE("a pass comes to its end also while the ring changes all the time") {
   h.start({"a", "b"}, 5000);
   h.add_secret(last, {{kShard, "b"}});  // only a pass finds it, on its last page
   int pages = 0;
-  h.cluster.refuse = [&](const kube::Request& request) -> std::optional<Error> {
-    if (request.target.contains("/secrets?limit=") && ++pages % 2 == 1) {
-      return Error{.code = ErrorCode::kUnavailable, .message = "500", .http_status = 500};  // each takes a while
-    }
-    return std::nullopt;
+  h.cluster.refuse = [&](const FakeCluster::Call& call) {
+    const bool hit = call.request.target.contains("/secrets?limit=") && ++pages % 2 == 1;
+    return hit ? std::optional(apiserver::failure(500, "each takes a while")) : std::nullopt;
   };
   for (int change = 0; change < 12; ++change) {
     h.change_members({"a", "b", "c"});
@@ -272,12 +260,7 @@ TEST_CASE("without a resourceVersion there is no patch, but an Event (design, 6.
     expected = "without a resourceVersion";
   }
   SUBCASE("reading it is not permitted") {
-    h.cluster.refuse = [](const kube::Request& request) -> std::optional<Error> {
-      if (FakeCluster::parse(request.target).name != "orphan" || request.method != kube::Method::kGet) {
-        return std::nullopt;
-      }
-      return Error{.code = ErrorCode::kForbidden, .message = "cannot get resource", .http_status = 403};
-    };
+    h.cluster.refuse = failing("get", "secrets", 403, "cannot get resource");
     expected = "cannot get resource";
   }
   h.start({"a"});
@@ -317,7 +300,7 @@ TEST_CASE("a conflict reads this object alone, and decides anew (protocol, 9; de
 TEST_CASE("at most concurrentMoves of a ring are under way, and fewer while the API server is overloaded") {
   Harness h(40);
   h.start({"a", "b"}, 1000);
-  h.cluster.refuse = overloaded;
+  h.cluster.refuse = failing("patch", "", 429);
   h.cluster.hold_patches = true;
   h.change_members({"a"});
   CHECK(h.cluster.most_in_flight == 40);
@@ -345,8 +328,8 @@ TEST_CASE("moves that wait for the client's own rate limit do not make the API s
     CHECK(pending.request.still_wanted());  // they are sent now
   }
   int answered = 0;
-  h.cluster.refuse = [&](const kube::Request& request) -> std::optional<Error> {
-    if (request.method == kube::Method::kPatch && ++answered == 40) {
+  h.cluster.refuse = [&](const FakeCluster::Call& call) -> std::optional<apiserver::Status> {
+    if (call.route.verb == "patch" && ++answered == 40) {
       h.cluster.hold_patches = true;  // the next ones
       h.cluster.most_in_flight = 0;
     }
@@ -361,12 +344,7 @@ TEST_CASE("moves that wait for the client's own rate limit do not make the API s
 TEST_CASE(
     "an object that cannot be patched is tried again with growing pauses, with one Event; others are not held up") {
   Harness h;
-  h.cluster.refuse = [](const kube::Request& request) -> std::optional<Error> {
-    if (request.method == kube::Method::kPatch && request.target.contains("/bad")) {
-      return Error{.code = ErrorCode::kInvalid, .message = "denied by a policy", .http_status = 422};
-    }
-    return std::nullopt;
-  };
+  h.cluster.refuse = failing_patches("bad", 422, "denied by a policy");
   h.start({"a", "b"});
   h.add_secret("bad");
   h.add_secret("good");
@@ -382,7 +360,9 @@ TEST_CASE(
   h.advance(10min, 1s);
   CHECK(tries() - in_first_minute <= 8);
   CHECK(h.reasons() == std::vector<std::string>{"MoveFailed"});
-  CHECK(h.cluster.events.front()["message"].get<std::string>() == "Cannot move secrets ns/bad: denied by a policy");
+  CHECK(h.cluster.events.front()["message"].get<std::string>() ==
+        "Cannot move secrets ns/bad: PATCH /api/v1/namespaces/ns/secrets/bad: 422 Unprocessable Content: denied by a "
+        "policy");
   CHECK(
       h.has_metric("controller_sharding_move_failures_total{controllerring=\"ring\",group=\"\",reason=\"invalid\","
                    "resource=\"secrets\"} " +
@@ -396,7 +376,7 @@ TEST_CASE("a tool that strips the shard label again and again is no hot loop, an
   Harness h;
   h.start({"a", "b"});
   for (int round = 0; round < 1200; ++round) {
-    if (!h.cluster.objects.contains({kSecrets, "ns/x"}) || h.labels("x").contains(kShard)) {
+    if (!h.cluster.find(kSecrets, "ns/x") || h.labels("x").contains(kShard)) {
       h.add_secret("x");
     }
     h.advance(50ms);
@@ -408,15 +388,7 @@ TEST_CASE("a tool that strips the shard label again and again is no hot loop, an
 
 TEST_CASE("patches that are not permitted are reported with verb and resource, until they are permitted") {
   Harness h;
-  bool allowed = false;
-  h.cluster.refuse = [&](const kube::Request& request) -> std::optional<Error> {
-    if (request.method == kube::Method::kPatch && !allowed) {
-      return Error{.code = ErrorCode::kForbidden,
-                   .message = "User \"x\" cannot patch resource \"secrets\" in API group \"\"",
-                   .http_status = 403};
-    }
-    return std::nullopt;
-  };
+  h.cluster.refuse = failing("patch", "", 403, R"(User "x" cannot patch resource "secrets" in API group "")");
   h.start({"a", "b"});
   h.add_secret("x");
   h.add_secret("y");
@@ -426,7 +398,7 @@ TEST_CASE("patches that are not permitted are reported with verb and resource, u
   REQUIRE(h.trouble);
   CHECK(h.trouble->starts_with("not allowed to patch secrets: "));
   CHECK(h.cluster.patches.size() <= 20);
-  allowed = true;
+  h.cluster.refuse = nullptr;
   h.advance(1min);
   CHECK(h.misplaced() == 0);
   CHECK_FALSE(h.trouble);
@@ -434,17 +406,17 @@ TEST_CASE("patches that are not permitted are reported with verb and resource, u
 
 TEST_CASE("lists that are not permitted are reported, and the other resources go on") {
   Harness h;
-  h.cluster.no_list = {kSecrets};
-  h.cluster.no_watch = {kSecrets};
-  h.cluster.put(kConfigMaps, "ns", "owned", json::object(),
-                json::array({{{"apiVersion", "v1"}, {"kind", "Secret"}, {"name", "m"}, {"controller", true}}}));
+  h.cluster.refuse = failing("list watch", "secrets", 403);
+  h.cluster.put(
+      kConfigMaps, "ns", "owned", json::object(),
+      json::array({{{"apiVersion", "v1"}, {"kind", "Secret"}, {"name", "m"}, {"uid", "1"}, {"controller", true}}}));
   h.start({"a", "b"});
   CHECK_FALSE(h.trouble);
   h.advance(15s);
   REQUIRE(h.trouble);
   CHECK(h.trouble->starts_with("not allowed to list secrets: "));
   CHECK(h.cluster.labels(kConfigMaps, "ns/owned").value(kShard, "") == h.owner("m"));
-  h.cluster.no_list.clear();
+  h.cluster.refuse = failing("watch", "secrets", 403);
   h.advance(3min);
   CHECK_FALSE(h.trouble);
 }
@@ -484,7 +456,7 @@ TEST_CASE("what drains is counted as long as something does, or may do, by no wa
 
 TEST_CASE("that a watch is not permitted is logged once, and passes find what has to move (design, 5)") {
   Harness h;
-  h.cluster.no_watch = {kSecrets};
+  h.cluster.refuse = failing("watch", "secrets", 403);
   h.start({"a", "b"}, 100);
   CHECK_FALSE(h.trouble);
   h.change_members({"a"});
@@ -494,16 +466,12 @@ TEST_CASE("that a watch is not permitted is logged once, and passes find what ha
   h.advance(1s);
   h.change_members({"a"});
   h.advance(1s);
-  for (const auto& [key, object] : h.cluster.objects) {
-    CHECK(object["metadata"]["labels"].value(kShard, "") != "b");
+  for (const auto& [name, labels] : h.all_labels()) {
+    CHECK(labels.value(kShard, "") != "b");
   }
   h.change_members({"a", "c"});
   h.advance(15s);
-  for (const auto& [key, object] : h.cluster.objects) {
-    if (object["metadata"]["labels"].contains(kDrain)) {
-      h.acknowledge(object["metadata"]["name"]);
-    }
-  }
+  h.acknowledge_all();
   h.advance(6min);
   CHECK(h.misplaced() == 0);
   const std::string text = *h.lines;
@@ -515,7 +483,10 @@ TEST_CASE("that a watch is not permitted is logged once, and passes find what ha
 TEST_CASE(
     "too many shards for the URL of a watch: it shows those without a label, passes find the others (design, 5)") {
   Harness h;
-  h.cluster.longest_selector = 80;
+  h.cluster.refuse = [](const FakeCluster::Call& call) {
+    const bool too_long = call.request.parameter("labelSelector").size() > 80;
+    return too_long ? std::optional(apiserver::failure(414, "too long")) : std::nullopt;
+  };
   std::vector<std::string> shards{"a", "b"};
   for (int shard = 0; shard < 20; ++shard) {
     shards.push_back("shard-" + std::to_string(shard));
@@ -534,13 +505,11 @@ TEST_CASE(
 
 TEST_CASE("an API server that has just started permits nothing for a moment: the watches come back (design, 6.7)") {
   Harness h;
-  h.cluster.no_watch = {kSecrets, kConfigMaps, kNamespaces};
-  h.cluster.no_list = h.cluster.no_watch;
+  h.cluster.refuse = failing("list watch", "", 403);
   h.start({"a", "b"});
   h.add_secret("x");
   h.advance(2s);
-  h.cluster.no_watch.clear();
-  h.cluster.no_list.clear();
+  h.cluster.refuse = nullptr;
   h.advance(5s);
   CHECK(h.misplaced() == 0);
   CHECK_FALSE(h.trouble);
@@ -676,20 +645,23 @@ TEST_CASE("an expired continue token goes on with the one that the 410 brings, f
   h.members = std::make_shared<const ring::Ring>(std::vector<std::string>{"a", "b"});
   h.add_assigned(1200);
   int pages = 0;
-  h.cluster.refuse = [&](const kube::Request& request) -> std::optional<Error> {
-    if (request.target.starts_with("/api/v1/namespaces/ns/secrets?limit=500") && ++pages == 2) {
-      return Error{.code = ErrorCode::kGone, .message = "expired", .http_status = 410, .continue_token = "ns/s-3"};
+  const std::string token = apiserver::encode({.version = {}, .from = "ns/s-3"});
+  h.cluster.refuse = [&](const FakeCluster::Call& call) -> std::optional<apiserver::Status> {
+    if (!call.request.target.starts_with("/api/v1/namespaces/ns/secrets?limit=500")) {
+      return std::nullopt;
     }
-    if (pages == 3) {
-      ++pages;
-      return Error{.code = ErrorCode::kUnavailable, .message = "500", .http_status = 500};
+    if (++pages == 2) {
+      apiserver::Status expired = apiserver::expired("the token is too old");
+      expired.continue_token = token;
+      return expired;
     }
-    return std::nullopt;
+    return pages == 3 ? std::optional(apiserver::failure(500, "try again")) : std::nullopt;
   };
   h.start({"a", "b"});
   h.advance(1s);
   CHECK(std::ranges::count(h.cluster.lists, "/api/v1/namespaces/ns/secrets?limit=500") == 1);
-  CHECK(std::ranges::count(h.cluster.lists, "/api/v1/namespaces/ns/secrets?limit=500&continue=ns%2Fs-3") == 1);
+  // One failed, one did not.
+  CHECK(std::ranges::count(h.cluster.lists, "/api/v1/namespaces/ns/secrets?limit=500&continue=" + token) == 2);
   CHECK(h.lines->contains("pass ended"));
 }
 
@@ -764,12 +736,7 @@ TEST_CASE("an orphan watch stays while many objects drain") {
 TEST_CASE("an orphan is found also while a thousand others fail") {
   Harness h;
   h.start({"a", "b"}, 2500);
-  h.cluster.refuse = [&](const kube::Request& request) -> std::optional<Error> {
-    if (request.method == kube::Method::kPatch && request.target.contains("/s-")) {
-      return Error{.code = ErrorCode::kUnavailable, .message = "failed calling webhook", .http_status = 500};
-    }
-    return std::nullopt;
-  };
+  h.cluster.refuse = failing_patches("s-", 500, "failed calling webhook");
   h.change_members({"a"});
   h.advance(2s);
   h.add_secret("fresh");
@@ -779,7 +746,7 @@ TEST_CASE("an orphan is found also while a thousand others fail") {
 
 TEST_CASE("a watch of namespaces that is not permitted is reported for rings that select by them") {
   Harness h;
-  h.cluster.no_watch = {kNamespaces};
+  h.cluster.refuse = failing("watch", "namespaces", 403);
   h.add_secret("x");
   h.start({"a", "b"});
   h.advance(10s);
@@ -788,7 +755,7 @@ TEST_CASE("a watch of namespaces that is not permitted is reported for rings tha
   CHECK(h.cluster.patches.empty());
   h.change_spec();
   REQUIRE(h.trouble);
-  h.cluster.no_watch.clear();
+  h.cluster.refuse = nullptr;
   h.advance(5s);
   CHECK_FALSE(h.trouble);
   CHECK(h.misplaced() == 0);

@@ -13,9 +13,8 @@ namespace {
 
 constexpr std::chrono::milliseconds kStep{50};
 
-// "secrets" or "configmaps", "" for another resource.
-std::string resource_of(const FakeCluster::Target& target) {
-  return target.collection == kSecrets ? "secrets" : target.collection == kConfigMaps ? "configmaps" : "";
+bool is_logged(const FakeCluster::Call& call) {
+  return call.route.plural == "secrets" || call.route.plural == "configmaps";
 }
 
 std::string describe_labels(const Json& labels) {
@@ -44,7 +43,7 @@ void RebalancerSimulation::command(const std::string& line) {
     harness_.reset();
     harness_ = std::make_unique<Harness>(std::stoul(words.at(0)));
   } else if (verb == "ring") {
-    harness_->cluster.refuse = [this](const kube::Request& request) { return decide(request); };
+    harness_->cluster.refuse = [this](const FakeCluster::Call& call) { return decide(call); };
     harness_->start(words);
   } else if (verb == "members") {
     harness_->members = std::make_shared<const ring::Ring>(words);
@@ -63,7 +62,7 @@ void RebalancerSimulation::command(const std::string& line) {
   } else if (verb == "lists") {
     harness_->cluster.late_lists = words.at(0) == "late";
   } else if (verb == "watch") {
-    harness_->cluster.no_watch = words.at(0) == "forbidden" ? std::set<std::string>{kSecrets} : std::set<std::string>();
+    watch_forbidden_ = words.at(0) == "forbidden";
   } else if (verb == "show") {
     show(words.at(0));
   } else if (verb == "run") {
@@ -92,7 +91,7 @@ void RebalancerSimulation::put(const std::string& collection, const Words& words
           {{"apiVersion", "v1"}, {"kind", "Secret"}, {"name", word.substr(11)}, {"uid", "uid"}, {"controller", true}});
     }
   }
-  harness_->cluster.put(collection, "ns", name, std::move(labels), std::move(owners));
+  harness_->cluster.put(collection, "ns", name, labels, owners);
 }
 
 // NAME [without-webhook]
@@ -114,11 +113,11 @@ void RebalancerSimulation::refuse_patches(const Words& words) {
   refused_object_ = words.size() > 1 ? "ns/" + words[1] : "";
   refused_.reset();
   if (how == "429") {
-    refused_ = Error{.code = ErrorCode::kUnavailable, .message = "429 Too Many Requests", .http_status = 429};
+    refused_ = apiserver::failure(429, "429 Too Many Requests");
   } else if (how == "422") {
-    refused_ = Error{.code = ErrorCode::kInvalid, .message = "422 it is not as it should be", .http_status = 422};
+    refused_ = apiserver::failure(422, "422 it is not as it should be");
   } else if (how == "forbidden") {
-    refused_ = Error{.code = ErrorCode::kForbidden, .message = "cannot patch resource", .http_status = 403};
+    refused_ = apiserver::failure(403, "cannot patch resource");
   } else if (how != "wait" && how != "undone" && how != "answered") {
     throw std::runtime_error("no such answer: " + how);
   }
@@ -141,50 +140,53 @@ void RebalancerSimulation::run(const std::string& time) {
 }
 
 // Called for each request before it is answered; nullopt: the cluster answers.
-std::optional<Error> RebalancerSimulation::decide(const kube::Request& request) {
+std::optional<apiserver::Status> RebalancerSimulation::decide(const FakeCluster::Call& call) {
+  if (call.route.verb == "watch") {
+    const bool forbidden = watch_forbidden_ && call.route.plural == "secrets";
+    return forbidden ? std::optional(apiserver::failure(403, "cannot watch resource")) : std::nullopt;
+  }
   log_streams();
-  const auto target = FakeCluster::parse(request.target);
-  if (resource_of(target).empty()) {
+  if (!is_logged(call)) {
     return std::nullopt;
   }
-  if (request.method != kube::Method::kPatch) {
-    log_list(target);
+  if (call.route.verb != "patch") {
+    log_list(call);
     return std::nullopt;
   }
-  log_patch(target, Json::parse(request.body)["metadata"]);
-  const bool hits = refused_ && (refused_object_.empty() || refused_object_ == target.object());
+  log_patch(call);
+  const bool hits = refused_ && (refused_object_.empty() || refused_object_ == call.object());
   log_ << (hits ? " -> " + refused_->message : "") << "\n";
   return hits ? refused_ : std::nullopt;
 }
 
-void RebalancerSimulation::log_patch(const FakeCluster::Target& target, const Json& metadata) {
-  log_ << "patch " << resource_of(target) << " " << target.name << describe_labels(metadata["labels"]);
-  const auto found = harness_->cluster.objects.find({target.collection, target.object()});
-  if (found == harness_->cluster.objects.end()) {
+void RebalancerSimulation::log_patch(const FakeCluster::Call& call) {
+  const Json metadata = Json::parse(call.request.body)["metadata"];
+  log_ << "patch " << call.route.plural << " " << call.route.name << describe_labels(metadata["labels"]);
+  const auto found = harness_->cluster.find("/api/v1/" + call.route.plural, call.object());
+  if (!found) {
     log_ << " -> not found";
-  } else if (found->second["metadata"]["resourceVersion"] != metadata["resourceVersion"]) {
+  } else if (metadata["resourceVersion"] != std::to_string(found->version())) {
     log_ << " -> conflict";
   }
 }
 
-void RebalancerSimulation::log_list(const FakeCluster::Target& target) {
+void RebalancerSimulation::log_list(const FakeCluster::Call& call) {
   constexpr std::string_view kByName = "metadata.name=";
-  if (const std::string field = target.parameter("fieldSelector"); field.starts_with(kByName)) {
-    log_ << "read " << resource_of(target) << " " << field.substr(kByName.size()) << "\n";
+  if (const std::string field = call.request.parameter("fieldSelector"); field.starts_with(kByName)) {
+    log_ << "read " << call.route.plural << " " << field.substr(kByName.size()) << "\n";
   } else {
-    log_ << "list " << resource_of(target) << (target.parameter("continue").empty() ? "" : ", next page") << "\n";
+    log_ << "list " << call.route.plural << (call.request.parameter("continue").empty() ? "" : ", next page") << "\n";
   }
 }
 
 void RebalancerSimulation::log_streams() {
   for (; streams_ < harness_->api.streams.size(); ++streams_) {
-    const auto target = FakeCluster::parse(harness_->api.streams[streams_]->request.target);
-    const std::string resource = resource_of(target);
-    if (resource.empty() || !harness_->cluster.no_watch.empty()) {
+    const auto call = FakeCluster::call_of(harness_->api.streams[streams_]->request);
+    if (!is_logged(call) || watch_forbidden_) {
       continue;  // how often it is tried in vain is drawn
     }
-    const std::string selector = target.parameter("labelSelector");  // "DRAIN", or "SHARD notin (a,b)"
-    log_ << (selector.starts_with(kDrain) ? "count drains of " : "watch orphans of ") << resource;
+    const std::string selector = call.request.parameter("labelSelector");  // "DRAIN", or "SHARD notin (a,b)"
+    log_ << (selector.starts_with(kDrain) ? "count drains of " : "watch orphans of ") << call.route.plural;
     if (const auto list = selector.find('('); list != std::string::npos) {
       std::string shards = selector.substr(list + 1, selector.size() - list - 2);
       std::ranges::replace(shards, ',', ' ');

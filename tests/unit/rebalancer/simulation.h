@@ -31,17 +31,18 @@ class RebalancerSimulation {
   void refuse_patches(const Words& words);
   void show(const std::string& name);
   void run(const std::string& time);
-  std::optional<Error> decide(const kube::Request& request);
-  void log_patch(const FakeCluster::Target& target, const Json& metadata);
-  void log_list(const FakeCluster::Target& target);
+  std::optional<apiserver::Status> decide(const FakeCluster::Call& call);
+  void log_patch(const FakeCluster::Call& call);
+  void log_list(const FakeCluster::Call& call);
   void log_streams();
   void log_events();
 
   std::unique_ptr<Harness> harness_;
-  std::optional<Error> refused_;  // what patches of refused_object_ get
-  std::string refused_object_;    // "": of all
-  std::size_t streams_ = 0;       // that were logged
-  std::size_t events_ = 0;        // likewise
+  std::optional<apiserver::Status> refused_;  // what patches of refused_object_ get
+  std::string refused_object_;                // "": of all
+  bool watch_forbidden_ = false;              // of Secrets
+  std::size_t streams_ = 0;                   // that were logged
+  std::size_t events_ = 0;                    // likewise
   std::ostringstream log_;
 };
 

@@ -1,2 +1,3 @@
 # Webhook and rebalancer decide alike: the test asks both.
-target_link_libraries(test_rebalancer PRIVATE sharder_webhook nlohmann_json::nlohmann_json prometheus-cpp::core protozero)
+# Its cluster is the embedded API server.
+target_link_libraries(test_rebalancer PRIVATE sharder_webhook sharder_apiserver nlohmann_json::nlohmann_json prometheus-cpp::core protozero)
