@@ -238,7 +238,8 @@ TEST_CASE("who does not bring initial events to their end is asked again after p
 }
 
 TEST_CASE("what one watch found out about initial events the others of the resource need not") {
-  StreamedList list;
+  StreamedList::Server server;
+  StreamedList list(server);
   const SteadyTime now{1h};
   WatchState first({}, list, 1);
   WatchState second({}, list, 2);
