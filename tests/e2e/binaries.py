@@ -55,6 +55,36 @@ def find(k8s_version=None, etcd_version=None, say=lambda line: print(line, file=
     return cache / "bin"
 
 
+def tool(name, module, package, version, say=lambda line: print(line, file=sys.stderr, flush=True)):
+    """The path of a program that is a Go module: $NAME in capitals names one, else it is built once into the cache."""
+    own = os.environ.get(name.upper().replace("-", "_"))
+    if own:
+        return Path(own)
+    cache = _cache_dir() / f"{name}-{version}"
+    if not os.access(cache / name, os.X_OK):
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        with _lock(cache.parent / f"{cache.name}.lock", say):
+            if not os.access(cache / name, os.X_OK):  # nobody built it while we waited
+                _build_tool(cache, name, f"{module}@v{version}", package, say)
+    return cache / name
+
+
+def _build_tool(cache, name, module, package, say):
+    say(f"building {name} from the Go module {module} into {cache}, once: some minutes")
+    with tempfile.TemporaryDirectory(prefix=f".{cache.name}-", dir=cache.parent) as scratch_name:
+        scratch = Path(scratch_name)
+        go = _Go(scratch, say)
+        go_mod = go.go_mod_of(module)
+        go.use(_go_version(go_mod), say)
+        folder = _module(scratch / "module", go_mod, module, [package], "")
+        output = scratch / "output"
+        output.mkdir()
+        go.run(folder, "build", "-trimpath", "-ldflags", "-s -w", "-o", str(output / name), package)
+        if cache.exists():
+            shutil.rmtree(cache)
+        output.rename(cache)
+
+
 def _missing(folder):
     return [program for program in PROGRAMS if not os.access(folder / program, os.X_OK)]
 
@@ -70,7 +100,7 @@ def _lock(path, say):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say(f"another run is building a control plane: waiting for it ({path})")
+            say(f"another run is building it: waiting for it ({path})")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
