@@ -45,7 +45,7 @@ def find(k8s_version=None, etcd_version=None, say=lambda line: print(line, file=
             return Path(assets)
         say(f"KUBEBUILDER_ASSETS={assets} has no {', '.join(missing)}: not used")
 
-    cache = _cache_dir() / f"k8s-{k8s_version}"
+    cache = cache_dir() / f"k8s-{k8s_version}"
     if not _missing(cache / "bin"):
         return cache / "bin"
     cache.parent.mkdir(parents=True, exist_ok=True)
@@ -60,7 +60,7 @@ def tool(name, module, package, version, say=lambda line: print(line, file=sys.s
     own = os.environ.get(name.upper().replace("-", "_"))
     if own:
         return Path(own)
-    cache = _cache_dir() / f"{name}-{version}"
+    cache = cache_dir() / f"{name}-{version}"
     if not os.access(cache / name, os.X_OK):
         cache.parent.mkdir(parents=True, exist_ok=True)
         with _lock(cache.parent / f"{cache.name}.lock", say):
@@ -89,7 +89,7 @@ def _missing(folder):
     return [program for program in PROGRAMS if not os.access(folder / program, os.X_OK)]
 
 
-def _cache_dir():
+def cache_dir():
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return Path(base) / "sharder-tests"
 
