@@ -28,7 +28,7 @@ def promtool():
     own = os.environ.get("PROMTOOL") or shutil.which("promtool")
     if own:
         return Path(own)
-    kept = binaries.cache_dir() / "promtool" / "promtool"
+    kept = binaries._cache_dir() / "promtool" / "promtool"  # pylint: disable=protected-access
     if not kept.exists():
         kept.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".promtool-", dir=kept.parent.parent) as scratch:
@@ -46,7 +46,7 @@ class Helm:
     """Helm with a home of its own, and a cluster when it has a kubeconfig."""
 
     def __init__(self, home, kubeconfig=None):
-        self._program = binaries.tool("helm", "helm.sh/helm/v3", "helm.sh/helm/v3/cmd/helm", HELM_VERSION)
+        self._program = os.environ.get("HELM") or binaries.tool("helm.sh/helm/v3", HELM_VERSION, "cmd/helm")
         self._environment = {**os.environ, "HOME": str(home), "HELM_CACHE_HOME": str(Path(home) / "helm"),
                              "HELM_CONFIG_HOME": str(Path(home) / "helm"), "HELM_DATA_HOME": str(Path(home) / "helm"),
                              "KUBECONFIG": str(kubeconfig or Path(home) / "none")}

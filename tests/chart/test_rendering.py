@@ -323,6 +323,7 @@ def certificates(env):
         False, True, {"certificates": "secret", "secretName": "mine"})
     assert rendered("certificates.mode=existingSecret", "config.webhook.certificates=files") == (
         True, False, {"certificates": "files"})
+    assert rendered("certificates.mode=selfManaged") == (False, True, {"certificates": "selfManaged"})
     # The sharder then writes the caBundle, so cert-manager must not.
     assert rendered("config.webhook.certificates=secret") == (False, True, {"certificates": "secret"})
 

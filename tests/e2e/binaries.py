@@ -45,7 +45,7 @@ def find(k8s_version=None, etcd_version=None, say=lambda line: print(line, file=
             return Path(assets)
         say(f"KUBEBUILDER_ASSETS={assets} has no {', '.join(missing)}: not used")
 
-    cache = cache_dir() / f"k8s-{k8s_version}"
+    cache = _cache_dir() / f"k8s-{k8s_version}"
     if not _missing(cache / "bin"):
         return cache / "bin"
     cache.parent.mkdir(parents=True, exist_ok=True)
@@ -55,41 +55,32 @@ def find(k8s_version=None, etcd_version=None, say=lambda line: print(line, file=
     return cache / "bin"
 
 
-def tool(name, module, package, version, say=lambda line: print(line, file=sys.stderr, flush=True)):
-    """The path of a program that is a Go module: $NAME in capitals names one, else it is built once into the cache."""
-    own = os.environ.get(name.upper().replace("-", "_"))
-    if own:
-        return Path(own)
-    cache = cache_dir() / f"{name}-{version}"
-    if not os.access(cache / name, os.X_OK):
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        with _lock(cache.parent / f"{cache.name}.lock", say):
-            if not os.access(cache / name, os.X_OK):  # nobody built it while we waited
-                _build_tool(cache, name, f"{module}@v{version}", package, say)
-    return cache / name
-
-
-def _build_tool(cache, name, module, package, say):
-    say(f"building {name} from the Go module {module} into {cache}, once: some minutes")
-    with tempfile.TemporaryDirectory(prefix=f".{cache.name}-", dir=cache.parent) as scratch_name:
-        scratch = Path(scratch_name)
-        go = _Go(scratch, say)
-        go_mod = go.go_mod_of(module)
-        go.use(_go_version(go_mod), say)
-        folder = _module(scratch / "module", go_mod, module, [package], "")
-        output = scratch / "output"
-        output.mkdir()
-        go.run(folder, "build", "-trimpath", "-ldflags", "-s -w", "-o", str(output / name), package)
-        if cache.exists():
-            shutil.rmtree(cache)
-        output.rename(cache)
+def tool(module, version, package, say=lambda line: print(line, file=sys.stderr, flush=True)):
+    """The program of a Go module's main package, such as ("github.com/anchore/syft", "1.2.3", "cmd/syft"); built once."""
+    name = package.rsplit("/", 1)[-1]
+    cache = _cache_dir() / f"{name}-{version}"
+    program = cache / name
+    cache.mkdir(parents=True, exist_ok=True)
+    with _lock(cache.parent / f"{cache.name}.lock", say):
+        if not os.access(program, os.X_OK):
+            say(f"building {name} {version} from its Go module into {cache}, once")
+            with tempfile.TemporaryDirectory(prefix=f".{cache.name}-", dir=cache.parent) as scratch_name:
+                scratch = Path(scratch_name)
+                go = _Go(scratch, say)
+                go_mod = go.go_mod_of(f"{module}@v{version}")
+                folder = _module(scratch / name, go_mod, f"{module}@v{version}", [f"{module}/{package}"], "")
+                go.use(_go_version(go_mod), say)
+                go.run(folder, "build", "-trimpath", "-ldflags", f"-s -w -X main.version={version}", "-o",
+                       str(scratch / "built"), f"{module}/{package}")
+                (scratch / "built").rename(program)
+    return program
 
 
 def _missing(folder):
     return [program for program in PROGRAMS if not os.access(folder / program, os.X_OK)]
 
 
-def cache_dir():
+def _cache_dir():
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return Path(base) / "sharder-tests"
 
@@ -100,7 +91,7 @@ def _lock(path, say):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say(f"another run is building it: waiting for it ({path})")
+            say(f"another run is building a control plane: waiting for it ({path})")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

@@ -203,10 +203,10 @@ def overlays(env):
         assert same == {key: renderings[0][key] for key in same}, mode
     roles = [items[("Role", SYSTEM_NAMESPACE, "sharding:sharder:webhook-certificate")]["rules"]
              for items in renderings[1:]]
-    by_name = {"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["webhook-server"]}
-    assert roles == [[{**by_name, "verbs": ["get", "list", "watch", "update", "patch"]},
-                      {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]}],
-                     [{**by_name, "verbs": ["get", "list", "watch"]}]], roles
+    secrets = {"apiGroups": [""], "resources": ["secrets"]}
+    assert roles == [[{**secrets, "resourceNames": ["sharder-webhook-server"],
+                       "verbs": ["get", "list", "watch", "update", "patch"]}, {**secrets, "verbs": ["create"]}],
+                     [{**secrets, "resourceNames": ["webhook-server"], "verbs": ["get", "list", "watch"]}]], roles
 
 
 @suite.case("the NetworkPolicy lets in exactly the ports of the container, to pods of the Deployment")

@@ -18,8 +18,8 @@ app.kubernetes.io/component: sharder
 {{- $webhook := dict }}
 {{- if ne $certificates "files" }}
 {{- $_ := set $webhook "certificates" $certificates }}
-{{- if ne .Values.certificates.secretName "webhook-server" }}
-{{- $_ := set $webhook "secretName" .Values.certificates.secretName }}
+{{- with .Values.certificates.secretName }}
+{{- $_ := set $webhook "secretName" . }}
 {{- end }}
 {{- else if eq $mode "certManager" }}
 {{- $from := printf "%s/%s" .Release.Namespace "webhook-server" }}
@@ -40,4 +40,9 @@ app.kubernetes.io/component: sharder
 {{/* files, secret or selfManaged: where the sharder has its certificate from. */}}
 {{- define "sharder.certificates" -}}
 {{- dig "webhook" "certificates" "files" (include "sharder.config" . | fromYaml) }}
+{{- end }}
+
+{{- define "sharder.secretName" -}}
+{{- $own := eq (include "sharder.certificates" .) "selfManaged" }}
+{{- .Values.certificates.secretName | default (ternary "sharder-webhook-server" "webhook-server" $own) }}
 {{- end }}
