@@ -61,6 +61,12 @@ class Cluster:
             "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM_NAMESPACE, "labels": {
                 "pod-security.kubernetes.io/enforce": "restricted"}}}))
 
+    def installed(self):
+        """As the first case left it, also when that did not run."""
+        self.namespace()
+        if self.helm("status", check=False).returncode:
+            self.helm("install", "--take-ownership")
+
     def deployment(self):
         return self.admin.get("deployments", SYSTEM_NAMESPACE, "sharder")
 
@@ -148,6 +154,7 @@ def install(env):
 
 @suite.case("the pod of `helm test` is accepted there, too")
 def helm_test(env):
+    env.installed()
     rendered = env._helm.template().stdout  # pylint: disable=protected-access
     pod, = [item for item in yaml.safe_load_all(rendered) if item and item["kind"] == "Pod"]
     made = env.admin.request("POST", f"/api/v1/namespaces/{SYSTEM_NAMESPACE}/pods?dryRun=All", pod)
@@ -158,6 +165,7 @@ def helm_test(env):
 
 @suite.case("a changed configuration makes new pods, of which at most one is there too many, and none too few")
 def changed_configuration(env):
+    env.installed()
     generation = env.deployment()["metadata"]["generation"]
     env.helm("upgrade", "--reuse-values", config={"shutdownDelay": "4s"})
     now = env.deployment()
@@ -168,6 +176,7 @@ def changed_configuration(env):
 
 @suite.case("a ring of the values is made with the sharder's permissions, and goes with the value")
 def rings(env):
+    env.installed()
     env.helm("upgrade", "--reuse-values", rings=[RING])
     ring = env.admin.get("controllerrings", None, "shop")
     assert ring["spec"]["resources"] == RING["resources"]
@@ -182,6 +191,7 @@ def rings(env):
 
 @suite.case("who may view or administer the cluster has the roles for people by aggregation, who may edit has no rings")
 def people(env):
+    env.installed()
     for role in ("view", "edit", "admin"):
         env.kubectl("create", "clusterrolebinding", f"test-{role}", f"--clusterrole={role}", f"--user={role}")
         env.kubectl("create", "rolebinding", f"test-{role}", f"--clusterrole={role}", f"--user=local-{role}",
@@ -204,6 +214,7 @@ def people(env):
 
 @suite.case("uninstall leaves the CRD and nothing else; with crds.keep=false not even that")
 def uninstall(env):
+    env.installed()
     env.helm("uninstall")
     env.wait_gone(leaving={("CustomResourceDefinition", CRD)})
     env.helm("install", "--take-ownership", crds={"keep": False})
