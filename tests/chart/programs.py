@@ -50,8 +50,11 @@ class Helm:
         self._environment = {**os.environ, "HOME": str(home), "HELM_CACHE_HOME": str(Path(home) / "helm"),
                              "HELM_CONFIG_HOME": str(Path(home) / "helm"), "HELM_DATA_HOME": str(Path(home) / "helm"),
                              "KUBECONFIG": str(kubeconfig or Path(home) / "none")}
+        self._is_4 = self.run("version", "--short").stdout.startswith("v4")
 
     def run(self, *arguments, check=True):
+        if "--take-ownership" in arguments and self._is_4:
+            arguments += ("--server-side=false",)  # helm/helm#31510
         done = subprocess.run([self._program, *map(str, arguments)], env=self._environment, capture_output=True,
                               text=True, check=False, timeout=180)
         if check and done.returncode:

@@ -13,6 +13,7 @@ import yaml
 from alerts import CASES, test_file
 from programs import CHART, ROOT, Helm, promtool  # before those of tests/e2e, which it finds
 
+import binaries
 from sharder import binary
 from suite import Suite
 
@@ -32,6 +33,7 @@ class Rendering:
         self._scratch = tempfile.TemporaryDirectory(prefix="sharder-chart-")
         self.folder = Path(self._scratch.name)
         self.helm = Helm(self.folder)
+        self.kubectl = binaries.find() / "kubectl"
         return self
 
     def __exit__(self, *_):
@@ -86,7 +88,7 @@ def kustomized(env, overlay, monitoring):
     (folder / "kustomization.yaml").write_text(yaml.safe_dump({
         "resources": [path(f"overlays/{overlay}")],
         "components": [path("components/monitoring")] if monitoring else []}), encoding="utf-8")
-    done = subprocess.run(["kubectl", "kustomize", folder], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([env.kubectl, "kustomize", folder], capture_output=True, text=True, check=False, timeout=60)
     assert not done.returncode, done.stderr
     return by_name(done.stdout)
 
