@@ -54,7 +54,7 @@ class Helm:
 
     def run(self, *arguments, check=True):
         if "--take-ownership" in arguments and self._is_4:
-            arguments += ("--server-side=false",)  # helm/helm#31510
+            arguments += ("--server-side=false",)  # else: helm/helm#31510, or conflicts
         done = subprocess.run([self._program, *map(str, arguments)], env=self._environment, capture_output=True,
                               text=True, check=False, timeout=180)
         if check and done.returncode:

@@ -15,6 +15,8 @@ import stand_ins
 from control_plane import ROOT, SYSTEM_NAMESPACE, ControlPlane
 from kubeclient import ApiError
 from processes import Failed, wait_until
+from sharder import Sharders
+from shards import Shards
 from suite import Suite
 
 CRD = "controllerrings.sharding.timebertt.dev"
@@ -102,9 +104,11 @@ class Cluster:
             self.helm("uninstall")
         self.kubectl("delete", "-k", ROOT / "manifests", "--ignore-not-found", "--wait=false")
         self.kubectl("delete", "crd", CRD, "--ignore-not-found")
-        self.wait_gone(set(), lambda: not any(namespace["metadata"]["name"] == SYSTEM_NAMESPACE
-                                              for namespace in self.admin.list("namespaces")))
+        self.wait_gone(set(), self.namespace_is_gone)
         self.namespace()
+
+    def namespace_is_gone(self):
+        return SYSTEM_NAMESPACE not in [item["metadata"]["name"] for item in self.admin.list("namespaces")]
 
     def wait_gone(self, leaving, also=lambda: True):
         """Until all_ours() is `leaving`."""
@@ -303,6 +307,48 @@ def adopt_go_project(env):
     assert mounted == {"config"}, pod
     env.figures.append(("volumes left of the Go project's Deployment", sorted(
         volume["name"] for volume in pod["volumes"] if volume["name"] not in mounted)))
+
+
+@suite.case("the sharder works with what the chart grants, and removal in the documented order leaves nothing of it")
+def work_and_removal(env):
+    env.remove_all()
+    env.helm("install")
+    env.helm("upgrade", "--reuse-values", rings=[{**RING, "namespaceSelector": {
+        "matchLabels": {"kubernetes.io/metadata.name": "default"}}}])
+    sharders = Sharders(env.plane, 1)
+    shards = Shards(env.admin, "shop", "default")
+    try:
+        sharders.start()
+        sharders.wait_leader()
+        with shards:
+            shards.start("a")
+
+            def status():
+                found = env.admin.get("controllerrings", None, "shop").get("status", {})
+                return {condition["type"]: condition["status"] for condition in found.get("conditions", [])} == {
+                    "Ready": "True"} and found["availableShards"] == 1
+
+            wait_until(status, 30, "the ring is ready, with one shard")
+            env.kubectl("create", "deployment", "cart", "--image=cart", "--replicas=0", "-n", "default")
+            label = "shard.alpha.sharding.timebertt.dev/shop"
+
+            def assigned(resource):
+                return [item["metadata"].get("labels", {}).get(label) for item in env.admin.list(resource, "default")]
+
+            for resource in ("deployments", "replicasets"):
+                wait_until(lambda resource=resource: assigned(resource) == ["a"], 20, f"{resource} have their shard")
+            assert ("MutatingWebhookConfiguration", "controllerring-shop") in env.all_ours()
+        # As in the chart's README: rings, release, CRD, namespace.
+        env.kubectl("delete", "controllerrings", "--all")
+        wait_until(lambda: ("MutatingWebhookConfiguration", "controllerring-shop") not in env.all_ours(), 90,
+                   "the webhook configuration goes with its ring")  # the collector looks for new kinds every 30 s
+        env.helm("uninstall")
+    finally:
+        sharders.stop()
+    env.kubectl("delete", "deployment", "cart", "-n", "default")
+    env.kubectl("delete", "crd", CRD)
+    env.kubectl("delete", "namespace", SYSTEM_NAMESPACE, "--wait=false")
+    env.wait_gone(set(), env.namespace_is_gone)
 
 
 @suite.case("each mode is accepted by the API server, without a warning, and the pods are made")

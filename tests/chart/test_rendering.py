@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""What the chart renders, without a cluster: the objects of manifests/, the same each time, and nothing for a value that
-is wrong."""
+"""What the chart renders, without a cluster: the objects of manifests/, the same each time, and nothing when a value is
+wrong."""
 
 import json
 import re
