@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Formatting, the includes that a folder may have, the table of rules, their tests and their mutants, what builds on
-# other systems, and clang-tidy: on the files that changed since $LINT_BASE, else on all.
+# Formatting, the includes that a folder may have, the table of rules, their tests and their mutants, what is generated in
+# the chart, what builds on other systems, and clang-tidy: on the files that changed since $LINT_BASE, else on all.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -10,6 +10,7 @@ echo "lint: ${#sources[@]} files are formatted"
 scripts/check_includes.py
 scripts/check_rules.py
 scripts/mutants.py --check
+scripts/chart.py --check
 tests/scripts/test_builds_of_others.py
 
 cmake --preset debug >/dev/null

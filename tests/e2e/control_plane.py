@@ -81,14 +81,17 @@ def _done(patches):
 class ControlPlane:
     """One cluster without nodes. start() once; etcd and the API server may be paused, killed and started again."""
 
-    def __init__(self, folder=None, controller_manager=False, audit_log=False, say=lambda line: None, etcd_bytes=None):
-        """`etcd_bytes`: how much etcd takes before it refuses writes; None: as much as it takes by default."""
+    def __init__(self, folder=None, controller_manager=False, audit_log=False, say=lambda line: None, etcd_bytes=None,
+                 more_controllers=()):
+        """`etcd_bytes`: how much etcd takes before it refuses writes; None: as much as it takes by default.
+        `more_controllers`: of kube-controller-manager, besides CONTROLLERS."""
         self._own_folder = folder is None
         self.folder = Path(folder or tempfile.mkdtemp(prefix="sharder-e2e-"))
         self._say = say
         self.bin = None
         self._with_controller_manager = controller_manager
         self._etcd_bytes = etcd_bytes
+        self._controllers = (*CONTROLLERS, *more_controllers)
         self.audit_log = self.folder / "audit.log" if audit_log else None
         self.etcd = self.apiserver = self.controller_manager = self.proxy = None
         self.port = None
@@ -165,7 +168,7 @@ class ControlPlane:
         if self.controller_manager is None:
             self.controller_manager = Process("kube-controller-manager", [
                 self.bin / "kube-controller-manager", f"--kubeconfig={self.kubeconfig}", "--leader-elect=false",
-                "--secure-port=0", f"--controllers={','.join(CONTROLLERS)}", "--kube-api-qps=200",
+                "--secure-port=0", f"--controllers={','.join(self._controllers)}", "--kube-api-qps=200",
                 "--kube-api-burst=400"], self.folder / "controller-manager.log")
         if not self.controller_manager.alive():
             self.controller_manager.start()

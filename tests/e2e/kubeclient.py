@@ -15,7 +15,7 @@ RBAC = "/apis/rbac.authorization.k8s.io/v1"
 # resource -> (prefix, namespaced)
 RESOURCES = {
     "namespaces": (CORE, False), "secrets": (CORE, True), "configmaps": (CORE, True), "services": (CORE, True),
-    "serviceaccounts": (CORE, True), "events": (CORE, True),
+    "serviceaccounts": (CORE, True), "events": (CORE, True), "pods": (CORE, True),
     "deployments": (APPS, True), "replicasets": (APPS, True),
     "jobs": (BATCH, True), "cronjobs": (BATCH, True),
     "clusterroles": (RBAC, False), "clusterrolebindings": (RBAC, False), "roles": (RBAC, True),

@@ -1,15 +1,16 @@
 #!/usr/bin/python3
 """The manifests on a real API server (docs/protocol.md, sections 1, 2, 7 and 8), without a sharder.
 
-cert-manager is not installed there. Stand-ins for two of its CRDs, with only the fields that manifests/ uses, let the
-API server check those objects: kubectl refuses fields that a schema does not have.
+cert-manager and the Prometheus operator are not installed there; stand_ins.py stands in for their CRDs.
 """
 
+import os
 import subprocess
 
 import yaml
 
 import oracle
+import stand_ins
 from control_plane import ROOT, SYSTEM_NAMESPACE
 from environment import Environment
 from kubeclient import ApiError
@@ -18,43 +19,16 @@ from suite import Suite
 
 MANIFESTS = ROOT / "manifests"
 FOLDERS = ("crd", "rbac", "sharder", "certmanager")
-TEXT, FLAG = {"type": "string"}, {"type": "boolean"}
-
-
-def record(required=(), **properties):
-    """The schema of an object."""
-    return {"type": "object", "properties": properties, "required": list(required)}
-
-
-CERT_MANAGER = {
-    ("issuers", "Issuer"): record(selfSigned=record(), ca=record(["secretName"], secretName=TEXT)),
-    ("certificates", "Certificate"): record(
-        ["issuerRef", "secretName"], secretName=TEXT, commonName=TEXT, isCA=FLAG, duration=TEXT,
-        dnsNames={"type": "array", "items": TEXT},
-        usages={"type": "array", "items": {"type": "string", "enum": ["digital signature", "server auth"]}},
-        privateKey=record(algorithm={"type": "string", "enum": ["RSA", "ECDSA", "Ed25519"]}, size={"type": "integer"},
-                          rotationPolicy={"type": "string", "enum": ["Never", "Always"]}),
-        issuerRef=record(["name"], name=TEXT, kind=TEXT, group=TEXT)),
-}
+OVERLAYS = ("overlays/cert-manager", "overlays/self-managed", "overlays/existing-secret")
 
 
 class ManifestsEnvironment(Environment):
-    """With the stand-ins for cert-manager's CRDs."""
+    """With the stand-ins for CRDs of others."""
 
     def __enter__(self):
         super().__enter__()
         try:
-            for (plural, kind), spec in CERT_MANAGER.items():
-                self.admin.create("customresourcedefinitions", None, {
-                    "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-                    "metadata": {"name": f"{plural}.cert-manager.io"},
-                    "spec": {"group": "cert-manager.io", "scope": "Namespaced",
-                             "names": {"kind": kind, "plural": plural, "singular": kind.lower()},
-                             "versions": [{"name": "v1", "served": True, "storage": True, "schema": {
-                                 "openAPIV3Schema": record(spec=spec)}}]}})
-            for plural, _ in CERT_MANAGER:
-                self.plane.kubectl("wait", "--for=condition=Established", "--timeout=30s",
-                                   f"crd/{plural}.cert-manager.io")
+            stand_ins.install_all(self.plane)
         except BaseException:
             self.plane.stop()
             raise
@@ -100,6 +74,20 @@ def rendered(env, folder="."):
     return found
 
 
+def with_monitoring(env, overlay):
+    """A folder with a kustomization of the overlay and the component monitoring."""
+    folder = env.plane.folder / f"{overlay.rpartition('/')[2]}-monitored"
+    folder.mkdir(exist_ok=True)
+
+    def path(name):
+        return os.path.relpath((MANIFESTS / name).resolve(), folder.resolve())
+
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump({
+        "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "resources": [path(overlay)],
+        "components": [path("components/monitoring")]}), encoding="utf-8")
+    return folder
+
+
 def ours(env, kind, name="sharder"):
     return rendered(env)[(kind, SYSTEM_NAMESPACE, name)]
 
@@ -127,9 +115,10 @@ def versions(env):
             item["metadata"].get("generation") or item["metadata"]["resourceVersion"] for item in items}
 
 
-@suite.case("the API server takes all of manifests/ and each folder, in a server-side dry run, without a warning")
+@suite.case("the API server takes all of manifests/, each folder and each overlay, in a server-side dry run, without a "
+            "warning")
 def dry_run(env):
-    for folder in (".", *FOLDERS):
+    for folder in (".", *FOLDERS, *OVERLAYS, *(with_monitoring(env, overlay) for overlay in OVERLAYS)):
         done = env.plane.kubectl("apply", "--server-side", "--dry-run=server", "-k", MANIFESTS / folder)
         lines = done.stdout.splitlines()
         assert len(lines) == len(rendered(env, folder)) and all("dry run" in line for line in lines), done.stdout
@@ -137,7 +126,7 @@ def dry_run(env):
 
 
 @suite.case("a field that cert-manager's stand-ins do not have is refused, so the dry run means something")
-def stand_ins(env):
+def wrong_field(env):
     wrong = {**ours(env, "Certificate", "webhook-server")}
     wrong["spec"] = {**wrong["spec"], "secretname": "x"}
     done = env.plane.kubectl("apply", "--server-side", "--dry-run=server", "-f", "-", stdin=yaml.safe_dump(wrong),
@@ -148,10 +137,7 @@ def stand_ins(env):
 @suite.case("the folders together are the whole, and every name that users rely on is there (protocol, 7)")
 def names(env):
     whole = rendered(env)
-    parts = {}
-    for folder in FOLDERS:
-        parts.update(rendered(env, folder))
-    assert parts == whole
+    assert set(whole) == {key for folder in FOLDERS for key in rendered(env, folder)}
     wanted = {("CustomResourceDefinition", None, "controllerrings.sharding.timebertt.dev"),
               ("Namespace", None, SYSTEM_NAMESPACE), ("ClusterRole", None, "sharding:sharder"),
               ("ClusterRole", None, "sharding:metrics-auth"), ("ClusterRole", None, "sharding:sharder:pprof-reader"),
@@ -199,6 +185,38 @@ def wiring(env):
 
 def shipped_config(env):
     return yaml.safe_load(ours(env, "ConfigMap", "sharder-config")["data"]["config"])
+
+
+@suite.case("the overlays differ in the certificate alone: its objects, its volume, the configuration and a Role")
+def overlays(env):
+    renderings = [rendered(env, overlay) for overlay in OVERLAYS]
+    certificate = {"cert-manager": {"Certificate", "Issuer"}, "self-managed": {"Role", "RoleBinding"},
+                   "existing-secret": {"Role", "RoleBinding"}}
+    for overlay, items in zip(OVERLAYS, renderings):
+        mode = overlay.rpartition("/")[2]
+        more = {key for key in items if key not in rendered(env, "base")}
+        assert {kind for kind, _, _ in more} == certificate[mode], more
+        pod = items[("Deployment", SYSTEM_NAMESPACE, "sharder")]["spec"]["template"]["spec"]
+        secrets = [volume["secret"]["secretName"] for volume in pod["volumes"] if "secret" in volume]
+        assert secrets == (["webhook-server"] if mode == "cert-manager" else []), (mode, secrets)
+        same = {key: item for key, item in items.items() if key[0] not in ("Deployment", "ConfigMap") and key not in more}
+        assert same == {key: renderings[0][key] for key in same}, mode
+    roles = [items[("Role", SYSTEM_NAMESPACE, "sharding:sharder:webhook-certificate")]["rules"]
+             for items in renderings[1:]]
+    secrets = {"apiGroups": [""], "resources": ["secrets"]}
+    assert roles == [[{**secrets, "resourceNames": ["sharder-webhook-server"],
+                       "verbs": ["get", "list", "watch", "update", "patch"]}, {**secrets, "verbs": ["create"]}],
+                     [{**secrets, "resourceNames": ["webhook-server"], "verbs": ["get", "list", "watch"]}]], roles
+
+
+@suite.case("the NetworkPolicy lets in exactly the ports of the container, to pods of the Deployment")
+def network_policy(env):
+    policy = ours(env, "NetworkPolicy")["spec"]
+    container = pod_spec(env)["containers"][0]
+    assert {port["port"] for rule in policy["ingress"] for port in rule["ports"]} == {
+        port["containerPort"] for port in container["ports"]}
+    assert policy["podSelector"] == ours(env, "Deployment")["spec"]["selector"]
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
 
 
 @suite.case("the sharder takes the shipped configuration, which asks cert-manager for the CA of webhook-server")
