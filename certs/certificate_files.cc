@@ -1,7 +1,6 @@
 #include "certs/certificate_files.h"
 
 #include <prometheus/counter.h>
-#include <prometheus/gauge.h>
 #include <prometheus/registry.h>
 
 #include <system_error>
@@ -9,14 +8,11 @@
 
 #include "base/read_file.h"
 #include "base/rfc3339.h"
+#include "certs/expiry_gauge.h"
 #include "certs/x509.h"
 
 namespace sharder::certs {
 namespace {
-
-double unix_seconds(WallTime time) {
-  return std::chrono::duration<double>(time.time_since_epoch()).count();
-}
 
 Result<TlsIdentity> read_identity(const std::filesystem::path& certificate, const std::filesystem::path& key) {
   auto chain_pem = read_file(certificate);
@@ -36,11 +32,7 @@ Result<TlsIdentity> read_identity(const std::filesystem::path& certificate, cons
 // Handles into the registry. It adds each family only once, so two servers share the counters.
 struct CertificateFiles::Metrics {
   Metrics(prometheus::Registry& registry, const std::string& server)
-      : expiry(prometheus::BuildGauge()
-                   .Name("controller_sharding_certificate_expiry_timestamp_seconds")
-                   .Help("When the certificate that the server shows expires, in seconds since the epoch.")
-                   .Register(registry)
-                   .Add({{"server", server}})),
+      : expiry(expiry_gauge(registry, server)),
         reads(prometheus::BuildCounter()
                   .Name("certwatcher_read_certificate_total")
                   .Help("Readings of certificate files.")
@@ -73,6 +65,10 @@ bool CertificateFiles::present(const CertificateFilesOptions& options) {
          std::filesystem::exists(options.folder / options.key_name, ignored);
 }
 
+Result<TlsIdentity> CertificateFiles::read(const CertificateFilesOptions& options) {
+  return read_identity(options.folder / options.certificate_name, options.folder / options.key_name);
+}
+
 Result<void> CertificateFiles::start() {
   auto pair = read_pair();
   if (!pair) {
@@ -89,7 +85,7 @@ Result<void> CertificateFiles::start() {
 
 Result<TlsIdentity> CertificateFiles::read_pair() {
   metrics_->reads.Increment();
-  auto pair = read_identity(options_.folder / options_.certificate_name, options_.folder / options_.key_name);
+  auto pair = read(options_);
   if (!pair) {
     metrics_->errors.Increment();
   }

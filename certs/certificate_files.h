@@ -53,6 +53,8 @@ class CertificateFiles {
 
   // Whether both files exist. Without them the metrics port signs its own certificate.
   static bool present(const CertificateFilesOptions& options);
+  // The pair as it is now. kInvalid names the file and what is wrong with it.
+  [[nodiscard]] static Result<TlsIdentity> read(const CertificateFilesOptions& options);
 
   // Loads the pair and begins to watch the folder. kInvalid names the file and what is wrong with it.
   [[nodiscard]] Result<void> start();

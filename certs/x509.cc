@@ -1,5 +1,9 @@
 #include "certs/x509.h"
 
+#include <arpa/inet.h>
+
+#include <array>
+#include <chrono>
 #include <ctime>
 #include <iterator>
 #include <optional>
@@ -68,7 +72,104 @@ Result<void> try_serving(const std::vector<CertificatePtr>& chain, EVP_PKEY* key
   return {};
 }
 
+std::string to_pem(X509* certificate) {
+  const BioPtr bio(BIO_new(BIO_s_mem()));
+  char* text = nullptr;
+  if (!bio || PEM_write_bio_X509(bio.get(), certificate) != 1) {
+    return {};
+  }
+  const long length = BIO_get_mem_data(bio.get(), &text);
+  return {text, static_cast<std::size_t>(length)};
+}
+
+std::string to_text(const ASN1_STRING* text) {
+  return {reinterpret_cast<const char*>(ASN1_STRING_get0_data(text)),
+          static_cast<std::size_t>(ASN1_STRING_length(text))};
+}
+
+// "10.0.0.1" or "::1"; "" for an address of another length.
+std::string to_address(const ASN1_OCTET_STRING* bytes) {
+  const int family = ASN1_STRING_length(bytes) == 4 ? AF_INET : AF_INET6;
+  std::array<char, INET6_ADDRSTRLEN> text{};
+  const bool known = family == AF_INET || ASN1_STRING_length(bytes) == 16;
+  return known && inet_ntop(family, ASN1_STRING_get0_data(bytes), text.data(), text.size()) != nullptr ? text.data()
+                                                                                                       : "";
+}
+
+std::vector<std::string> alternative_names(X509* certificate) {
+  std::vector<std::string> names;
+  const NamesPtr found(
+      static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr)));
+  for (int i = 0; i < sk_GENERAL_NAME_num(found.get()); ++i) {
+    const GENERAL_NAME* const name = sk_GENERAL_NAME_value(found.get(), i);
+    if (name->type == GEN_DNS) {
+      names.push_back(to_text(name->d.dNSName));
+    } else if (name->type == GEN_IPADD) {
+      names.push_back(to_address(name->d.iPAddress));
+    }
+  }
+  return names;
+}
+
 }  // namespace
+
+Result<std::vector<CertificateFacts>> read_certificates(std::string_view pem) {
+  const auto parsed = parse_certificates(pem);
+  if (!parsed) {
+    return std::unexpected(parsed.error());
+  }
+  std::vector<CertificateFacts> found;
+  for (const CertificatePtr& one : *parsed) {
+    const auto not_before = to_wall_time(X509_get0_notBefore(one.get()));
+    const auto not_after = to_wall_time(X509_get0_notAfter(one.get()));
+    if (!not_before || !not_after) {
+      return fail(ErrorCode::kInvalid, "a certificate's times do not parse");
+    }
+    found.push_back({.pem = to_pem(one.get()),
+                     .not_before = *not_before,
+                     .not_after = *not_after,
+                     .names = alternative_names(one.get())});
+  }
+  return found;
+}
+
+bool verifies(std::string_view chain_pem, std::string_view roots_pem, WallTime now) {
+  const PemCertificates chain = read_pem_certificates(chain_pem);
+  const PemCertificates roots = read_pem_certificates(roots_pem);
+  if (chain.certificates.empty() || roots.certificates.empty()) {
+    return false;
+  }
+  const StorePtr store(X509_STORE_new());
+  const StoreContextPtr context(X509_STORE_CTX_new());
+  const StackPtr intermediates(sk_X509_new_null());
+  if (!store || !context || !intermediates) {
+    return false;
+  }
+  for (const CertificatePtr& root : roots.certificates) {
+    X509_STORE_add_cert(store.get(), root.get());
+  }
+  for (auto link = std::next(chain.certificates.begin()); link != chain.certificates.end(); ++link) {
+    sk_X509_push(intermediates.get(), link->get());
+  }
+  if (X509_STORE_CTX_init(context.get(), store.get(), chain.certificates.front().get(), intermediates.get()) != 1) {
+    return false;
+  }
+  X509_STORE_CTX_set_purpose(context.get(), X509_PURPOSE_SSL_SERVER);
+  X509_STORE_CTX_set_flags(context.get(), X509_V_FLAG_PARTIAL_CHAIN);
+  X509_STORE_CTX_set_time(context.get(), 0, std::chrono::system_clock::to_time_t(now));
+  const bool good = X509_verify_cert(context.get()) == 1;
+  ERR_clear_error();
+  return good;
+}
+
+bool belong_together(std::string_view certificate_pem, std::string_view key_pem) {
+  const PemCertificates certificates = read_pem_certificates(certificate_pem);
+  const PemKey key = read_pem_key(key_pem);
+  const bool good = !certificates.certificates.empty() && key.key &&
+                    X509_check_private_key(certificates.certificates.front().get(), key.key.get()) == 1;
+  ERR_clear_error();
+  return good;
+}
 
 Result<TlsIdentity> make_identity(std::string chain_pem, std::string key_pem, const PairNames& names) {
   auto chain = parse_certificates(chain_pem);

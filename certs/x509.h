@@ -2,7 +2,9 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/tls_identity.h"
 
@@ -20,6 +22,25 @@ struct PairNames {
 // accepts. The message begins with the name of the half that is wrong. An expired leaf is no failure: see
 // TlsIdentity::not_after.
 [[nodiscard]] Result<TlsIdentity> make_identity(std::string chain_pem, std::string key_pem, const PairNames& names);
+
+// One certificate of a PEM text.
+struct CertificateFacts {
+  std::string pem;  // this certificate alone, as OpenSSL writes it: equal certificates have equal texts
+  WallTime not_before;
+  WallTime not_after;
+  std::vector<std::string> names;  // alternative names: DNS names and IP addresses, in the order of the certificate
+};
+
+// The certificates of a PEM text, in their order. kInvalid: there is none, or one does not parse.
+[[nodiscard]] Result<std::vector<CertificateFacts>> read_certificates(std::string_view pem);
+
+// Whether a client that trusts `roots_pem` accepts the chain (leaf first) of a TLS server at this time, as
+// kube-apiserver does: every certificate of the bundle is trusted by itself. Names are not compared. False when one of
+// the texts does not parse.
+[[nodiscard]] bool verifies(std::string_view chain_pem, std::string_view roots_pem, WallTime now);
+
+// Whether the PEM private key belongs to the first certificate of the text. False when one of them does not parse.
+[[nodiscard]] bool belong_together(std::string_view certificate_pem, std::string_view key_pem);
 
 // Whether the text holds at least one PEM certificate, and every PEM certificate in it parses. kInvalid has the reason.
 [[nodiscard]] Result<void> check_roots(std::string_view pem);

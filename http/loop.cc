@@ -82,7 +82,12 @@ void Loop::open(FileDescriptor socket, Admission admission) {
     }
   }
   try {
-    SslSession session = tls_ ? tls_->current().new_session(socket.get()) : nullptr;
+    const TlsContext* const context = tls_ ? tls_->current() : nullptr;
+    SslSession session = context != nullptr ? context->new_session(socket.get()) : nullptr;
+    if (tls_ && context == nullptr) {
+      state_.drop_adopted();  // there is no certificate yet
+      return;
+    }
     if (tls_ && !session) {
       throw std::bad_alloc();
     }

@@ -14,7 +14,7 @@ struct ServerOptions {
   unsigned loops = 1;        // threads; each has an io_context and, with TLS, an SSL context of its own
   Limits limits = {};
   // With it the server speaks TLS >= 1.2 only (no renegotiation, no session tickets); each loop takes a new identity
-  // for its next handshake. Must hold one at start(). Null: plain HTTP. Outlives the server.
+  // for its next handshake. While it holds none, connections are closed at once. Null: plain HTTP. Outlives the server.
   const Published<TlsIdentity>* tls = nullptr;
 };
 

@@ -114,7 +114,7 @@ SslSession TlsContext::new_session(int fd) const {
 Result<void> TlsContextSource::load() {
   tried_ = identity_.get();
   if (!tried_) {
-    return fail(ErrorCode::kInvalid, "no TLS certificate");
+    return {};
   }
   auto context = TlsContext::make(*tried_);
   if (!context) {
@@ -124,7 +124,7 @@ Result<void> TlsContextSource::load() {
   return {};
 }
 
-const TlsContext& TlsContextSource::current() {
+const TlsContext* TlsContextSource::current() {
   if (const auto& newest = identity_.get(); newest != tried_ && newest) {
     tried_ = newest;
     if (auto context = TlsContext::make(*newest)) {
@@ -133,7 +133,7 @@ const TlsContext& TlsContextSource::current() {
       log_.error("TLS certificate does not load, the old one stays", {{"error", context.error().message}});
     }
   }
-  return *context_;
+  return context_.get();
 }
 
 }  // namespace sharder::http

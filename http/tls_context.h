@@ -36,10 +36,11 @@ class TlsContextSource {
  public:
   TlsContextSource(const Published<TlsIdentity>& identity, Logger log) : identity_(identity), log_(std::move(log)) {}
 
-  // Loads the first context; kInvalid without an identity, or one that does not load.
+  // Loads the first context if there is an identity already; kInvalid when it does not load.
   Result<void> load();
-  // For the next handshake. A new identity that does not load is logged once, and the old one kept.
-  const TlsContext& current();
+  // For the next handshake; null while there has been no identity. A new identity that does not load is logged once,
+  // and the old one kept.
+  const TlsContext* current();
 
  private:
   PublishedReader<TlsIdentity> identity_;

@@ -18,7 +18,7 @@ ALLOWED = {
     "controllerring": {"base", "ring", "kube"},
     "rebalancer": {"base", "ring", "kube"},
     "webhook": {"base", "ring", "http"},
-    "certs": {"base"},
+    "certs": {"base", "kube"},
     "ops": {"base", "http", "kube"},
     "sharder": {"base", "ring", "http", "kube", "membership", "controllerring", "rebalancer", "webhook", "certs", "ops"},
 }

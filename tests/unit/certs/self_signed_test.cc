@@ -2,7 +2,6 @@
 
 #include <doctest/doctest.h>
 
-#include "tests/support/fake_clock.h"
 #include "tests/support/test_certificate.h"
 
 // protocol, 7: the metrics port signs its own certificate when no files are given.
@@ -42,27 +41,6 @@ TEST_CASE("two self-signed certificates share neither key nor serial number") {
   CHECK(first->private_key_pem != second->private_key_pem);
   CHECK(ASN1_INTEGER_cmp(X509_get0_serialNumber(parse(first->certificate_chain_pem).get()),
                          X509_get0_serialNumber(parse(second->certificate_chain_pem).get())) != 0);
-}
-
-TEST_CASE("the lifetime counts from the given time") {
-  const sharder::testing::FakeClock clock;
-  const auto identity = make_self_signed({.common_name = std::string(100, 'x'),  // longer than the field, so it is cut
-                                          .dns_names = {"a.example"},
-                                          .ip_addresses = {},
-                                          .now = clock.wall(),
-                                          .lifetime = std::chrono::hours(5)});
-  REQUIRE(identity);
-  CHECK(identity->not_after == clock.wall() + std::chrono::hours(5));
-}
-
-TEST_CASE("a name that is none gives an error, not a certificate without it") {
-  const auto identity = make_self_signed({.common_name = "x",
-                                          .dns_names = {},
-                                          .ip_addresses = {"not an address"},
-                                          .now = SystemClock().wall(),
-                                          .lifetime = std::chrono::hours(1)});
-  REQUIRE_FALSE(identity);
-  CHECK(identity.error().message.starts_with("make a self-signed certificate: "));
 }
 
 }  // namespace

@@ -85,8 +85,7 @@ TEST_CASE("a server without an address it can use, or without a certificate, doe
   };
   CHECK(start({.address = "192.0.2.1:0"}).error().message.find("192.0.2.1:0") != std::string::npos);
   sharder::Published<sharder::TlsIdentity> identity;
-  CHECK(start({.address = "127.0.0.1:0", .tls = &identity}).error().message.find("no TLS certificate") !=
-        std::string::npos);
+  CHECK(start({.address = "127.0.0.1:0", .tls = &identity}));  // one may come later
   identity.publish(std::make_shared<const sharder::TlsIdentity>());
   CHECK(start({.address = "127.0.0.1:0", .tls = &identity}).error().code == ErrorCode::kInvalid);
 }

@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "rebalancer/rebalancer.h"
-#include "tests/unit/rebalancer/fake_cluster.h"
+#include "tests/support/fake_cluster.h"
 
 namespace sharder::testing {
 

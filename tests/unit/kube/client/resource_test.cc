@@ -8,7 +8,6 @@ using namespace sharder;
 using namespace sharder::kube;
 
 namespace {
-const Resource kSecrets{"", "v1", "secrets", "Secret", true};
 const Resource kDeployments{"apps", "v1", "deployments", "Deployment", true};
 }  // namespace
 

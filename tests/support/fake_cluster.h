@@ -77,6 +77,17 @@ class FakeCluster {
     server.database().swap(bucket_of(collection), object, find(collection, object), nullptr);
     show_changes();
   }
+  // A request of somebody else, by whatever rules the API server has for it. Throws what it answers if that is a
+  // failure.
+  Json request(const std::string& method, const std::string& target, const Json& body = nullptr,
+               const std::string& content_type = "application/json") {
+    apiserver::Request sent = apiserver::request_to(method, target);
+    sent.body = body.is_null() ? "" : body.dump();
+    sent.content_type = content_type;
+    const apiserver::Answer answer = server.handle(sent);
+    show_changes();
+    return answer.code < 300 ? Json::parse(answer.body) : throw std::runtime_error(answer.body);
+  }
   // nullptr: there is none.
   apiserver::ObjectPtr find(const std::string& collection, const std::string& object) const {
     return server.database().get(bucket_of(collection), object);
@@ -145,6 +156,7 @@ class FakeCluster {
 
   // False: nothing waits.
   bool serve_next() {
+    const bool opens = streams_ < api_.streams.size();
     for (; streams_ < api_.streams.size(); ++streams_) {
       open(api_.streams[streams_]);
     }
@@ -160,7 +172,7 @@ class FakeCluster {
     const auto next = std::ranges::find_if_not(
         api_.pending, [&](const FakeApi::Pending& sent) { return hold_patches && is_patch(sent); });
     if (next == api_.pending.end()) {
-      return false;
+      return opens;
     }
     FakeApi::Pending sent = std::move(*next);
     api_.pending.erase(next);

@@ -1,0 +1,206 @@
+#include "certs/certificate_keeper.h"
+
+#include <tuple>
+#include <utility>
+
+#include "base/backoff.h"
+#include "base/lifetime.h"
+#include "base/timer.h"
+#include "certs/self_managed.h"
+#include "certs/serving_secret.h"
+#include "certs/trusted_roots.h"
+#include "kube/client/lasting_failure.h"
+#include "kube/client/resource.h"
+
+namespace sharder::certs {
+
+namespace {
+
+constexpr std::string_view kFieldManager = "sharder";
+
+}  // namespace
+
+struct CertificateKeeper::Impl {
+  Impl(Executor& control_loop, kube::Api& kube_api, const Clock& a_clock, CertificateSecret& the_secret,
+       CertificateKeeperOptions the_options, OnRoots roots_listener, const Logger& logger, WaitGroup& work)
+      : control(control_loop),
+        api(kube_api),
+        clock(a_clock),
+        secret(the_secret),
+        options(std::move(the_options)),
+        on_roots(std::move(roots_listener)),
+        log(logger.named("certs")),
+        leader_work(work),
+        timer(control) {}
+
+  void lead(bool now_leading);
+  void read_configurations();
+  void configurations_read(const Result<kube::Response>& answer);
+  // Looks at the Secret: gives out its roots, and writes it if it needs that and is ours.
+  void look();
+  void give_out_roots(const ServingSecret& shown);
+  void write(const ServingSecret& shown);
+  void written(const std::string& version, const Result<kube::Response>& answer);
+  void changed();
+
+  Executor& control;
+  kube::Api& api;
+  const Clock& clock;
+  CertificateSecret& secret;
+  const CertificateKeeperOptions options;
+  const OnRoots on_roots;
+  const Logger log;
+  WaitGroup& leader_work;
+
+  bool leading = false;
+  std::uint64_t term = 0;                // answers to requests of an earlier one are ignored
+  std::optional<TrustedRoots> roots;     // known once the configurations were read
+  std::optional<std::string> given_out;  // the bundle, in this term
+  std::optional<ServingSecret> good;     // the last content that was good, in any term
+  bool writing = false;
+  std::optional<std::string> written_over;  // the version that was written over, until the watch shows a change
+  Backoff backoff{kube::kLastingPauses};
+  kube::LastingFailure failure;
+  Timer timer;
+  Lifetime lifetime;
+};
+
+void CertificateKeeper::Impl::lead(bool now_leading) {
+  if (std::exchange(leading, now_leading) == now_leading) {
+    return;
+  }
+  ++term;
+  timer.cancel();
+  roots.reset();
+  given_out.reset();
+  writing = false;
+  if (leading) {
+    read_configurations();
+  }
+}
+
+void CertificateKeeper::Impl::read_configurations() {
+  kube::Request request{.target = kube::path(kube::kMutatingWebhookConfigurations, "", {}, {},
+                                             {{"labelSelector", options.secret.webhook_selector}})};
+  api.send(std::move(request), lifetime.bind_on(control, [this, of = term](const Result<kube::Response>& answer) {
+    if (leading && of == term) {
+      configurations_read(answer);
+    }
+  }));
+}
+
+void CertificateKeeper::Impl::configurations_read(const Result<kube::Response>& answer) {
+  if (!answer && answer.error().code != ErrorCode::kForbidden) {
+    timer.set(backoff.next(), [this] { read_configurations(); });
+    return;
+  }
+  backoff.reset();
+  roots.emplace();
+  if (const auto bundles = answer ? ca_bundles(answer->body) : std::unexpected(answer.error())) {
+    for (const std::string& bundle : *bundles) {
+      roots->adopt(bundle);
+    }
+  }
+  look();
+}
+
+void CertificateKeeper::Impl::changed() {
+  written_over.reset();
+  look();
+}
+
+void CertificateKeeper::Impl::look() {
+  const auto& shown = secret.shown();
+  if (shown && is_good(*shown, clock.wall())) {
+    good = shown;
+  }
+  if (!leading || !roots || writing) {
+    return;
+  }
+  timer.set(kCheckEvery, [this] { look(); });
+  if (!shown) {
+    return;
+  }
+  give_out_roots(*shown);
+  if (options.makes && written_over != shown->resource_version) {
+    write(*shown);
+  }
+}
+
+void CertificateKeeper::Impl::give_out_roots(const ServingSecret& shown) {
+  const WallTime wall = clock.wall();
+  const SteadyTime now = clock.steady();
+  roots->show(shown.roots_pem, shown.certificate_pem, wall, now);
+  std::string bundle = roots->bundle(wall, now) + options.further_roots;
+  // A Secret that is gone or damaged takes no root away. One of somebody else may have a pair and no roots.
+  const bool unknown = bundle == options.further_roots && (options.makes || shown.certificate_pem.empty());
+  if (!unknown && given_out != bundle) {
+    given_out = std::move(bundle);
+    on_roots(*given_out);
+  }
+}
+
+void CertificateKeeper::Impl::write(const ServingSecret& shown) {
+  const auto change = next_secret(shown, good ? &*good : nullptr, *options.makes, clock.wall());
+  if (!change) {
+    log.error("cannot make a certificate", {{"error", change.error().message}});
+    return;
+  }
+  if (!*change) {
+    return;
+  }
+  const ServingSecret& wanted = (*change)->secret;
+  const auto& [secret_namespace, name] = std::tie(options.secret.secret_namespace, options.secret.name);
+  log.info("writing the webhook's Secret", {{"reason", (*change)->reason}});
+  kube::Request request =
+      shown.resource_version.empty()
+          ? kube::create_request(kube::kSecrets, secret_namespace, new_secret(name, wanted), kFieldManager)
+          : kube::patch_request(kube::kSecrets, secret_namespace, name, kube::kMergePatch, secret_patch(wanted),
+                                kFieldManager);
+  writing = true;
+  api.send(std::move(request),
+           [then = lifetime.bind_on(
+                control,
+                [this, of = term, version = shown.resource_version](const Result<kube::Response>& answer) {
+                  if (leading && of == term) {
+                    written(version, answer);
+                  }
+                }),
+            ticket = leader_work.enter()](Result<kube::Response> answer) mutable { then(std::move(answer)); });
+}
+
+// The watch shows what was written, before this or after it.
+void CertificateKeeper::Impl::written(const std::string& version, const Result<kube::Response>& answer) {
+  writing = false;
+  const SteadyTime now = clock.steady();
+  if (answer) {
+    backoff.reset();
+    if (failure.succeeded(now)) {
+      log.info("the webhook's Secret can be written again");
+    }
+    written_over = version;
+    look();
+    return;
+  }
+  const ErrorCode code = answer.error().code;
+  if (code != ErrorCode::kConflict && code != ErrorCode::kExists && failure.failed(answer.error(), now)) {
+    log.warn("cannot write the webhook's Secret", {{"error", answer.error().message}});
+  }
+  timer.set(backoff.next(), [this] { look(); });
+}
+
+CertificateKeeper::CertificateKeeper(Executor& control, kube::Api& api, const Clock& clock, CertificateSecret& secret,
+                                     CertificateKeeperOptions options, OnRoots on_roots, const Logger& log,
+                                     WaitGroup& leader_work)
+    : impl_(std::make_unique<Impl>(control, api, clock, secret, std::move(options), std::move(on_roots), log,
+                                   leader_work)) {
+  secret.on_change(impl_->lifetime.bind([impl = impl_.get()] { impl->changed(); }));
+}
+
+CertificateKeeper::~CertificateKeeper() = default;
+
+void CertificateKeeper::set_leading(bool leading) {
+  impl_->control.post(impl_->lifetime.bind([impl = impl_.get(), leading] { impl->lead(leading); }));
+}
+
+}  // namespace sharder::certs

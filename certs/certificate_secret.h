@@ -1,0 +1,79 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/clock.h"
+#include "base/executor.h"
+#include "base/guarded.h"
+#include "base/log.h"
+#include "base/tls_identity.h"
+#include "certs/serving_secret.h"
+#include "kube/client/api.h"
+
+namespace prometheus {
+class Registry;
+}  // namespace prometheus
+
+namespace sharder::certs {
+
+struct CertificateSecretOptions {
+  std::string secret_namespace;
+  std::string name;
+  std::string webhook_selector;  // label selector of our webhook configurations
+  // What is shown until the Secret's pair is trusted: the files of the mode that was in force before.
+  std::optional<TlsIdentity> before = {};
+};
+
+// The serving certificate from a Secret, which is watched (decision 8). A new pair is published once every webhook
+// configuration of ours trusts it ("trust first"); at once if there was none before. While the Secret is gone or its
+// pair is not good, the old pair stays; that is logged once.
+//
+//   shown ──► same pair, or not good ──► nothing changes
+//     │
+//     └─────► candidate ──► (first one; or the old one expires within the hour) ──► published
+//                 │  ▲
+//                 ▼  │ not trusted yet
+//           read the webhook configurations ──► trusted for kTakeUp, or the old pair is not trusted ──► published
+//
+// Metric: controller_sharding_certificate_expiry_timestamp_seconds{server="webhook"} of the published pair.
+//
+// Lives on the control loop; destroy it when that loop has stopped, or on it.
+class CertificateSecret {
+ public:
+  // Other API servers see a changed webhook configuration a moment later.
+  static constexpr std::chrono::seconds kTakeUp{2};
+  static constexpr std::chrono::milliseconds kLookAgain{500};
+  // For a candidate when the webhook configurations cannot be read because that is not permitted.
+  static constexpr std::chrono::seconds kBlindPause{30};
+  static constexpr std::chrono::hours kLastHour{1};
+
+  // Everything given outlives it.
+  CertificateSecret(Executor& control, kube::Api& api, const Clock& clock, CertificateSecretOptions options,
+                    prometheus::Registry& registry, const Logger& log);
+  ~CertificateSecret();
+  CertificateSecret(const CertificateSecret&) = delete;
+  CertificateSecret& operator=(const CertificateSecret&) = delete;
+
+  // Begins to watch. Once.
+  void start();
+
+  // What the server shows; null until the Secret has shown a good pair. Any thread.
+  const Published<TlsIdentity>& identity() const;
+  // Why no pair is shown yet, in fixed words: "the webhook's Secret does not exist". nullopt once there is one, for
+  // ever. Any thread.
+  std::optional<std::string> not_ready() const;
+
+  // The newest content of the Secret, good or not; nullopt until it is known. On the control loop.
+  const std::optional<ServingSecret>& shown() const;
+  // Called on the control loop after each change of shown(). Set it on that loop, or before start().
+  void on_change(std::function<void()> listener);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace sharder::certs

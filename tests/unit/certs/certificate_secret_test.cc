@@ -1,0 +1,389 @@
+#include "certs/certificate_secret.h"
+
+#include <doctest/doctest.h>
+#include <prometheus/registry.h>
+
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/base64.h"
+#include "certs/certificate_keeper.h"
+#include "certs/self_managed.h"
+#include "certs/x509.h"
+#include "tests/support/fake_cluster.h"
+
+// docs/decisions/0008-serving-certificates.md: the replica's part and the leader's, with an API server.
+namespace {
+
+using namespace sharder;
+using namespace sharder::certs;
+using namespace sharder::testing;
+using namespace std::chrono_literals;
+using nlohmann::json;
+
+constexpr const char* kSecrets = "/api/v1/namespaces/sharding-system/secrets";
+constexpr const char* kConfigurations = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations";
+const CertificateSecretOptions kOptions{
+    .secret_namespace = "sharding-system", .name = "tls", .webhook_selector = "app=ours"};
+
+// Somebody who fills the Secret.
+struct Issuer {
+  explicit Issuer(WallTime now) : authority(make_authority("CA", now, 24h * 365).value()) {}
+  ServingSecret pair(WallTime now, std::chrono::seconds lifetime = 24h * 90) const {
+    const auto issued = issue({.common_name = "x", .dns_names = {"x"}, .now = now, .lifetime = lifetime}, authority);
+    return {.certificate_pem = issued->certificate_chain_pem,
+            .private_key_pem = issued->private_key_pem,
+            .roots_pem = authority.certificate_pem};
+  }
+  Authority authority;
+};
+
+struct Case {
+  FakeClock clock;
+  FakeExecutor executor{clock};
+  FakeApi api{executor};
+  FakeCluster cluster{executor, api};
+  std::shared_ptr<std::string> lines = std::make_shared<std::string>();
+  prometheus::Registry registry;
+  WaitGroup leader_work;
+  std::vector<std::string> given_out;  // bundles of the leader
+  std::unique_ptr<CertificateSecret> secret =
+      std::make_unique<CertificateSecret>(executor, api, clock, kOptions, registry, Logger::to_string(lines));
+  std::unique_ptr<CertificateKeeper> keeper;
+  Issuer first{clock.wall()};
+  Issuer second{clock.wall() + 1s};
+
+  Case() { cluster.request("POST", "/api/v1/namespaces", {{"metadata", {{"name", "sharding-system"}}}}); }
+  ~Case() {
+    keeper.reset();
+    secret.reset();
+    executor.run();
+  }
+
+  void start() {
+    secret->start();
+    cluster.settle();
+  }
+  // The leader; its bundles go into the webhook configuration "ours", as controllerring/ sees to.
+  void lead(bool makes) {
+    keeper = std::make_unique<CertificateKeeper>(
+        executor, api, clock, *secret,
+        CertificateKeeperOptions{
+            .secret = kOptions,
+            .makes = makes ? std::optional(ServerCertificate{.common_name = "sharder", .dns_names = {"sharder.ns.svc"}})
+                           : std::nullopt},
+        [this](const std::string& bundle) {
+          given_out.push_back(bundle);
+          configure("ours", bundle);
+        },
+        Logger::to_string(lines), leader_work);
+    keeper->set_leading(true);
+    cluster.settle();
+  }
+  void put(const ServingSecret& content) {
+    if (cluster.find("/api/v1/secrets", "sharding-system/tls")) {
+      json patch = json::parse(secret_patch(content));
+      patch["metadata"].erase("resourceVersion");
+      cluster.request("PATCH", std::string(kSecrets) + "/tls", patch, "application/merge-patch+json");
+    } else {
+      cluster.request("POST", kSecrets, json::parse(new_secret("tls", content)));
+    }
+    cluster.settle();
+  }
+  void remove() {
+    cluster.request("DELETE", std::string(kSecrets) + "/tls");
+    cluster.settle();
+  }
+  ServingSecret stored() {
+    return decode_serving_secret(cluster.request("GET", std::string(kSecrets) + "/tls").dump()).value();
+  }
+  void configure(const std::string& name, const std::string& bundle) {
+    const json body{{"apiVersion", "admissionregistration.k8s.io/v1"},
+                    {"kind", "MutatingWebhookConfiguration"},
+                    {"metadata", {{"name", name}, {"labels", {{"app", "ours"}}}}},
+                    {"webhooks",
+                     {{{"name", "a.b.c"},
+                       {"sideEffects", "None"},
+                       {"admissionReviewVersions", {"v1"}},
+                       {"clientConfig", {{"url", "https://127.0.0.1:1"}, {"caBundle", encode_base64(bundle)}}}}}}};
+    cluster.request("PATCH", kConfigurations + ("/" + name + "?fieldManager=test&force=true"), body,
+                    "application/apply-patch+yaml");
+  }
+  // The chain that the server shows, "" while there is none.
+  std::string shown() const {
+    const auto identity = secret->identity().get();
+    return identity ? identity->certificate_chain_pem : "";
+  }
+  bool logged(const std::string& text) const { return lines->contains(text); }
+};
+
+TEST_CASE("the first good pair is shown at once; until then the reason for not being ready has fixed words") {
+  Case c;
+  CHECK(c.secret->not_ready() == "waiting for the webhook's Secret");
+  c.start();
+  CHECK(c.secret->not_ready().value_or("ready") == "the webhook's Secret does not exist");
+  ServingSecret pair = c.first.pair(c.clock.wall());
+  const std::string key = std::exchange(pair.private_key_pem, "MARKER");
+  c.put(pair);
+  CHECK(c.secret->not_ready() == "the webhook's Secret has no good certificate");
+  CHECK(c.logged("tls.key"));
+  CHECK_FALSE(c.logged("MARKER"));
+  CHECK(c.shown().empty());
+  c.configure("ours", c.second.authority.certificate_pem);  // who trusts it does not matter for the first one
+  pair.private_key_pem = key;
+  c.put(pair);
+  CHECK(c.shown() == pair.certificate_pem);
+  CHECK_FALSE(c.secret->not_ready());
+}
+
+TEST_CASE("a pair of the same CA replaces the old one after the time that other API servers need") {
+  Case c;
+  c.put(c.first.pair(c.clock.wall()));
+  c.configure("ours", c.first.authority.certificate_pem);
+  c.start();
+  const ServingSecret next = c.first.pair(c.clock.wall());
+  c.put(next);
+  CHECK(c.shown() != next.certificate_pem);
+  c.cluster.advance(CertificateSecret::kTakeUp + 1s);
+  CHECK(c.shown() == next.certificate_pem);
+}
+
+TEST_CASE("trust first: a pair of a new CA is shown when each webhook configuration trusts it, and not before") {
+  Case c;
+  const ServingSecret old = c.first.pair(c.clock.wall());
+  c.put(old);
+  c.configure("one", c.first.authority.certificate_pem);
+  c.configure("other", c.first.authority.certificate_pem);
+  c.start();
+  const ServingSecret next = c.second.pair(c.clock.wall());
+  c.put(next);
+  c.cluster.advance(10min, 1s);
+  CHECK(c.shown() == old.certificate_pem);
+  const std::string both = c.second.authority.certificate_pem + c.first.authority.certificate_pem;
+  c.configure("one", both);
+  c.cluster.advance(1min, 1s);
+  CHECK(c.shown() == old.certificate_pem);
+  c.configure("other", both);
+  c.cluster.advance(1s);
+  CHECK(c.shown() == old.certificate_pem);  // other API servers may not have seen it
+  c.cluster.advance(3s);
+  CHECK(c.shown() == next.certificate_pem);
+}
+
+TEST_CASE("a pair is shown at once when the old one is not trusted any more, as after an injector's change") {
+  Case c;
+  c.put(c.first.pair(c.clock.wall()));
+  c.configure("ours", c.first.authority.certificate_pem);
+  c.start();
+  c.configure("ours", c.second.authority.certificate_pem);
+  const ServingSecret next = c.second.pair(c.clock.wall());
+  c.put(next);
+  CHECK(c.shown() == next.certificate_pem);
+}
+
+TEST_CASE("a new pair does not wait for trust when the old one expires within the hour") {
+  Case c;
+  c.put(c.first.pair(c.clock.wall(), 2h));
+  c.configure("ours", c.first.authority.certificate_pem);
+  c.start();
+  const ServingSecret next = c.second.pair(c.clock.wall());
+  c.put(next);
+  c.cluster.advance(59min, 10s);
+  CHECK(c.shown() != next.certificate_pem);
+  c.cluster.advance(2min, 10s);
+  CHECK(c.shown() == next.certificate_pem);
+}
+
+TEST_CASE("where webhook configurations cannot be read, a new pair waits for half a minute") {
+  Case c;
+  c.put(c.first.pair(c.clock.wall()));
+  c.start();
+  const ServingSecret next = c.second.pair(c.clock.wall());
+  SUBCASE("not permitted") {
+    c.cluster.refuse = failing("list", "mutatingwebhookconfigurations", 403);
+    c.put(next);
+    c.cluster.advance(29s);
+    CHECK(c.shown() != next.certificate_pem);
+    c.cluster.advance(2s);
+    CHECK(c.shown() == next.certificate_pem);
+  }
+  SUBCASE("an outage: it waits for its end") {
+    c.cluster.refuse = failing("list", "mutatingwebhookconfigurations", 0);
+    c.put(next);
+    c.cluster.advance(5min, 1s);
+    CHECK(c.shown() != next.certificate_pem);
+    c.cluster.refuse = nullptr;
+    c.cluster.advance(5s);
+    CHECK(c.shown() == next.certificate_pem);
+  }
+}
+
+TEST_CASE("a Secret that goes or is damaged changes nothing, and is logged once; what was a candidate is forgotten") {
+  Case c;
+  const ServingSecret old = c.first.pair(c.clock.wall());
+  c.put(old);
+  c.configure("ours", c.first.authority.certificate_pem);
+  c.start();
+  c.put(c.second.pair(c.clock.wall()));  // a candidate that nobody trusts
+  c.remove();
+  c.configure("ours", c.second.authority.certificate_pem + c.first.authority.certificate_pem);
+  c.cluster.advance(1min, 1s);
+  CHECK(c.shown() == old.certificate_pem);
+  CHECK_FALSE(c.secret->not_ready());
+  CHECK(c.logged("no good certificate in the Secret, the old one stays"));
+  c.put(old);
+  CHECK(c.logged("the Secret has a good certificate again"));
+  CHECK(c.shown() == old.certificate_pem);
+}
+
+TEST_CASE("selfManaged: the leader makes the Secret, gives out its root, and the replica shows the pair") {
+  Case c;
+  c.start();
+  c.lead(true);
+  CHECK(is_good(c.stored(), c.clock.wall()));
+  CHECK(c.shown() == c.stored().certificate_pem);
+  REQUIRE(c.given_out.size() == 1);
+  CHECK(c.given_out.front() == c.stored().roots_pem);
+}
+
+TEST_CASE("selfManaged: what is deleted or damaged is written again as it was") {
+  Case c;
+  c.start();
+  c.lead(true);
+  const ServingSecret before = c.stored();
+  SUBCASE("deleted") {
+    c.remove();
+  }
+  SUBCASE("a damaged key") {
+    ServingSecret damaged = before;
+    damaged.private_key_pem = "nonsense";
+    c.put(damaged);
+  }
+  c.cluster.advance(5s);
+  ServingSecret after = c.stored();
+  after.resource_version = before.resource_version;
+  CHECK(after == before);
+  CHECK(c.given_out.size() == 1);  // the same root
+}
+
+TEST_CASE("selfManaged: a rotation of the CA keeps every handshake good: trust first, forget last") {
+  Case c;
+  c.start();
+  c.lead(true);
+  const auto is_trusted = [&c] { return verifies(c.shown(), c.given_out.back(), c.clock.wall()); };
+  ServingSecret damaged = c.stored();
+  const std::string old_root = damaged.roots_pem;
+  const std::string old_pair = damaged.certificate_pem;
+  c.keeper.reset();
+  c.lead(true);  // another leader, which has not seen a good Secret: it cannot restore it
+  damaged.root_key_pem = "nonsense";
+  damaged.private_key_pem = "nonsense";
+  c.keeper.reset();
+  c.put(damaged);
+  c.lead(true);
+  CHECK(c.stored().certificate_pem != old_pair);
+  CHECK(c.shown() == old_pair);  // not before it is trusted everywhere
+  CHECK(c.given_out.back() == c.stored().roots_pem);
+  CHECK(c.given_out.back().contains(old_root));
+  for (int second = 0; second < 5; ++second) {
+    CHECK(is_trusted());
+    c.cluster.advance(1s);
+  }
+  CHECK(c.shown() == c.stored().certificate_pem);
+  CHECK(is_trusted());
+}
+
+TEST_CASE("selfManaged: the watch may show what was written before the answer comes") {
+  Case c;
+  c.start();
+  c.cluster.hold_patches = true;
+  c.put(c.first.pair(c.clock.wall()));  // without a CA's key: it has to be written
+  c.lead(true);
+  REQUIRE(c.api.pending.size() == 1);
+  FakeApi::Pending held = std::move(c.api.pending.front());
+  c.api.pending.clear();
+  json written = c.cluster.request("PATCH", std::string(kSecrets) + "/tls", json::parse(held.request.body),
+                                   "application/merge-patch+json");
+  c.cluster.settle();
+  const auto given_out = c.given_out.size();
+  held.callback(kube::Response{.status = 200, .body = written.dump()});
+  c.cluster.settle();
+  CHECK(c.given_out.size() == given_out + 1);
+  CHECK(c.given_out.back().starts_with(c.stored().roots_pem.substr(0, 100)));
+  CHECK(c.api.pending.empty());  // nothing is written anew
+}
+
+TEST_CASE("selfManaged: a certificate is renewed in time, without anybody's doing") {
+  Case c;
+  const ServerCertificate names{.common_name = "sharder", .dns_names = {"sharder.ns.svc"}};
+  const ServingSecret old = next_secret({}, nullptr, names, c.clock.wall() - 60 * 24h + 5min).value()->secret;
+  c.put(old);
+  c.start();
+  c.lead(true);
+  c.cluster.advance(4min, 1s);
+  CHECK(c.shown() == old.certificate_pem);
+  c.cluster.advance(2min, 1s);
+  CHECK(c.shown() != old.certificate_pem);
+  CHECK(c.shown() == c.stored().certificate_pem);
+}
+
+TEST_CASE("selfManaged: a Secret that cannot be written is logged once, and takes no root away") {
+  Case c;
+  c.configure("ours", c.first.authority.certificate_pem);  // of another mode, and in force
+  c.cluster.refuse = failing("create patch", "secrets", 403, "cannot create resource \"secrets\"");
+  c.start();
+  c.lead(true);
+  c.cluster.advance(1min, 1s);
+  CHECK(c.given_out == std::vector<std::string>{c.first.authority.certificate_pem});
+  CHECK(c.logged("cannot write the webhook's Secret"));
+  c.cluster.refuse = nullptr;
+  c.cluster.advance(3min, 1s);
+  CHECK(c.logged("the webhook's Secret can be written again"));
+  CHECK(c.given_out.back() == c.stored().roots_pem + c.first.authority.certificate_pem);
+  c.cluster.advance(1h + 1min, 30s);
+  CHECK(c.given_out.back() == c.stored().roots_pem);
+}
+
+TEST_CASE("secret: the leader gives out the Secret's roots, and writes nothing") {
+  Case c;
+  c.put(c.first.pair(c.clock.wall()));
+  c.start();
+  c.lead(false);
+  CHECK(c.given_out == std::vector<std::string>{c.first.authority.certificate_pem});
+  c.put(c.second.pair(c.clock.wall()));
+  CHECK(c.given_out.back() == c.second.authority.certificate_pem + c.first.authority.certificate_pem);
+  c.remove();
+  c.cluster.advance(2h, 30s);
+  CHECK(c.given_out.back() == c.second.authority.certificate_pem + c.first.authority.certificate_pem);
+  CHECK_FALSE(c.cluster.find("/api/v1/secrets", "sharding-system/tls"));
+}
+
+TEST_CASE(
+    "secret: a Secret with a pair and no roots leaves the caBundle to others; one that is missing gives out nothing") {
+  Case c;
+  c.start();
+  c.lead(false);
+  CHECK(c.given_out.empty());
+  ServingSecret pair = c.first.pair(c.clock.wall());
+  pair.roots_pem.clear();
+  c.put(pair);
+  CHECK(c.given_out == std::vector<std::string>{""});
+}
+
+TEST_CASE("a leader that cannot read the webhook configurations yet gives out nothing") {
+  Case c;
+  c.put(c.first.pair(c.clock.wall()));
+  c.cluster.refuse = failing("list", "mutatingwebhookconfigurations", 0);
+  c.start();
+  c.lead(false);
+  c.cluster.advance(10s);
+  CHECK(c.given_out.empty());
+  c.cluster.refuse = nullptr;
+  c.cluster.advance(3min, 1s);
+  CHECK(c.given_out == std::vector<std::string>{c.first.authority.certificate_pem});
+}
+
+}  // namespace
