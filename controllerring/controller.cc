@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "base/backoff.h"
+#include "base/base64.h"
 #include "base/lifetime.h"
 #include "base/poster.h"
 #include "base/timer.h"
@@ -88,6 +89,7 @@ struct Controller::Impl {
   void lead(bool now_leading);
   // Asks for a reconciliation; `changed`: the ring itself has changed, which ends a backoff.
   void want(const std::string& ring, bool changed);
+  void set_ca_bundle(const std::string& pem);
   void note_trouble(const std::string& ring, const std::string& what, const std::optional<Error>& trouble);
   void schedule(const std::string& ring, std::chrono::nanoseconds pause);
   // Waits for the time to sync or to try again, or to repair the webhook configuration if that comes first.
@@ -198,6 +200,7 @@ void Controller::Impl::lead(bool now_leading) {
   }
   works.clear();
   configuration_watch.reset();
+  tools->has_ca_bundle = false;  // another leader may publish other roots meanwhile
 }
 
 void Controller::Impl::want(const std::string& ring, bool changed) {
@@ -212,6 +215,14 @@ void Controller::Impl::want(const std::string& ring, bool changed) {
     // Not while it fails: more shards do not make a wrong spec right.
     work.wanted = true;
     schedule(ring, std::chrono::nanoseconds(0));
+  }
+}
+
+void Controller::Impl::set_ca_bundle(const std::string& pem) {
+  tools->options.webhook.client_config.ca_bundle = encode_base64(pem);
+  tools->has_ca_bundle = true;
+  for (const auto& [ring, work] : works) {
+    want(ring, true);
   }
 }
 
@@ -428,6 +439,10 @@ void Controller::on_shards_changed(const std::string& ring) {
 
 void Controller::on_leading(bool leading) {
   impl_->lead(leading);
+}
+
+void Controller::set_ca_bundle(const std::string& pem) {
+  impl_->set_ca_bundle(pem);
 }
 
 void Controller::on_trouble(const std::string& ring, const std::string& what, const std::optional<Error>& trouble) {

@@ -57,6 +57,10 @@ class Controller final : public ring::Listener {
   void on_leading(bool leading) override;
 
   // A lasting failure of another component for the ring: reported in the Ready condition, and recorded as an Event.
+  // WebhookSettings::ca_bundle_is_ours: the roots (PEM) that the webhook configurations are to trust from now on; ""
+  // leaves the caBundle to others. On the control loop.
+  void set_ca_bundle(const std::string& pem);
+
   void on_trouble(const std::string& ring, const std::string& what, const std::optional<Error>& trouble) override;
 
  private:

@@ -45,6 +45,10 @@ struct WebhookSettings {
   std::map<std::string, std::string> annotations = {};  // of each MutatingWebhookConfiguration
   WebhookClientConfig client_config = {};
   ring::LabelSelector namespace_selector = default_namespace_selector();
+  // The caBundle of `client_config` counts for nothing, it comes through Controller::set_ca_bundle(), and is taken back
+  // from other managers like every other field. Until it has come, no webhook configuration is applied: that would take
+  // a caBundle away that works.
+  bool ca_bundle_is_ours = false;
   bool operator==(const WebhookSettings&) const = default;
 };
 

@@ -87,11 +87,14 @@ std::string Reconciliation::message() const {
 }
 
 void Reconciliation::start() {
-  if (ring_->spec_error.empty()) {
-    apply();
-  } else {
+  if (!ring_->spec_error.empty()) {
     note({.code = ErrorCode::kInvalid, .message = ring_->spec_error});
     read_ring();
+  } else if (tools_->options.webhook.ca_bundle_is_ours && !tools_->has_ca_bundle) {
+    note({.code = ErrorCode::kUnavailable, .message = "the webhook configuration waits for the webhook's certificate"});
+    resolve_resources();
+  } else {
+    apply();
   }
 }
 
@@ -122,8 +125,10 @@ void Reconciliation::applied(Result<kube::Response> answer) {
 void Reconciliation::apply_failed(Error error) {
   const std::string configuration = webhook_configuration_name(spec().name);
   const auto conflict = parse_apply_conflict(error);
+  const WebhookSettings& settings = tools_->options.webhook;
+  // One that gives way to another manager's.
   const bool with_ca_bundle =
-      !tools_->options.webhook.client_config.ca_bundle.empty() && ca_bundle_ == CaBundle::kAsConfigured;
+      !settings.client_config.ca_bundle.empty() && !settings.ca_bundle_is_ours && ca_bundle_ == CaBundle::kAsConfigured;
   if (conflict) {
     report_.managers = join(conflict->managers);
   }

@@ -29,9 +29,10 @@ struct Tools {
   kube::Discovery& discovery;
   kube::EventRecorder& events;
   const Clock& clock;
-  const ControllerOptions options;
+  ControllerOptions options;  // set_ca_bundle() changes the caBundle
   const Logger log;
   WaitGroup& leader_work;
+  bool has_ca_bundle = false;  // Controller::set_ca_bundle() was called
 };
 
 // What to do with a webhook's namespaceSelector that another manager has narrowed (decision 6).

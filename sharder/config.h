@@ -27,11 +27,17 @@ struct LeaderElectionConfig {
   std::chrono::nanoseconds retry_period = std::chrono::seconds(2);
 };
 
+// Where the webhook's serving certificate comes from (decision 8).
+enum class CertificateSource { kFiles, kSecret, kSelfManaged };
+
 struct WebhookServerConfig {
   std::string bind_address = ":9443";
   std::string cert_dir = "/tmp/k8s-webhook-server/serving-certs";
   std::string cert_name = "tls.crt";
   std::string key_name = "tls.key";
+  CertificateSource certificates = CertificateSource::kFiles;
+  // In the namespace of the leader election's Lease. With kSelfManaged the default is "sharder-webhook-server".
+  std::string secret_name = "webhook-server";
 };
 
 // SharderConfig (config.sharding.timebertt.dev/v1alpha1): a plain value, checked.

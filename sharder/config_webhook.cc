@@ -6,6 +6,7 @@
 #include "base/base64.h"
 #include "certs/x509.h"
 #include "http/listen_address.h"
+#include "kube/access/server_url.h"
 #include "ring/names.h"
 #include "sharder/config_sections_internal.h"
 #include "sharder/values.h"
@@ -19,6 +20,41 @@ void read_webhook_server(ObjectReader& object, WebhookServerConfig& config) {
   object.text("certDir", config.cert_dir);
   object.text("certName", config.cert_name);
   object.text("keyName", config.key_name);
+}
+
+void read_certificates(ObjectReader& object, WebhookServerConfig& config) {
+  std::string certificates = "files";
+  object.text("certificates", certificates);
+  if (certificates == "selfManaged") {
+    config.certificates = CertificateSource::kSelfManaged;
+    config.secret_name = "sharder-webhook-server";  // never one that somebody else fills
+  } else if (certificates == "secret") {
+    config.certificates = CertificateSource::kSecret;
+  } else if (certificates != "files") {
+    object.mistake("certificates", "want files, secret or selfManaged, got \"" + certificates + "\"");
+  }
+  if (object.has("secretName") && config.certificates == CertificateSource::kFiles) {
+    object.mistake("secretName", "needs certificates: secret or selfManaged");
+  }
+  object.text("secretName", config.secret_name);
+  check_object_name(object, "secretName", config.secret_name, is_dns_subdomain);
+}
+
+// Who writes the caBundle of the webhook configurations.
+void check_ca_bundle(ObjectReader& object, CertificateSource certificates, controllerring::WebhookSettings& webhook) {
+  const bool injected = std::ranges::any_of(webhook.annotations, [](const auto& annotation) {
+    return annotation.first.starts_with("cert-manager.io/inject-");
+  });
+  if (certificates == CertificateSource::kSelfManaged && injected) {
+    object.mistake("config.annotations", "cert-manager.io/inject-* excludes certificates: selfManaged");
+  }
+  const std::string& url = webhook.client_config.url;
+  const auto server = kube::parse_server_url(url);
+  if (certificates == CertificateSource::kSelfManaged && !url.empty() &&
+      !(server && (is_ip_address(server->host) || is_dns_subdomain(server->host)))) {
+    object.mistake("config.clientConfig.url", "selfManaged needs a DNS name or an IP address as host");
+  }
+  webhook.ca_bundle_is_ours = certificates != CertificateSource::kFiles && !injected;
 }
 
 void check_url(ObjectReader& object, const std::string& url) {
@@ -174,15 +210,10 @@ void check_object_name(ObjectReader& object, std::string_view name, const std::s
 }
 
 void read_webhook(ObjectReader& object, WebhookServerConfig& server, controllerring::WebhookSettings& webhook) {
-  std::string certificates = "files";
-  object.text("certificates", certificates);
-  if (certificates == "selfManaged") {
-    object.mistake("certificates", "selfManaged is not available in this version, use files");
-  } else if (certificates != "files") {
-    object.mistake("certificates", "want files or selfManaged, got \"" + certificates + "\"");
-  }
+  read_certificates(object, server);
   object.object("server", [&](ObjectReader& o) { read_webhook_server(o, server); });
   object.object("config", [&](ObjectReader& o) { read_webhook_config(o, webhook); });
+  check_ca_bundle(object, server.certificates, webhook);
 }
 
 }  // namespace sharder::app

@@ -11,14 +11,18 @@
 #include <thread>
 #include <utility>
 
+#include "base/base64.h"
 #include "base/clock.h"
 #include "base/task_loop.h"
 #include "base/wait_group.h"
 #include "certs/certificate_files.h"
+#include "certs/certificate_keeper.h"
+#include "certs/certificate_secret.h"
 #include "certs/self_signed.h"
 #include "controllerring/controller.h"
 #include "http/server.h"
 #include "kube/access/config.h"
+#include "kube/access/server_url.h"
 #include "kube/client/client.h"
 #include "kube/client/discovery.h"
 #include "kube/election/leader_election.h"
@@ -29,9 +33,11 @@
 #include "ops/metrics_handler.h"
 #include "ops/process_collector.h"
 #include "rebalancer/rebalancer.h"
+#include "ring/names.h"
 #include "sharder/cpu_quota.h"
 #include "sharder/identity.h"
 #include "sharder/ring_collector.h"
+#include "sharder/values.h"
 #include "webhook/handler.h"
 #include "webhook/metrics.h"
 
@@ -66,6 +72,25 @@ certs::CertificateFilesOptions webhook_certificate(const WebhookServerConfig& co
           .key_name = config.key_name};
 }
 
+certs::CertificateSecretOptions webhook_secret(const Config& config) {
+  return {.secret_namespace = config.leader_election.resource_namespace,
+          .name = config.webhook_server.secret_name,
+          .webhook_selector =
+              "app.kubernetes.io/name=" + std::string(ring::kAppName) + "," + std::string(ring::kRingLabel)};
+}
+
+// The names by which API servers reach the webhook.
+certs::ServerCertificate webhook_names(const controllerring::WebhookClientConfig& config) {
+  certs::ServerCertificate wanted{.common_name = "sharder webhook"};
+  if (config.url.empty()) {
+    const std::string name = config.service.name + "." + config.service.service_namespace;
+    wanted.dns_names = {name + ".svc", name + ".svc.cluster.local", name};
+  } else if (const auto url = kube::parse_server_url(config.url)) {
+    (is_ip_address(url->host) ? wanted.ip_addresses : wanted.dns_names).push_back(url->host);
+  }
+  return wanted;
+}
+
 prometheus::Gauge& master_status_gauge(prometheus::Registry& registry, const std::string& lease_name) {
   return prometheus::BuildGauge()
       .Name("leader_election_master_status")
@@ -86,6 +111,7 @@ struct Program::Impl {
   Result<void> make_clients();
   void make_parts();
   Result<void> load_certificates();
+  void make_certificate_secret();
 
   Result<void> start();
   Result<void> start_health();
@@ -126,7 +152,9 @@ struct Program::Impl {
   std::unique_ptr<ops::AccessReviewer> reviewer;
 
   webhook::WebhookMetrics webhook_metrics;
-  certs::CertificateFiles webhook_files;
+  std::unique_ptr<certs::CertificateFiles> webhook_files;    // one of them,
+  std::unique_ptr<certs::CertificateSecret> webhook_secret;  // as webhook.certificates says
+  std::unique_ptr<certs::CertificateKeeper> certificate_keeper;
   std::optional<certs::CertificateFiles> metrics_files;
   Published<TlsIdentity> metrics_self_signed;
 
@@ -143,8 +171,7 @@ Program::Impl::Impl(Config configuration, kube::ClusterConfig cluster_config, Lo
       master_status(master_status_gauge(*registry, config.leader_election.resource_name)),
       worker("metrics", log),
       control("control", log),
-      webhook_metrics(*registry),
-      webhook_files(webhook_certificate(config.webhook_server), clock, *registry, log.named("certs")) {}
+      webhook_metrics(*registry) {}
 
 Program::Impl::~Impl() {
   election.reset();
@@ -198,8 +225,14 @@ void Program::Impl::make_parts() {
 }
 
 Result<void> Program::Impl::load_certificates() {
-  if (auto loaded = webhook_files.start(); !loaded) {
-    return fail("webhook certificate", std::move(loaded).error());
+  if (config.webhook_server.certificates == CertificateSource::kFiles) {
+    webhook_files = std::make_unique<certs::CertificateFiles>(webhook_certificate(config.webhook_server), clock,
+                                                              *registry, log.named("certs"));
+    if (auto loaded = webhook_files->start(); !loaded) {
+      return fail("webhook certificate", std::move(loaded).error());
+    }
+  } else {
+    make_certificate_secret();
   }
   if (!config.metrics_bind_address) {
     return {};
@@ -220,11 +253,38 @@ Result<void> Program::Impl::load_certificates() {
   return {};
 }
 
+void Program::Impl::make_certificate_secret() {
+  certs::CertificateSecretOptions options = app::webhook_secret(config);
+  if (const auto files = webhook_certificate(config.webhook_server); certs::CertificateFiles::present(files)) {
+    if (auto pair = certs::CertificateFiles::read(files)) {
+      options.before = std::move(*pair);
+    } else {
+      log.warn("certificate files are not used", {{"error", pair.error().message}});
+    }
+  }
+  webhook_secret =
+      std::make_unique<certs::CertificateSecret>(control, *api, clock, options, *registry, log.named("certs"));
+  const bool makes = config.webhook_server.certificates == CertificateSource::kSelfManaged;
+  if (makes || config.webhook.ca_bundle_is_ours) {
+    certificate_keeper = std::make_unique<certs::CertificateKeeper>(
+        control, *api, clock, *webhook_secret,
+        certs::CertificateKeeperOptions{
+            .secret = app::webhook_secret(config),
+            .makes = makes ? std::optional(webhook_names(config.webhook.client_config)) : std::nullopt,
+            .further_roots = decode_base64(config.webhook.client_config.ca_bundle).value_or("")},
+        [this](const std::string& bundle) { controller_rings->set_ca_bundle(bundle); }, log.named("certs"),
+        leader_work);
+  }
+}
+
 Result<void> Program::Impl::start() {
   for (const auto& step : {&Impl::start_health, &Impl::start_webhook, &Impl::start_metrics}) {
     if (auto started = (this->*step)(); !started) {
       return started;
     }
+  }
+  if (webhook_secret) {
+    webhook_secret->start();
   }
   membership->start();
   start_election();
@@ -247,7 +307,7 @@ Result<void> Program::Impl::start_webhook() {
       http::ServerOptions{.name = "webhook",
                           .address = config.webhook_server.bind_address,
                           .loops = usable_cpus(),
-                          .tls = &webhook_files.identity()},
+                          .tls = webhook_secret ? &webhook_secret->identity() : &webhook_files->identity()},
       [this](unsigned) {
         return std::make_unique<webhook::WebhookHandler>(membership->ring_sets(), webhook_metrics, clock,
                                                          log.named("webhook"));
@@ -294,13 +354,17 @@ void Program::Impl::start_election() {
 void Program::Impl::set_leading(bool leading) {
   master_status.Set(leading ? 1 : 0);
   membership->set_leading(leading);
+  if (certificate_keeper) {
+    certificate_keeper->set_leading(leading);
+  }
 }
 
 std::optional<std::string> Program::Impl::not_ready() const {
   if (stopping.load(std::memory_order_relaxed)) {
     return "shutting down";
   }
-  return membership->not_ready();
+  auto reason = membership->not_ready();
+  return reason || !webhook_secret ? reason : webhook_secret->not_ready();
 }
 
 bool Program::Impl::stop() {

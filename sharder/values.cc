@@ -1,5 +1,7 @@
 #include "sharder/values.h"
 
+#include <arpa/inet.h>
+
 #include <algorithm>
 #include <array>
 #include <cstdint>
@@ -150,6 +152,11 @@ bool is_dns_subdomain(std::string_view name) {
   return !name.empty() && name.size() <= 253 && std::ranges::all_of(std::views::split(name, '.'), [](const auto& part) {
     return is_dns_part(std::string_view(part.begin(), part.end()));
   });
+}
+
+bool is_ip_address(const std::string& text) {
+  in6_addr address{};
+  return inet_pton(AF_INET, text.c_str(), &address) == 1 || inet_pton(AF_INET6, text.c_str(), &address) == 1;
 }
 
 bool is_qualified_name(std::string_view name) {

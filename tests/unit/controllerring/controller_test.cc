@@ -467,6 +467,57 @@ TEST_CASE("a conflict over the caBundle is reported, never forced (protocol, 5)"
   CHECK_FALSE(h.told.empty());
 }
 
+TEST_CASE(
+    "a caBundle of ours: nothing is applied before it has come, and each new one is applied at once (decision 8)") {
+  WebhookSettings settings;
+  settings.ca_bundle_is_ours = true;
+  Harness h(settings);
+  h.publish({h.make_ring("r")});
+  h.lead();
+  h.advance(5s);
+  CHECK(h.applies.empty());
+  CHECK(h.ready(0)["status"] == "False");
+  CHECK(h.ready(0)["message"] == "The webhook configuration waits for the webhook's certificate");
+  CHECK(h.told.empty());
+  const auto bundle = [](const kube::Request& apply) {
+    return json::parse(apply.body)["webhooks"][0]["clientConfig"].value("caBundle", "");
+  };
+  h.controller->set_ca_bundle("one");
+  h.advance(1s);
+  REQUIRE(h.applies.size() == 1);
+  CHECK(bundle(h.applies[0]) == "b25l");
+  h.controller->set_ca_bundle("two");
+  h.advance(1s);
+  REQUIRE(h.applies.size() == 2);
+  CHECK(bundle(h.applies[1]) == "dHdv");
+  CHECK(h.ready(h.statuses.size() - 1)["status"] == "True");
+
+  // What another leader has published meanwhile must not be taken away.
+  h.controller->on_leading(false);
+  h.lead();
+  h.advance(5s);
+  CHECK(h.applies.size() == 2);
+  h.controller->set_ca_bundle("");  // left to others
+  h.advance(1s);
+  REQUIRE(h.applies.size() == 3);
+  CHECK(bundle(h.applies[2]).empty());
+}
+
+TEST_CASE("a caBundle of ours is taken back from another manager like every other field (decision 8)") {
+  WebhookSettings settings;
+  settings.ca_bundle_is_ours = true;
+  Harness h(settings);
+  h.apply_errors = {error(ErrorCode::kConflict, kCaConflict)};
+  h.publish({h.make_ring("r")});
+  h.lead();
+  h.controller->set_ca_bundle("one");
+  h.advance(1s);
+  REQUIRE(h.applies.size() == 2);
+  CHECK_FALSE(is_forced(h.applies[0]));
+  CHECK(is_forced(h.applies[1]));
+  CHECK(json::parse(h.applies[1].body)["webhooks"][0]["clientConfig"]["caBundle"] == "b25l");
+}
+
 TEST_CASE("a conflict of which not all is known is not forced where a caBundle is configured") {
   WebhookSettings settings;
   settings.client_config.ca_bundle = "Cg==";

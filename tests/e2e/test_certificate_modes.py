@@ -1,0 +1,253 @@
+#!/usr/bin/python3
+"""The webhook's certificate in a Secret (docs/decisions/0008-serving-certificates.md): while it changes, whoever changes
+it, each object gets its shard when it is created."""
+
+import base64
+import socket
+import ssl
+import threading
+import time
+
+import oracle
+import pki
+from control_plane import ROOT, SYSTEM_NAMESPACE
+from environment import Environment
+from processes import wait_until
+from suite import Suite
+
+suite = Suite("certificate_modes", parallel=False)
+
+NAMES = ["shard-a", "shard-b", "shard-c"]
+OVERLAYS = {"secret": "existing-secret", "selfManaged": "self-managed"}
+SECRETS = {"secret": "webhook-server", "selfManaged": "sharder-webhook-server"}
+TAKE_UP = 2  # seconds that a replica leaves other API servers to see a webhook configuration
+
+
+class Modes(Environment):
+    """Two replicas in one of the modes, with the Role of its overlay."""
+
+    def __init__(self, mode, short):
+        self.mode = mode
+        super().__init__(short=short, start=False, overrides={"webhook": {
+            "certificates": mode, "server": {"certDir": "/nonexistent"},
+            "config": {"clientConfig": {"caBundle": None}}}})
+
+    def __enter__(self):
+        super().__enter__()
+        self.plane.kubectl("apply", "-f", ROOT / "manifests" / "overlays" / OVERLAYS[self.mode] / "secret_role.yaml")
+        self.plane.wait_allowed(self.plane.service_account_token(), verb="watch", group="", resource="secrets",
+                                namespace=SYSTEM_NAMESPACE, name=SECRETS[self.mode])
+        return self
+
+    def trust(self, roots):
+        """What this test trusts when it sends admission reviews itself."""
+        file = self.plane.folder / "trusted.pem"
+        file.write_bytes(roots)
+        for replica in self.sharders.replicas:
+            replica.ca_file = str(file)
+
+    def secret(self):
+        found = self.admin.find("secrets", SYSTEM_NAMESPACE, SECRETS[self.mode])
+        return {key: base64.b64decode(value) for key, value in found["data"].items()} if found else {}
+
+    def put_secret(self, data):
+        body = {"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
+                "metadata": {"name": SECRETS[self.mode]},
+                "data": {key: base64.b64encode(value).decode() for key, value in data.items()}}
+        self.admin.apply("secrets", SYSTEM_NAMESPACE, body, "issuer", force=True)
+
+    def shown(self, replica):
+        """The certificate that the replica's webhook port shows, PEM; None while it shows none."""
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        try:
+            with socket.create_connection(("127.0.0.1", replica.port), timeout=5) as plain:
+                with context.wrap_socket(plain) as connection:
+                    return ssl.DER_cert_to_PEM_cert(connection.getpeercert(binary_form=True)).encode()
+        except (OSError, ssl.SSLError):
+            return None
+
+    def wait_shown(self, certificate, timeout=30):
+        for replica in self.sharders.replicas:
+            wait_until(lambda replica=replica: self.shown(replica) == certificate, timeout,
+                       f"{replica.name} shows the new certificate", interval=0.1)
+
+    def bundle(self, ring):
+        configuration = ring.webhook_configuration() or {"webhooks": [{"clientConfig": {}}]}
+        return base64.b64decode(configuration["webhooks"][0]["clientConfig"].get("caBundle", ""))
+
+
+class Creations:
+    """Creates Secrets all the time, and counts those that got no shard."""
+
+    def __init__(self, env, ring):
+        self._env, self._ring = env, ring
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self.made, self.missed = 0, []
+
+    def _run(self):
+        while not self._stop.wait(0.02):
+            item = self._env.admin.create("secrets", self._ring.namespace, {"metadata": {"name": f"s-{self.made}"}})
+            self.made += 1
+            if oracle.shard_of(item, self._ring.name) is None:
+                self.missed.append((self.made, time.time()))
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind, *_):
+        self._stop.set()
+        self._thread.join(30)
+        if kind is None:
+            assert self.made > 20, self.made
+            assert not self.missed, f"{len(self.missed)} of {self.made} got no shard: {self.missed[:3]}"
+
+    def go_on(self, seconds):
+        until = time.monotonic() + seconds
+        wait_until(lambda: time.monotonic() > until, seconds + 5, "some creations", interval=0.1)
+
+
+def issued(authority, name):
+    """The data of a Secret as cert-manager writes it."""
+    pair = authority.issue(name, "/CN=sharder", ("127.0.0.1",))
+    return {"tls.crt": pair.certificate.read_bytes(), "tls.key": pair.key.read_bytes(),
+            "ca.crt": authority.certificate.read_bytes()}
+
+
+@suite.case("selfManaged: it comes up with nothing but its Role; its Secret is restored when it is deleted or damaged, and "
+            "a new CA costs no admission")
+def self_managed(bare):
+    with Modes("selfManaged", bare.short) as env:
+        env.sharders.start()
+        env.trust(wait_until(env.secret, 10, "the Secret")["ca.crt"])
+        ring = env.ring("self-managed")
+        with ring.shards(*NAMES, duration=60):
+            ring.wait_ready(NAMES)
+            before = env.secret()
+            assert set(before) == {"tls.crt", "tls.key", "ca.crt", "ca.key"}, set(before)
+            with Creations(env, ring) as creations:
+                env.admin.delete("secrets", SYSTEM_NAMESPACE, SECRETS[env.mode])
+                wait_until(lambda: env.secret() == before, 10, "the Secret is back as it was")
+                env.put_secret({**before, "tls.key": b"nonsense"})
+                wait_until(lambda: env.secret() == before, 10, "its key is back")
+                creations.go_on(1)
+                # Nobody can sign with a CA without its key, and the leader that has seen the key is gone.
+                env.sharders.stop()
+                env.sharders.balancer.start()
+                del before["ca.key"]
+                env.admin.delete("secrets", SYSTEM_NAMESPACE, SECRETS[env.mode])
+                env.put_secret(before)
+                creations.missed.clear()
+                stopped = creations.made
+                env.sharders.start()
+                env.trust(before["ca.crt"] + env.secret()["ca.crt"])
+                ring.wait_ready(NAMES)
+                renewed = wait_until(lambda: "ca.key" in env.secret() and env.secret(), 20, "a new CA")
+                assert renewed["ca.crt"] != before["ca.crt"] and before["ca.crt"] in renewed["ca.crt"]
+                creations.missed.clear()  # those while nobody ran
+                env.wait_shown(renewed["tls.crt"])
+                creations.go_on(3)
+                assert creations.made > stopped + 20
+            assert before["ca.crt"] in env.bundle(ring), "the old CA is trusted for an hour more"
+            ring.wait_settled(NAMES)
+
+
+@suite.case("secret: ten rotations of certificate and CA under load: each object gets its shard; then only the CA of the "
+            "last hour is trusted")
+def rotations(bare):
+    count = 3 if bare.short else 10
+    with Modes("secret", bare.short) as env:
+        authorities = [pki.Authority(env.plane.folder / f"ca-{number}", "webhook-ca") for number in range(count + 1)]
+        env.put_secret(issued(authorities[0], "first"))
+        env.trust(authorities[0].certificate.read_bytes())
+        env.sharders.start()
+        ring = env.ring("rotations")
+        other = env.ring("rotations-other")
+        with ring.shards(*NAMES, duration=60), other.shards(*NAMES, duration=60):
+            ring.wait_ready(NAMES)
+            other.wait_ready(NAMES)
+            slowest = 0
+            with Creations(env, ring) as creations, Creations(env, other):
+                for number in range(1, count + 1):
+                    data = issued(authorities[number], f"pair-{number}")
+                    began = time.monotonic()
+                    env.put_secret(data)
+                    env.wait_shown(data["tls.crt"])
+                    slowest = max(slowest, time.monotonic() - began)
+                    creations.go_on(0.5)
+                made = creations.made
+            bundle = env.bundle(ring)
+            for authority in authorities[max(0, count - 8):]:
+                assert authority.certificate.read_bytes().strip() in bundle, "the CAs of the last hour are trusted"
+            assert slowest >= TAKE_UP, f"{slowest:.2f} s"
+        env.figure(f"{count} rotations of certificate and CA", f"{made} objects, each with its shard; at the longest "
+                   f"{slowest:.2f} s until both replicas showed the new certificate")
+        bare.figures += env.figures
+
+
+@suite.case("secret: without a good certificate it is not ready and says why; the old one stays when the Secret breaks")
+def bad_secret(bare):
+    with Modes("secret", bare.short) as env:
+        authority = pki.Authority(env.plane.folder / "ca", "webhook-ca")
+        good = issued(authority, "good")
+        env.trust(good["ca.crt"])
+        env.sharders.start(wait=False)
+        replica = env.sharders.replicas[0]
+        reason = "the webhook's Secret does not exist"
+        wait_until(lambda: reason in replica.health("/readyz")[1], 20, "not ready: no Secret", alive=replica.process)
+        env.put_secret({**good, "tls.key": b"MARKER"})
+        reason = "the webhook's Secret has no good certificate"
+        wait_until(lambda: reason in replica.health("/readyz")[1], 20, "not ready: a bad key", alive=replica.process)
+        assert "tls.key" in replica.log() and "MARKER" not in replica.log()
+        assert env.shown(replica) is None
+        env.put_secret(good)
+        for one in env.sharders.replicas:
+            one.wait_ready()
+        ring = env.ring("bad-secret")
+        with ring.shards(*NAMES, duration=60):
+            ring.wait_ready(NAMES)
+            with Creations(env, ring) as creations:
+                env.put_secret({**good, "tls.crt": b"nonsense"})
+                creations.go_on(1)
+                env.admin.delete("secrets", SYSTEM_NAMESPACE, SECRETS[env.mode])
+                creations.go_on(2)
+            assert env.bundle(ring) == good["ca.crt"] or good["ca.crt"].strip() in env.bundle(ring)
+            assert replica.ready()
+
+
+@suite.case("a change from files to selfManaged in a rolling update: the old pair and caBundle serve until the new ones do")
+def change_of_mode(bare):
+    with Modes("selfManaged", bare.short) as env:
+        authority = env.sharders.authority.certificate.read_bytes()
+        for replica in env.sharders.replicas:
+            replica.config["webhook"]["certificates"] = "files"
+            replica.config["webhook"]["server"]["certDir"] = str(replica.volume.folder)
+            replica.config["webhook"]["config"]["clientConfig"]["caBundle"] = base64.b64encode(authority).decode()
+        env.sharders.start()
+        ring = env.ring("change-of-mode")
+        with ring.shards(*NAMES, duration=60):
+            ring.wait_ready(NAMES)
+            leader = env.sharders.wait_leader()
+            old = env.shown(leader)
+            with Creations(env, ring) as creations:
+                # The leader last: for a while a replica of the new mode serves under a leader of the old one.
+                for replica in sorted(env.sharders.replicas, key=lambda one: one is leader):
+                    replica.config["webhook"]["certificates"] = "selfManaged"
+                    del replica.config["webhook"]["config"]["clientConfig"]["caBundle"]
+                    with env.sharders.forgotten(replica):
+                        creations.go_on(1)  # connections to it have ended by then
+                        replica.process.stop(25)
+                        replica.start().wait_ready()
+                    assert env.shown(replica) == old or replica is leader
+                    creations.go_on(2)
+                secret = wait_until(env.secret, 30, "the new leader has made the Secret")
+                env.wait_shown(secret["tls.crt"])
+                creations.go_on(1)
+            bundle = env.bundle(ring)
+            assert authority.strip() in bundle and secret["ca.crt"] in bundle
+
+
+if __name__ == "__main__":
+    suite.main()
