@@ -55,6 +55,27 @@ def find(k8s_version=None, etcd_version=None, say=lambda line: print(line, file=
     return cache / "bin"
 
 
+def tool(module, version, package, say=lambda line: print(line, file=sys.stderr, flush=True)):
+    """The program of a Go module's main package, such as ("github.com/anchore/syft", "1.2.3", "cmd/syft"); built once."""
+    name = package.rsplit("/", 1)[-1]
+    cache = _cache_dir() / f"{name}-{version}"
+    program = cache / name
+    cache.mkdir(parents=True, exist_ok=True)
+    with _lock(cache.parent / f"{cache.name}.lock", say):
+        if not os.access(program, os.X_OK):
+            say(f"building {name} {version} from its Go module into {cache}, once")
+            with tempfile.TemporaryDirectory(prefix=f".{cache.name}-", dir=cache.parent) as scratch_name:
+                scratch = Path(scratch_name)
+                go = _Go(scratch, say)
+                go_mod = go.go_mod_of(f"{module}@v{version}")
+                folder = _module(scratch / name, go_mod, f"{module}@v{version}", [f"{module}/{package}"], "")
+                go.use(_go_version(go_mod), say)
+                go.run(folder, "build", "-trimpath", "-ldflags", f"-s -w -X main.version={version}", "-o",
+                       str(scratch / "built"), f"{module}/{package}")
+                (scratch / "built").rename(program)
+    return program
+
+
 def _missing(folder):
     return [program for program in PROGRAMS if not os.access(folder / program, os.X_OK)]
 
