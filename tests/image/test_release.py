@@ -103,7 +103,8 @@ class Release(unittest.TestCase):
                 self.assertLess(time.monotonic(), deadline, "the registry does not answer")
                 time.sleep(0.1)
         pushed = f"127.0.0.1:{port}/platform/sharder:{VERSION}"
-        self.assertEqual(run("docker", "tag", IMAGE, pushed).returncode, 0)
+        tagged = run("docker", "tag", IMAGE, pushed)
+        self.assertEqual(tagged.returncode, 0, f"{tagged.stderr.strip()}; make image builds {IMAGE}")
         self.addCleanup(run, "docker", "rmi", pushed)
         done = release(IMAGE=pushed, COSIGN_KEY=str(self.key), COSIGN=self.cosign)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
