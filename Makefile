@@ -17,7 +17,7 @@ RUN_YES := $(call from_command_line,YES)
 RUN_WEBHOOK_HOST := $(call from_command_line,WEBHOOK_HOST)
 unexport KUBECONFIG
 
-.PHONY: help deps build run test unit conformance e2e e2e-oldest chart-test mutants asan tsan fuzz coverage coverage-report bench lint format clean
+.PHONY: help deps build run test unit conformance e2e e2e-oldest chart-test mutants asan tsan fuzz coverage coverage-report bench lint format image image-test release release-test clean
 # Prerequisites are made in the order they are written: what a target installs comes before anything that it builds.
 .NOTPARALLEL:
 
@@ -95,6 +95,18 @@ lint: deps-lint-test ## Formatting, includes, rules table, clang-tidy; LINT_BASE
 
 format: deps-lint ## Format all C++ sources
 	@git ls-files '*.h' '*.cc' | xargs clang-format-19 -i
+
+image: ## Build the container image IMAGE (sharder:VERSION), print its size; BUILD_BASE=NAME: from that Debian
+	@JOBS=$(JOBS) scripts/image.sh
+
+image-test: deps-test ## What is in the image, what is not, does it run with no rights; its SBOM by syft
+	@tests/image/test_image.py
+
+release: deps-release build ## Tarball, .deb and checksums; COSIGN_KEY=FILE signs them, IMAGE=NAME:TAG pushes and signs the image
+	@scripts/release.sh
+
+release-test: deps-release-test build ## Are they complete and the signatures good? With cosign and a registry of its own
+	@tests/image/test_release.py
 
 clean: ## Remove build/
 	@rm -rf build

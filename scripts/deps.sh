@@ -17,6 +17,7 @@ declare -A packages=(
   [fuzz]="clang-19 libclang-rt-19-dev"
   [bench]="libbenchmark-dev"
   [coverage]="gcovr"
+  [release]="dpkg-dev"
 )
 packages[test]+=" ${packages[run]}"
 

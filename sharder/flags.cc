@@ -8,6 +8,7 @@
 
 #include "base/ascii.h"
 #include "sharder/values.h"
+#include "sharder/version.h"
 
 namespace sharder::app {
 namespace {
@@ -40,7 +41,7 @@ constexpr std::array<FlagRow, 10> kFlags{{
      "alias of --log-level: debug, info, error, panic or a number > 0"},
     {"zap-stacktrace-level", Takes::kValue, &Texts::zap_stacktrace_level, "no effect"},
     {"zap-time-encoding", Takes::kValue, &Texts::zap_time_encoding, "no effect: times are RFC 3339"},
-    {"version", Takes::kBoolean, &Texts::version, "print the version and exit"},
+    {"version", Takes::kBoolean, &Texts::version, "print version, commit and compiler, and exit"},
 }};
 
 // A value that a flag may have, in lower case, and what it means.
@@ -240,7 +241,7 @@ Result<CommandLine> parse_command_line(const std::vector<std::string>& arguments
     return std::unexpected(version.error());
   }
   if (*version) {
-    return CommandLine{.flags = {}, .answer = "sharder " SHARDER_VERSION "\n"};
+    return CommandLine{.flags = {}, .answer = version_text()};
   }
   auto flags = evaluate(texts);
   if (!flags) {

@@ -4,6 +4,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -209,12 +210,21 @@ def refused(env):
     assert env is not None
 
 
-@suite.case("--version says the version, --help the flags")
+@suite.case("--version prints version, commit and compiler, --help the flags")
 def version(env):
-    for flag, wanted in (("--version", "0.1"), ("--help", "--kubeconfig")):
+    def answer(flag):
         done = subprocess.run([binary(), flag], capture_output=True, text=True, check=False, timeout=30)
-        assert done.returncode == 0 and wanted in done.stdout, done
-    assert "VERSION" in (ROOT / "CMakeLists.txt").read_text(encoding="utf-8") and env is not None
+        assert done.returncode == 0, done
+        return done.stdout
+
+    project = re.search(r"VERSION (\d+\.\d+\.\d+)", (ROOT / "CMakeLists.txt").read_text(encoding="utf-8"))[1]
+    lines = [line.split(" ", 1) for line in answer("--version").splitlines()]
+    assert [name for name, _ in lines] == ["sharder", "commit", "compiler"], lines
+    said = dict(lines)
+    assert said["sharder"] == project, said
+    assert re.fullmatch(r"[0-9A-Za-z._-]+", said["commit"]), said
+    assert re.fullmatch(r"(GNU|Clang) \d+\.\d+\.\d+", said["compiler"]), said
+    assert "--kubeconfig" in answer("--help") and env is not None
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ apt-get, and the presets. Part of `make lint`."""
 
 import json
 import os
+import re
 import subprocess
 import tempfile
 import unittest
@@ -96,6 +97,64 @@ class Presets(unittest.TestCase):
                          | dict.fromkeys(("coverage", "asan", "tsan"), "ON"))
         for path in (ROOT / "CMakeLists.txt", *(ROOT / "cmake").iterdir()):
             self.assertNotIn("-Werror", path.read_text(encoding="utf-8"), path)
+
+
+class Commit(unittest.TestCase):
+    """cmake/WriteCommit.cmake, in a folder that is a repository or not."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.source = Path(folder.name).resolve() / "source"
+        self.output = self.source / "build" / "commit.cc"
+        self.output.parent.mkdir(parents=True)
+        (self.source / "file").write_text("1", encoding="ascii")
+
+    def write(self, *defined, **environment):
+        """(exit code, the commit that was written, all that was said)"""
+        clean = {key: value for key, value in os.environ.items() if not key.startswith(("GIT_", "SHARDER_"))}
+        done = subprocess.run(
+            ["cmake", f"-DSOURCE={self.source}", f"-DOUTPUT={self.output}", *defined, "-P",
+             ROOT / "cmake" / "WriteCommit.cmake"],
+            check=False, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**clean, **environment})
+        text = self.output.read_text(encoding="ascii") if self.output.exists() else ""
+        return done.returncode, "".join(re.findall(r'kCommit = "(.*)";', text)), done.stdout
+
+    def repository(self, folder):
+        """Makes a repository with one commit of it; that commit."""
+        git = ["git", "-C", folder, "-c", "user.name=x", "-c", "user.email=x@example.com", "-c", "commit.gpgsign=false"]
+        for command in (["init", "--quiet"], ["add", "--all", "--", ":!*build*"], ["commit", "--quiet", "-m", "x"],
+                        ["tag", "v1"]):
+            subprocess.run([*git, *command], check=True)
+        return subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+
+    def test_it_comes_from_git(self):
+        commit = self.repository(self.source)
+        self.assertEqual(self.write(), (0, commit, ""))
+        (self.source / "file").write_text("2", encoding="ascii")
+        self.assertEqual(self.write(), (0, commit + "-dirty", ""))
+
+    def test_what_is_given_comes_first(self):
+        self.repository(self.source)
+        self.assertEqual(self.write(SHARDER_COMMIT="b"), (0, "b", ""))
+        self.assertEqual(self.write("-DCOMMIT=a", SHARDER_COMMIT="b"), (0, "a", ""))
+
+    def test_without_git_it_is_unknown_even_inside_another_repository(self):
+        self.repository(self.source.parent)
+        self.assertEqual(self.write(), (0, "unknown", ""))
+
+    def test_an_unchanged_commit_compiles_nothing(self):
+        self.write(SHARDER_COMMIT="b")
+        os.utime(self.output, (1, 1))
+        self.write(SHARDER_COMMIT="b")
+        self.assertEqual(self.output.stat().st_mtime, 1)
+        self.write(SHARDER_COMMIT="c")
+        self.assertGreater(self.output.stat().st_mtime, 1)
+
+    def test_a_value_that_is_no_commit_stops_the_build(self):
+        code, commit, said = self.write(SHARDER_COMMIT='a";b')
+        self.assertEqual((code, commit), (1, ""))
+        self.assertIn("SHARDER_COMMIT: want letters", said)
 
 
 if __name__ == "__main__":
