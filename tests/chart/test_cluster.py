@@ -51,6 +51,8 @@ class Cluster:
     def helm(self, verb, *arguments, check=True, **values):
         """`helm VERB sharder` in sharding-system, with the chart and values where it takes them."""
         chart = (CHART,) if verb in ("install", "upgrade") else ()
+        if verb == "install":  # as the whole kustomize tree, which several cases take over
+            values.setdefault("certificates", {"mode": "certManager"})
         if values:
             path = self.plane.folder / "values.yaml"
             path.write_text(yaml.safe_dump(values), encoding="utf-8")
