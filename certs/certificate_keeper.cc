@@ -9,6 +9,7 @@
 #include "certs/self_managed.h"
 #include "certs/serving_secret.h"
 #include "certs/trusted_roots.h"
+#include "certs/x509.h"
 #include "kube/client/lasting_failure.h"
 #include "kube/client/resource.h"
 
@@ -17,6 +18,8 @@ namespace sharder::certs {
 namespace {
 
 constexpr std::string_view kFieldManager = "sharder";
+// Writes that are so far apart have nothing to do with each other.
+constexpr std::chrono::minutes kQuiet{10};
 
 }  // namespace
 
@@ -59,8 +62,12 @@ struct CertificateKeeper::Impl {
   std::optional<ServingSecret> good;     // the last content that was good, in any term
   bool writing = false;
   std::optional<std::string> written_over;  // the version that was written over, until the watch shows a change
-  Backoff backoff{kube::kLastingPauses};
-  kube::LastingFailure failure;
+  Backoff read_pauses;                      // of the webhook configurations
+  kube::LastingFailure read_failure;
+  Backoff write_pauses{kube::kLastingPauses};  // between any two writes that follow each other soon
+  SteadyTime next_write = SteadyTime::min();
+  kube::LastingFailure write_failure;
+  std::string logged_reason;  // of the last write, "" when it was good
   Timer timer;
   Lifetime lifetime;
 };
@@ -74,6 +81,7 @@ void CertificateKeeper::Impl::lead(bool now_leading) {
   roots.reset();
   given_out.reset();
   writing = false;
+  read_pauses.reset();
   if (leading) {
     read_configurations();
   }
@@ -90,11 +98,19 @@ void CertificateKeeper::Impl::read_configurations() {
 }
 
 void CertificateKeeper::Impl::configurations_read(const Result<kube::Response>& answer) {
-  if (!answer && answer.error().code != ErrorCode::kForbidden) {
-    timer.set(backoff.next(), [this] { read_configurations(); });
-    return;
+  const SteadyTime now = clock.steady();
+  if (answer) {
+    read_failure.succeeded(now);
+  } else {
+    if (read_failure.failed(answer.error(), now)) {
+      log.warn("cannot read webhook configurations", {{"error", answer.error().message}});
+    }
+    // An API server that has just started permits nothing for a moment.
+    if (answer.error().code != ErrorCode::kForbidden || !read_failure.lasts()) {
+      timer.set(read_pauses.next(), [this] { read_configurations(); });
+      return;
+    }
   }
-  backoff.reset();
   roots.emplace();
   if (const auto bundles = answer ? ca_bundles(answer->body) : std::unexpected(answer.error())) {
     for (const std::string& bundle : *bundles) {
@@ -114,7 +130,11 @@ void CertificateKeeper::Impl::look() {
   if (shown && is_good(*shown, clock.wall())) {
     good = shown;
   }
-  if (!leading || !roots || writing) {
+  if (writing || !leading || !roots) {
+    if (!writing && options.makes && shown && shown->resource_version.empty()) {
+      // Whoever comes first: when the mode changes in a rolling update, the leader does not know the new one yet.
+      write(*shown);
+    }
     return;
   }
   timer.set(kCheckEvery, [this] { look(); });
@@ -130,10 +150,16 @@ void CertificateKeeper::Impl::look() {
 void CertificateKeeper::Impl::give_out_roots(const ServingSecret& shown) {
   const WallTime wall = clock.wall();
   const SteadyTime now = clock.steady();
-  roots->show(shown.roots_pem, shown.certificate_pem, wall, now);
-  std::string bundle = roots->bundle(wall, now) + options.further_roots;
+  const bool can_be_shown =
+      make_identity(shown.certificate_pem, shown.private_key_pem, {"tls.crt", "tls.key"}).has_value();
+  roots->show(shown.roots_pem, can_be_shown ? shown.certificate_pem : "", wall, now);
+  std::string bundle = roots->bundle(wall, now);
+  const auto further = read_certificates(options.further_roots);
+  for (const CertificateFacts& root : further.value_or(std::vector<CertificateFacts>())) {
+    bundle += bundle.contains(root.pem) ? "" : root.pem;
+  }
   // A Secret that is gone or damaged takes no root away. One of somebody else may have a pair and no roots.
-  const bool unknown = bundle == options.further_roots && (options.makes || shown.certificate_pem.empty());
+  const bool unknown = bundle.empty() && (options.makes || shown.certificate_pem.empty());
   if (!unknown && given_out != bundle) {
     given_out = std::move(bundle);
     on_roots(*given_out);
@@ -141,17 +167,31 @@ void CertificateKeeper::Impl::give_out_roots(const ServingSecret& shown) {
 }
 
 void CertificateKeeper::Impl::write(const ServingSecret& shown) {
+  const SteadyTime now = clock.steady();
+  if (now < next_write) {
+    timer.set(next_write - now, [this] { look(); });
+    return;
+  }
   const auto change = next_secret(shown, good ? &*good : nullptr, *options.makes, clock.wall());
   if (!change) {
-    log.error("cannot make a certificate", {{"error", change.error().message}});
+    if (std::exchange(logged_reason, change.error().message) != change.error().message) {
+      log.error("cannot make a certificate", {{"error", change.error().message}});
+    }
     return;
   }
   if (!*change) {
+    logged_reason.clear();
     return;
   }
   const ServingSecret& wanted = (*change)->secret;
   const auto& [secret_namespace, name] = std::tie(options.secret.secret_namespace, options.secret.name);
-  log.info("writing the webhook's Secret", {{"reason", (*change)->reason}});
+  if (std::exchange(logged_reason, (*change)->reason) != (*change)->reason) {
+    log.info("writing the webhook's Secret", {{"reason", (*change)->reason}});
+  }
+  if (now - next_write >= kQuiet) {
+    write_pauses.reset();
+  }
+  next_write = now + write_pauses.next();  // somebody may undo it, again and again
   kube::Request request =
       shown.resource_version.empty()
           ? kube::create_request(kube::kSecrets, secret_namespace, new_secret(name, wanted), kFieldManager)
@@ -174,8 +214,7 @@ void CertificateKeeper::Impl::written(const std::string& version, const Result<k
   writing = false;
   const SteadyTime now = clock.steady();
   if (answer) {
-    backoff.reset();
-    if (failure.succeeded(now)) {
+    if (write_failure.succeeded(now)) {
       log.info("the webhook's Secret can be written again");
     }
     written_over = version;
@@ -183,10 +222,10 @@ void CertificateKeeper::Impl::written(const std::string& version, const Result<k
     return;
   }
   const ErrorCode code = answer.error().code;
-  if (code != ErrorCode::kConflict && code != ErrorCode::kExists && failure.failed(answer.error(), now)) {
+  if (code != ErrorCode::kConflict && code != ErrorCode::kExists && write_failure.failed(answer.error(), now)) {
     log.warn("cannot write the webhook's Secret", {{"error", answer.error().message}});
   }
-  timer.set(backoff.next(), [this] { look(); });
+  timer.set(next_write - now, [this] { look(); });
 }
 
 CertificateKeeper::CertificateKeeper(Executor& control, kube::Api& api, const Clock& clock, CertificateSecret& secret,

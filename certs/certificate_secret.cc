@@ -2,16 +2,19 @@
 
 #include <algorithm>
 #include <chrono>
+#include <iterator>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "base/backoff.h"
 #include "base/lifetime.h"
 #include "base/poster.h"
 #include "base/rfc3339.h"
 #include "base/timer.h"
 #include "certs/expiry_gauge.h"
 #include "certs/x509.h"
+#include "kube/client/lasting_failure.h"
 #include "kube/client/resource.h"
 #include "kube/watch/list_watch.h"
 
@@ -22,6 +25,10 @@ namespace {
 constexpr std::string_view kUnknown = "waiting for the webhook's Secret";
 constexpr std::string_view kMissing = "the webhook's Secret does not exist";
 constexpr std::string_view kInvalid = "the webhook's Secret has no good certificate";
+constexpr std::string_view kUntrusted = "waiting for the webhook's certificate to be trusted";
+
+// Between two looks at the webhook configurations.
+constexpr BackoffPolicy kPauses{.initial = std::chrono::milliseconds(200), .max = std::chrono::seconds(15)};
 
 }  // namespace
 
@@ -68,6 +75,9 @@ struct CertificateSecret::Impl {
   std::uint64_t number = 0;                      // of the candidate: an answer for an older one is ignored
   SteadyTime candidate_since = {};
   std::optional<SteadyTime> trusted_since;
+  std::optional<SteadyTime> blind_since;  // the first of the 403s in a row
+  kube::LastingFailure failure;           // of reading webhook configurations
+  Backoff pauses{kPauses};
   bool waiting_logged = false;
   std::string problem;  // that was logged last, "" when the Secret is good
   Timer timer;
@@ -165,7 +175,11 @@ void CertificateSecret::Impl::show_pair(const ServingSecret& secret) {
     ++number;
     candidate_since = clock.steady();
     trusted_since.reset();
+    pauses.reset();
     waiting_logged = false;
+    if (!current) {
+      not_ready.with([](auto& text) { text = kUntrusted; });
+    }
     consider();
   }
 }
@@ -174,12 +188,15 @@ void CertificateSecret::Impl::consider() {
   if (!candidate) {
     return;
   }
-  if (!current || current->not_after <= clock.wall() + kLastHour) {
+  const SteadyTime now = clock.steady();
+  const bool is_late = !current && now - candidate_since >= kBlindPause;
+  if (is_late || (current && current->not_after <= clock.wall() + kLastHour)) {
     publish();
     return;
   }
   kube::Request request{.target = kube::path(kube::kMutatingWebhookConfigurations, "", {}, {},
-                                             {{"labelSelector", options.webhook_selector}})};
+                                             {{"labelSelector", options.webhook_selector}}),
+                        .lane = kube::Lane::kList};
   api.send(std::move(request), lifetime.bind_on(control, [this, asked = number](const Result<kube::Response>& answer) {
     configurations_read(asked, answer);
   }));
@@ -189,39 +206,50 @@ void CertificateSecret::Impl::configurations_read(std::uint64_t asked, const Res
   if (!candidate || asked != number) {
     return;
   }
-  const bool blind = !answer && answer.error().code == ErrorCode::kForbidden;
-  if (blind && clock.steady() - candidate_since >= kBlindPause) {
-    publish();
-    return;
-  }
+  const SteadyTime now = clock.steady();
   const auto bundles = answer ? ca_bundles(answer->body) : std::unexpected(answer.error());
   if (bundles) {
+    blind_since.reset();
+    failure.succeeded(now);
     judge(*bundles);
+    return;
+  }
+  if (failure.failed(bundles.error(), now)) {
+    log.warn("cannot read webhook configurations, so a new certificate waits", {{"error", bundles.error().message}});
+  }
+  const bool is_blind = bundles.error().code == ErrorCode::kForbidden;
+  blind_since = is_blind ? blind_since.value_or(now) : std::optional<SteadyTime>();
+  if (is_blind && now - *blind_since >= kBlindPause) {
+    publish();
   } else {
-    look_again(kLookAgain);
+    look_again(pauses.next());
   }
 }
 
 void CertificateSecret::Impl::judge(const std::vector<std::string>& bundles) {
   const WallTime wall = clock.wall();
-  const auto is_trusted = [&](const TlsIdentity& pair) {
-    return std::ranges::all_of(
+  const SteadyTime now = clock.steady();
+  const auto trusting = [&](const TlsIdentity& pair) {
+    return std::ranges::count_if(
         bundles, [&](const std::string& bundle) { return verifies(pair.certificate_chain_pem, bundle, wall); });
   };
-  if (!is_trusted(*candidate)) {
+  const auto all = std::ssize(bundles);
+  const auto trust_it = trusting(*candidate);
+  const bool is_trusted = trust_it == all || (trust_it > 0 && now - candidate_since >= kStale);
+  if (!is_trusted) {
     trusted_since.reset();
     if (!std::exchange(waiting_logged, true)) {
       log.info("a new certificate is shown when the webhook configurations trust it");
     }
-    look_again(kLookAgain);
+    look_again(pauses.next());
     return;
   }
-  const SteadyTime now = clock.steady();
   trusted_since = trusted_since.value_or(now);
-  if (!is_trusted(*current) || now - *trusted_since >= kTakeUp) {
+  const bool is_better = !current || (all > 0 && trusting(*current) == 0);
+  if (is_better || now - *trusted_since >= kTakeUp) {
     publish();
   } else {
-    look_again(kLookAgain);
+    look_again(*trusted_since + kTakeUp - now);
   }
 }
 

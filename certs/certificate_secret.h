@@ -28,15 +28,15 @@ struct CertificateSecretOptions {
 };
 
 // The serving certificate from a Secret, which is watched (decision 8). A new pair is published once every webhook
-// configuration of ours trusts it ("trust first"); at once if there was none before. While the Secret is gone or its
-// pair is not good, the old pair stays; that is logged once.
+// configuration of ours trusts it ("trust first"). The first pair waits for that for kBlindPause at most. While the
+// Secret is gone or its pair is not good, the old pair stays; that is logged once.
 //
 //   shown ──► same pair, or not good ──► nothing changes
 //     │
-//     └─────► candidate ──► (first one; or the old one expires within the hour) ──► published
+//     └─────► candidate ──► (the old one expires within the hour) ──► published
 //                 │  ▲
 //                 ▼  │ not trusted yet
-//           read the webhook configurations ──► trusted for kTakeUp, or the old pair is not trusted ──► published
+//           read the webhook configurations ──► trusted for kTakeUp, or nothing trusts the old pair ──► published
 //
 // Metric: controller_sharding_certificate_expiry_timestamp_seconds{server="webhook"} of the published pair.
 //
@@ -45,9 +45,12 @@ class CertificateSecret {
  public:
   // Other API servers see a changed webhook configuration a moment later.
   static constexpr std::chrono::seconds kTakeUp{2};
-  static constexpr std::chrono::milliseconds kLookAgain{500};
-  // For a candidate when the webhook configurations cannot be read because that is not permitted.
+  // Where the webhook configurations cannot be read because that is not permitted; and for the first pair.
   static constexpr std::chrono::seconds kBlindPause{30};
+  // After this time it is enough that one configuration trusts the candidate: a ring whose configuration is never
+  // applied (it is being deleted, its spec is wrong, a policy rejects it) must not keep the others at a root that the
+  // leader is going to forget (TrustedRoots::kOverlap).
+  static constexpr std::chrono::minutes kStale{30};
   static constexpr std::chrono::hours kLastHour{1};
 
   // Everything given outlives it.

@@ -38,6 +38,9 @@ std::string authority_problem(const ServingSecret& secret, WallTime now) {
   if (!belong_together(secret.roots_pem, secret.root_key_pem)) {
     return "its ca.key is missing, damaged or another's";
   }
+  if (root->not_before > now) {  // made by a clock that was ahead
+    return "the CA is not valid yet";
+  }
   return is_due(*root, kAuthorityLifetime, now) ? "the CA expires at " + format_time(root->not_after) : "";
 }
 
@@ -59,6 +62,11 @@ std::string certificate_problem(const ServingSecret& secret, const ServerCertifi
   return is_due(*leaf, kServerLifetime, now) ? "the certificate expires at " + format_time(leaf->not_after) : "";
 }
 
+bool lacks_value(const ServingSecret& secret) {
+  return secret.certificate_pem.empty() || secret.private_key_pem.empty() || secret.roots_pem.empty() ||
+         secret.root_key_pem.empty();
+}
+
 // The new root first, then the older ones that have not expired.
 std::string with_older_roots(std::string roots, std::string_view older_pem, WallTime now) {
   if (const auto older = read_certificates(older_pem)) {
@@ -67,6 +75,48 @@ std::string with_older_roots(std::string roots, std::string_view older_pem, Wall
     }
   }
   return roots;
+}
+
+Result<void> renew_authority(ServingSecret& secret, WallTime now) {
+  auto authority = make_authority(kAuthorityName, now, kAuthorityLifetime);
+  if (!authority) {
+    return std::unexpected(std::move(authority.error()));
+  }
+  secret.roots_pem = with_older_roots(authority->certificate_pem, secret.roots_pem, now);
+  secret.root_key_pem = std::move(authority->private_key_pem);
+  return {};
+}
+
+Result<void> renew_certificate(ServingSecret& secret, ServerCertificate wanted, WallTime now) {
+  wanted.now = now;
+  wanted.lifetime = kServerLifetime;
+  auto issued =
+      issue(wanted, {.certificate_pem = first(secret.roots_pem)->pem, .private_key_pem = secret.root_key_pem});
+  if (!issued) {
+    return std::unexpected(std::move(issued.error()));
+  }
+  secret.certificate_pem = std::move(issued->certificate_chain_pem);
+  secret.private_key_pem = std::move(issued->private_key_pem);
+  return {};
+}
+
+// Renews what has a problem. When the authority cannot issue a certificate that serves, it is renewed too.
+Result<void> renew(ServingSecret& secret, const ServerCertificate& wanted, WallTime now) {
+  bool of_new_authority = !authority_problem(secret, now).empty();
+  if (!of_new_authority && !certificate_problem(secret, wanted, now).empty()) {
+    of_new_authority = !renew_certificate(secret, wanted, now) || !certificate_problem(secret, wanted, now).empty();
+  }
+  if (!of_new_authority) {
+    return {};
+  }
+  if (auto renewed = renew_authority(secret, now); !renewed) {
+    return renewed;
+  }
+  if (auto renewed = renew_certificate(secret, wanted, now); !renewed) {
+    return renewed;
+  }
+  const std::string problem = certificate_problem(secret, wanted, now);
+  return problem.empty() ? Result<void>() : fail(ErrorCode::kInvalid, "a new certificate does not serve: " + problem);
 }
 
 }  // namespace
@@ -89,29 +139,13 @@ Result<std::optional<SecretChange>> next_secret(const ServingSecret& shown, cons
     return std::nullopt;
   }
   change.reason = std::move(problem);
-  if (!is_good(shown, now) && remembered != nullptr && is_good(*remembered, now)) {
+  const bool is_damaged = !exists || (!lacks_value(shown) && !is_good(shown, now));
+  if (is_damaged && remembered != nullptr && is_good(*remembered, now)) {
     change.secret = *remembered;
     change.secret.resource_version = shown.resource_version;
   }
-  if (!authority_problem(change.secret, now).empty()) {
-    auto authority = make_authority(kAuthorityName, now, kAuthorityLifetime);
-    if (!authority) {
-      return std::unexpected(std::move(authority.error()));
-    }
-    change.secret.roots_pem = with_older_roots(authority->certificate_pem, change.secret.roots_pem, now);
-    change.secret.root_key_pem = std::move(authority->private_key_pem);
-  }
-  if (!certificate_problem(change.secret, wanted, now).empty()) {
-    ServerCertificate certificate = wanted;
-    certificate.now = now;
-    certificate.lifetime = kServerLifetime;
-    auto issued = issue(certificate, {.certificate_pem = first(change.secret.roots_pem)->pem,
-                                      .private_key_pem = change.secret.root_key_pem});
-    if (!issued) {
-      return std::unexpected(std::move(issued.error()));
-    }
-    change.secret.certificate_pem = std::move(issued->certificate_chain_pem);
-    change.secret.private_key_pem = std::move(issued->private_key_pem);
+  if (auto renewed = renew(change.secret, wanted, now); !renewed) {
+    return std::unexpected(std::move(renewed.error()));
   }
   return std::optional(std::move(change));
 }

@@ -27,6 +27,8 @@ struct SecretChange {
 // - Renewed when a third of the lifetime is left. A new authority also brings a new serving certificate; the old root
 //   stays in ca.crt until it expires or the next authority comes, and TrustedRoots decides how long it is published.
 // - An authority without a usable key is replaced: nothing could be issued with it.
+// - A Secret that is gone, or has damaged values, is restored from `remembered`. A value that is absent is a request to
+//   renew: without ca.crt or ca.key everything, without tls.crt or tls.key the serving certificate.
 [[nodiscard]] Result<std::optional<SecretChange>> next_secret(const ServingSecret& shown,
                                                               const ServingSecret* remembered,
                                                               const ServerCertificate& wanted, WallTime now);

@@ -1,12 +1,21 @@
 #include "certs/trusted_roots.h"
 
 #include <algorithm>
-#include <tuple>
+#include <iterator>
 #include <utility>
+
+#include "kube/codec/pem.h"
 
 namespace sharder::certs {
 
 namespace {
+
+// Those that can be read, as in Go.
+std::vector<CertificateFacts> readable(std::string_view pem) {
+  const auto bundle = kube::read_ca_bundle(pem);
+  return bundle ? read_certificates(bundle->pem).value_or(std::vector<CertificateFacts>())
+                : std::vector<CertificateFacts>();
+}
 
 bool contains(const std::vector<CertificateFacts>& roots, const CertificateFacts& root) {
   return std::ranges::find(roots, root.pem, &CertificateFacts::pem) != roots.end();
@@ -15,16 +24,15 @@ bool contains(const std::vector<CertificateFacts>& roots, const CertificateFacts
 }  // namespace
 
 void TrustedRoots::adopt(std::string_view bundle_pem) {
-  if (auto roots = read_certificates(bundle_pem)) {
-    keep(std::move(*roots));
-  }
+  keep(readable(bundle_pem));
+  adopted_ = older_.size();
 }
 
 void TrustedRoots::show(std::string_view roots_pem, std::string_view chain_pem, WallTime wall, SteadyTime now) {
-  std::vector<CertificateFacts> roots = read_certificates(roots_pem).value_or(std::vector<CertificateFacts>());
-  std::vector<CertificateFacts> before = std::exchange(current_, std::move(roots));
+  std::vector<CertificateFacts> before = std::exchange(current_, readable(roots_pem));
   keep(std::move(before));
   std::erase_if(older_, [this](const CertificateFacts& root) { return contains(current_, root); });
+  older_.resize(std::min(older_.size(), std::max(kMaxOlder, adopted_)));
   const bool verified = verifies(chain_pem, roots_pem, wall);
   if (chain_ != chain_pem || verified != verified_) {
     chain_ = chain_pem;
@@ -34,14 +42,9 @@ void TrustedRoots::show(std::string_view roots_pem, std::string_view chain_pem, 
 }
 
 void TrustedRoots::keep(std::vector<CertificateFacts> roots) {
-  for (CertificateFacts& root : roots) {
-    if (!contains(current_, root) && !contains(older_, root)) {
-      older_.push_back(std::move(root));
-    }
-  }
-  std::ranges::sort(older_, std::ranges::greater(),
-                    [](const CertificateFacts& root) { return std::tie(root.not_before, root.pem); });
-  older_.resize(std::min(older_.size(), kMaxOlder));
+  std::erase_if(roots,
+                [this](const CertificateFacts& root) { return contains(current_, root) || contains(older_, root); });
+  older_.insert(older_.begin(), std::make_move_iterator(roots.begin()), std::make_move_iterator(roots.end()));
 }
 
 std::string TrustedRoots::bundle(WallTime wall, SteadyTime now) {

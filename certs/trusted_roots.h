@@ -17,12 +17,13 @@ namespace sharder::certs {
 class TrustedRoots {
  public:
   static constexpr std::chrono::hours kOverlap{1};
-  // Of older roots, the newest so many are kept: an issuer that rotates all the time must not fill the bundle.
+  // How many older roots are kept, those that were current last: an issuer that rotates all the time must not fill the
+  // bundle. Those that were adopted are all kept.
   static constexpr std::size_t kMaxOlder = 8;
 
-  // A bundle that is in force already; its certificates count as older roots. What does not parse is left out.
+  // A bundle that is in force already; its certificates count as older roots. Damaged ones are left out, as in Go.
   void adopt(std::string_view bundle_pem);
-  // What the Secret shows now.
+  // What the Secret shows now. `chain_pem`: "" when replicas cannot show its pair, whatever the reason.
   void show(std::string_view roots_pem, std::string_view chain_pem, WallTime wall, SteadyTime now);
 
   // The bundle, the Secret's roots first, each certificate once; "" without any root.
@@ -32,7 +33,8 @@ class TrustedRoots {
   void keep(std::vector<CertificateFacts> roots);
 
   std::vector<CertificateFacts> current_;
-  std::vector<CertificateFacts> older_;  // newest first
+  std::vector<CertificateFacts> older_;  // those first that were current last
+  std::size_t adopted_ = 0;              // so many of them are in force already
   std::string chain_;
   bool verified_ = false;  // the pair that is shown verifies with the roots that are shown
   SteadyTime shown_since_ = {};

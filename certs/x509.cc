@@ -136,7 +136,7 @@ Result<std::vector<CertificateFacts>> read_certificates(std::string_view pem) {
 bool verifies(std::string_view chain_pem, std::string_view roots_pem, WallTime now) {
   const PemCertificates chain = read_pem_certificates(chain_pem);
   const PemCertificates roots = read_pem_certificates(roots_pem);
-  if (chain.certificates.empty() || roots.certificates.empty()) {
+  if (chain.certificates.empty() || roots.certificates.empty() || chain.damage || roots.damage) {
     return false;
   }
   const StorePtr store(X509_STORE_new());

@@ -34,6 +34,8 @@ constexpr std::chrono::nanoseconds kPause = std::chrono::milliseconds(250);
 constexpr BackoffPolicy kTransient{};  // an outage, a conflict
 constexpr BackoffPolicy kLasting{.initial = std::chrono::seconds(1), .max = std::chrono::minutes(1)};
 constexpr std::string_view kFailed = "ReconciliationFailed";
+// A new leader learns the caBundle in a moment, if it is ours. After this time its absence is a failure.
+constexpr std::chrono::seconds kCaBundleWait{10};
 
 std::string joined(const std::map<std::string, Error>& troubles) {
   std::string text;
@@ -118,6 +120,7 @@ struct Controller::Impl {
 
   // The control loop's:
   bool leading = false;
+  SteadyTime leading_since = {};
   WaitGroup::Ticket term;                                        // while it leads
   std::map<std::string, Work> works;                             // while leading, one for each ring
   std::map<std::string, std::map<std::string, Error>> troubles;  // by ring and what fails
@@ -190,6 +193,7 @@ void Controller::Impl::lead(bool now_leading) {
   leading = now_leading;
   term = leading ? tools->leader_work.enter() : WaitGroup::Ticket();
   if (leading) {
+    leading_since = tools->clock.steady();
     watch_configurations();
     if (const auto snapshot = snapshots.get()) {
       for (const auto& [name, status] : snapshot->rings) {
@@ -219,6 +223,9 @@ void Controller::Impl::want(const std::string& ring, bool changed) {
 }
 
 void Controller::Impl::set_ca_bundle(const std::string& pem) {
+  if (!leading) {
+    return;
+  }
   tools->options.webhook.client_config.ca_bundle = encode_base64(pem);
   tools->has_ca_bundle = true;
   for (const auto& [ring, work] : works) {
@@ -259,11 +266,16 @@ void Controller::Impl::begin(const std::string& ring) {
     return;  // the garbage collection removes its webhook configuration; do not put it back
   }
   Work& work = works.at(ring);
-  work.wanted = work.changed = false;
   const SteadyTime now = tools->clock.steady();
+  const bool waits = tools->options.webhook.ca_bundle_is_ours && !tools->has_ca_bundle;
+  if (waits && now - leading_since < kCaBundleWait) {
+    schedule(ring, leading_since + kCaBundleWait - now);  // or sooner, when it comes
+    return;
+  }
+  work.wanted = work.changed = false;
   const std::int64_t generation = found->second->spec.generation;
   // Not at each retry of a failure that has another reason; but a new spec is always applied.
-  const bool take_back = work.repairs.may_take_back(now) || work.applied != generation;
+  const bool take_back = !waits && (work.repairs.may_take_back(now) || work.applied != generation);
   if (take_back) {
     work.repairs.applying(now);
     work.applied = generation;

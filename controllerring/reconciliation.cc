@@ -65,6 +65,7 @@ void Reconciliation::post(F f) {
 }
 
 void Reconciliation::send(kube::Request request, Step then) {
+  request.still_wanted = [self = shared_from_this()] { return !self->dropped_; };
   tools_->api.send(std::move(request), [self = shared_from_this(), then,
                                         ticket = tools_->leader_work.enter()](Result<kube::Response> answer) {
     self->post([then, answer = std::move(answer)](Reconciliation& run) mutable { (run.*then)(std::move(answer)); });
@@ -91,7 +92,7 @@ void Reconciliation::start() {
     note({.code = ErrorCode::kInvalid, .message = ring_->spec_error});
     read_ring();
   } else if (tools_->options.webhook.ca_bundle_is_ours && !tools_->has_ca_bundle) {
-    note({.code = ErrorCode::kUnavailable, .message = "the webhook configuration waits for the webhook's certificate"});
+    note({.code = ErrorCode::kInvalid, .message = "the webhook configuration waits for the webhook's certificate"});
     resolve_resources();
   } else {
     apply();

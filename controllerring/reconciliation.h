@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <functional>
 #include <map>
@@ -63,8 +64,8 @@ class Reconciliation : public std::enable_shared_from_this<Reconciliation> {
 
   // `done` runs once, later, unless this is dropped before.
   void start();
-  // Sends nothing more: the leadership ended, or the ring has gone. A write under way does no harm, whoever leads: it
-  // carries a precondition, or applies what the next leader applies too.
+  // Sends nothing more, also what waits in the client: the leadership ended, or the ring has gone. A write under way
+  // does no harm, whoever leads: it carries a precondition, or the next leader applies its own after it.
   void drop() { dropped_ = true; }
 
   const ring::ControllerRing& spec() const { return ring_->spec; }
@@ -100,7 +101,7 @@ class Reconciliation : public std::enable_shared_from_this<Reconciliation> {
   Narrowing narrowing_;
   const Conflicts conflicts_;
   Done done_;
-  bool dropped_ = false;
+  std::atomic<bool> dropped_ = false;  // read on the API loop, before a request is sent
 
   std::size_t unresolved_ = 0;
   std::map<std::size_t, Error> missing_;  // by place in the spec

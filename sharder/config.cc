@@ -68,7 +68,6 @@ void check_leader_election(ObjectReader& object, const LeaderElectionConfig& con
       1.2 * std::chrono::duration<double>(config.retry_period)) {
     object.mistake("renewDeadline", "must be greater than 1.2 times retryPeriod");
   }
-  check_object_name(object, "resourceNamespace", config.resource_namespace, is_dns_label);
   check_object_name(object, "resourceName", config.resource_name, is_dns_subdomain);
 }
 
@@ -85,6 +84,7 @@ void read_leader_election(ObjectReader& object, std::optional<bool> enabled, Lea
   if (lock != "leases") {
     object.mistake("resourceLock", "want leases, got \"" + lock + "\"");
   }
+  check_object_name(object, "resourceNamespace", config.resource_namespace, is_dns_label);  // Secrets lie there too
   if (config.enabled) {
     check_leader_election(object, config);
   }

@@ -51,7 +51,7 @@ void check_ca_bundle(ObjectReader& object, CertificateSource certificates, contr
   const std::string& url = webhook.client_config.url;
   const auto server = kube::parse_server_url(url);
   if (certificates == CertificateSource::kSelfManaged && !url.empty() &&
-      !(server && (is_ip_address(server->host) || is_dns_subdomain(server->host)))) {
+      !(server && (normal_ip_address(server->host) || is_dns_subdomain(server->host)))) {
     object.mistake("config.clientConfig.url", "selfManaged needs a DNS name or an IP address as host");
   }
   webhook.ca_bundle_is_ours = certificates != CertificateSource::kFiles && !injected;

@@ -86,7 +86,11 @@ certs::ServerCertificate webhook_names(const controllerring::WebhookClientConfig
     const std::string name = config.service.name + "." + config.service.service_namespace;
     wanted.dns_names = {name + ".svc", name + ".svc.cluster.local", name};
   } else if (const auto url = kube::parse_server_url(config.url)) {
-    (is_ip_address(url->host) ? wanted.ip_addresses : wanted.dns_names).push_back(url->host);
+    if (const auto address = normal_ip_address(url->host)) {
+      wanted.ip_addresses = {*address};
+    } else {
+      wanted.dns_names = {url->host};
+    }
   }
   return wanted;
 }

@@ -154,9 +154,16 @@ bool is_dns_subdomain(std::string_view name) {
   });
 }
 
-bool is_ip_address(const std::string& text) {
+std::optional<std::string> normal_ip_address(const std::string& text) {
   in6_addr address{};
-  return inet_pton(AF_INET, text.c_str(), &address) == 1 || inet_pton(AF_INET6, text.c_str(), &address) == 1;
+  std::array<char, INET6_ADDRSTRLEN> normal{};
+  for (const int family : {AF_INET, AF_INET6}) {
+    if (inet_pton(family, text.c_str(), &address) == 1 &&
+        inet_ntop(family, &address, normal.data(), normal.size()) != nullptr) {
+      return normal.data();
+    }
+  }
+  return std::nullopt;
 }
 
 bool is_qualified_name(std::string_view name) {

@@ -23,8 +23,8 @@ std::optional<std::string_view> closest(std::string_view name, std::span<const s
 bool is_dns_label(std::string_view name);
 // Labels joined by '.', at most 253 characters: what most objects may be called.
 bool is_dns_subdomain(std::string_view name);
-// An IPv4 or IPv6 address, without brackets.
-bool is_ip_address(const std::string& text);
+// An IPv4 or IPv6 address (without brackets) as inet_ntop() writes it: "FD00:0::1" is "fd00::1". nullopt: it is none.
+std::optional<std::string> normal_ip_address(const std::string& text);
 // Key of a label or annotation: "name" or "prefix/name"; the prefix a DNS subdomain, the name at most 63 characters of
 // letters, digits, '-', '_' and '.', alphanumeric at both ends.
 bool is_qualified_name(std::string_view name);

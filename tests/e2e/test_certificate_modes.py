@@ -133,29 +133,19 @@ def self_managed(bare):
                 env.put_secret({**before, "tls.key": b"nonsense"})
                 wait_until(lambda: env.secret() == before, 10, "its key is back")
                 creations.go_on(1)
-                # Nobody can sign with a CA without its key, and the leader that has seen the key is gone.
-                env.sharders.stop()
-                env.sharders.balancer.start()
-                del before["ca.key"]
-                env.admin.delete("secrets", SYSTEM_NAMESPACE, SECRETS[env.mode])
-                env.put_secret(before)
-                creations.missed.clear()
-                stopped = creations.made
-                env.sharders.start()
-                env.trust(before["ca.crt"] + env.secret()["ca.crt"])
-                ring.wait_ready(NAMES)
-                renewed = wait_until(lambda: "ca.key" in env.secret() and env.secret(), 20, "a new CA")
+                # A value that is absent asks for a new one.
+                env.admin.patch("secrets", SYSTEM_NAMESPACE, SECRETS[env.mode], {"data": {"ca.key": None}})
+                renewed = wait_until(lambda: env.secret().get("ca.key", before["ca.key"]) != before["ca.key"] and
+                                     env.secret(), 20, "a new CA")
                 assert renewed["ca.crt"] != before["ca.crt"] and before["ca.crt"] in renewed["ca.crt"]
-                creations.missed.clear()  # those while nobody ran
                 env.wait_shown(renewed["tls.crt"])
                 creations.go_on(3)
-                assert creations.made > stopped + 20
             assert before["ca.crt"] in env.bundle(ring), "the old CA is trusted for an hour more"
             ring.wait_settled(NAMES)
 
 
-@suite.case("secret: ten rotations of certificate and CA under load: each object gets its shard; then only the CA of the "
-            "last hour is trusted")
+@suite.case("secret: ten rotations of certificate and CA under load: each object gets its shard, and the CAs of the "
+            "last hour are trusted")
 def rotations(bare):
     count = 3 if bare.short else 10
     with Modes("secret", bare.short) as env:
@@ -213,7 +203,7 @@ def bad_secret(bare):
                 creations.go_on(1)
                 env.admin.delete("secrets", SYSTEM_NAMESPACE, SECRETS[env.mode])
                 creations.go_on(2)
-            assert env.bundle(ring) == good["ca.crt"] or good["ca.crt"].strip() in env.bundle(ring)
+            assert good["ca.crt"].strip() in env.bundle(ring)
             assert replica.ready()
 
 

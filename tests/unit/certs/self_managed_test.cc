@@ -80,17 +80,11 @@ TEST_CASE("the CA is renewed when a third of its time is left: a new pair, and t
 TEST_CASE("a damaged Secret is restored from what was good, else made anew; the reason is said without its content") {
   Case c;
   ServingSecret damaged = c.secret;
-  SUBCASE("no CA") {
-    damaged.roots_pem.clear();
-  }
   SUBCASE("a CA that does not parse") {
     damaged.roots_pem = "MARKER";
   }
-  SUBCASE("no key of the CA") {
-    damaged.root_key_pem.clear();
-  }
-  SUBCASE("no certificate") {
-    damaged.certificate_pem.clear();
+  SUBCASE("a key of the CA that does not parse") {
+    damaged.root_key_pem = "MARKER";
   }
   SUBCASE("another's key") {
     damaged.private_key_pem = damaged.root_key_pem;
@@ -115,6 +109,42 @@ TEST_CASE("a damaged Secret is restored from what was good, else made anew; the 
   restored.resource_version = c.secret.resource_version;
   CHECK(restored == c.secret);
   c.made(damaged, nullptr);
+}
+
+TEST_CASE("a value that is absent is a request to renew, although what was good is remembered") {
+  Case c;
+  ServingSecret asked = c.secret;
+  bool of_authority = false;
+  SUBCASE("the certificate") {
+    asked.certificate_pem.clear();
+  }
+  SUBCASE("its key") {
+    asked.private_key_pem.clear();
+  }
+  SUBCASE("the CA's key") {
+    asked.root_key_pem.clear();
+    of_authority = true;
+  }
+  const auto change = c.next(asked, &c.secret);
+  REQUIRE(change);
+  CHECK(change->secret.certificate_pem != c.secret.certificate_pem);
+  CHECK(change->secret.roots_pem.ends_with(c.secret.roots_pem));
+  CHECK((change->secret.roots_pem != c.secret.roots_pem) == of_authority);
+}
+
+TEST_CASE("a CA that was made by a clock that was ahead, or that cannot issue, is replaced; the new pair serves") {
+  Case c;
+  ServingSecret shown = c.secret;
+  SUBCASE("not valid yet") {
+    const auto ahead = next_secret({}, nullptr, names(), c.clock.wall() + 10h).value()->secret;
+    shown.roots_pem = ahead.roots_pem;
+    shown.root_key_pem = ahead.root_key_pem;
+  }
+  SUBCASE("a server certificate in its place") {
+    shown.roots_pem = c.secret.certificate_pem;
+    shown.root_key_pem = c.secret.private_key_pem;
+  }
+  c.made(shown, nullptr);
 }
 
 TEST_CASE("what was remembered is of no use when it has expired") {
