@@ -188,7 +188,7 @@ void CertificateKeeper::Impl::write(const ServingSecret& shown) {
   if (std::exchange(logged_reason, (*change)->reason) != (*change)->reason) {
     log.info("writing the webhook's Secret", {{"reason", (*change)->reason}});
   }
-  if (now - next_write >= kQuiet) {
+  if (now >= next_write + kQuiet) {
     write_pauses.reset();
   }
   next_write = now + write_pauses.next();  // somebody may undo it, again and again

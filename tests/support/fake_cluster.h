@@ -237,6 +237,10 @@ class FakeCluster {
   std::string as_asked_for(const kube::Request& sent, const std::string& verb, const std::string& text) {
     const bool list_in_protobuf = speaks(sent, "PartialObjectMetadataList");
     protobuf_lists += list_in_protobuf ? 1 : 0;
+    const bool loses_versions = (verb == "list" && versionless_lists) || (verb == "get" && versionless_reads);
+    if (!loses_versions && !list_in_protobuf && !speaks(sent, "PartialObjectMetadata")) {
+      return text;
+    }
     Json body = Json::parse(text);
     if (verb == "list" && versionless_lists) {
       for (Json& item : body["items"]) {
