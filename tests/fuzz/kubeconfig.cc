@@ -1,24 +1,14 @@
 // Kubeconfigs of any bytes: they are read or refused with a reason, and what is read can be used.
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 
 #include "kube/access/config.h"
 #include "kube/access/server_url.h"
 #include "kube/codec/pem.h"
+#include "tests/fuzz/require.h"
 #include "tests/support/parse_kubeconfig.h"
-
-namespace {
-
-void require(bool holds) {
-  if (!holds) {
-    std::abort();
-  }
-}
-
-}  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);

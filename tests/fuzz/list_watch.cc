@@ -6,7 +6,6 @@
 //   because the decoder does not look into the objects.
 #include <algorithm>
 #include <cstdint>
-#include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <string>
@@ -15,17 +14,12 @@
 
 #include "kube/codec/list_page.h"
 #include "kube/watch/watch_decoder.h"
+#include "tests/fuzz/require.h"
 
 namespace {
 
 using sharder::kube::WatchDecoder;
 using sharder::kube::WatchMessage;
-
-void require(bool holds) {
-  if (!holds) {
-    std::abort();
-  }
-}
 
 // A small limit, so that it is reached.
 constexpr std::size_t kMaxEventBytes = 4096;

@@ -3,25 +3,19 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <protozero/pbf_writer.hpp>
 #include <string>
 #include <string_view>
 
 #include "kube/codec/object_meta.h"
+#include "tests/fuzz/require.h"
 #include "tests/support/metadata_protobuf.h"
 
 namespace {
 
 using namespace sharder;
 using nlohmann::json;
-
-void require(bool holds) {
-  if (!holds) {
-    std::abort();
-  }
-}
 
 std::string text(const json& object, const char* key) {
   return object.contains(key) && object[key].is_string() ? object[key].get<std::string>() : std::string();

@@ -2,22 +2,16 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <string_view>
 
 #include "membership/lease_state.h"
 #include "membership/ring_object.h"
 #include "membership/shard_lease.h"
+#include "tests/fuzz/require.h"
 
 namespace {
 
 using namespace sharder;
-
-void require(bool holds) {
-  if (!holds) {
-    std::abort();
-  }
-}
 
 void check_verdict(const membership::ShardLease& lease, WallTime now) {
   const membership::LeaseVerdict verdict = membership::judge(lease, now);

@@ -4,16 +4,11 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <string_view>
 
-namespace {
+#include "tests/fuzz/require.h"
 
-void require(bool holds) {
-  if (!holds) {
-    std::abort();
-  }
-}
+namespace {
 
 int depth_of(const nlohmann::json& value) {
   int depth = 0;
