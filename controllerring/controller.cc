@@ -267,7 +267,7 @@ void Controller::Impl::begin(const std::string& ring) {
   }
   Work& work = works.at(ring);
   const SteadyTime now = tools->clock.steady();
-  const bool waits = tools->options.webhook.ca_bundle_is_ours && !tools->has_ca_bundle;
+  const bool waits = tools->waits_for_ca_bundle();
   if (waits && now - leading_since < kCaBundleWait) {
     schedule(ring, leading_since + kCaBundleWait - now);  // or sooner, when it comes
     return;

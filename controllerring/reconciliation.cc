@@ -91,7 +91,7 @@ void Reconciliation::start() {
   if (!ring_->spec_error.empty()) {
     note({.code = ErrorCode::kInvalid, .message = ring_->spec_error});
     read_ring();
-  } else if (tools_->options.webhook.ca_bundle_is_ours && !tools_->has_ca_bundle) {
+  } else if (tools_->waits_for_ca_bundle()) {
     note({.code = ErrorCode::kInvalid, .message = "the webhook configuration waits for the webhook's certificate"});
     resolve_resources();
   } else {

@@ -34,6 +34,8 @@ struct Tools {
   const Logger log;
   WaitGroup& leader_work;
   bool has_ca_bundle = false;  // Controller::set_ca_bundle() was called
+
+  bool waits_for_ca_bundle() const { return options.webhook.ca_bundle_is_ours && !has_ca_bundle; }
 };
 
 // What to do with a webhook's namespaceSelector that another manager has narrowed (decision 6).

@@ -83,11 +83,11 @@ void Loop::open(FileDescriptor socket, Admission admission) {
   }
   try {
     const TlsContext* const context = tls_ ? tls_->current() : nullptr;
-    SslSession session = context != nullptr ? context->new_session(socket.get()) : nullptr;
     if (tls_ && context == nullptr) {
       state_.drop_adopted();  // there is no certificate yet
       return;
     }
+    SslSession session = tls_ ? context->new_session(socket.get()) : nullptr;
     if (tls_ && !session) {
       throw std::bad_alloc();
     }
