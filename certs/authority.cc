@@ -12,21 +12,6 @@ namespace {
 // How far the clock of a peer may be behind ours.
 constexpr std::chrono::seconds kBackdate = std::chrono::hours(1);
 
-template <class Write>
-std::string to_pem(Write write) {
-  const BioPtr bio(BIO_new(BIO_s_mem()));
-  char* text = nullptr;
-  if (!bio || write(bio.get()) != 1) {
-    return {};
-  }
-  const long length = BIO_get_mem_data(bio.get(), &text);
-  return {text, static_cast<std::size_t>(length)};
-}
-
-std::string certificate_pem(X509* certificate) {
-  return to_pem([&](BIO* bio) { return PEM_write_bio_X509(bio, certificate); });
-}
-
 std::string key_pem(EVP_PKEY* key) {
   return to_pem([&](BIO* bio) { return PEM_write_bio_PrivateKey(bio, key, nullptr, nullptr, 0, nullptr, nullptr); });
 }

@@ -56,7 +56,7 @@ struct CertificateKeeper::Impl {
   WaitGroup& leader_work;
 
   bool leading = false;
-  std::uint64_t term = 0;                // answers to requests of an earlier one are ignored
+  std::uint64_t term = 0;                // of leading or not; answers to requests of an earlier one are ignored
   std::optional<TrustedRoots> roots;     // known once the configurations were read
   std::optional<std::string> given_out;  // the bundle, in this term
   std::optional<ServingSecret> good;     // the last content that was good, in any term
@@ -88,13 +88,12 @@ void CertificateKeeper::Impl::lead(bool now_leading) {
 }
 
 void CertificateKeeper::Impl::read_configurations() {
-  kube::Request request{.target = kube::path(kube::kMutatingWebhookConfigurations, "", {}, {},
-                                             {{"labelSelector", options.secret.webhook_selector}})};
-  api.send(std::move(request), lifetime.bind_on(control, [this, of = term](const Result<kube::Response>& answer) {
-    if (leading && of == term) {
-      configurations_read(answer);
-    }
-  }));
+  api.send(list_webhook_configurations(options.secret.webhook_selector),
+           lifetime.bind_on(control, [this, of = term](const Result<kube::Response>& answer) {
+             if (leading && of == term) {
+               configurations_read(answer);
+             }
+           }));
 }
 
 void CertificateKeeper::Impl::configurations_read(const Result<kube::Response>& answer) {
@@ -130,19 +129,18 @@ void CertificateKeeper::Impl::look() {
   if (shown && is_good(*shown, clock.wall())) {
     good = shown;
   }
-  if (writing || !leading || !roots) {
-    if (!writing && options.makes && shown && shown->resource_version.empty()) {
-      // Whoever comes first: when the mode changes in a rolling update, the leader does not know the new one yet.
-      write(*shown);
-    }
+  if (!shown || writing) {
     return;
   }
-  timer.set(kCheckEvery, [this] { look(); });
-  if (!shown) {
-    return;
+  const bool leads = leading && roots;
+  if (leads) {
+    timer.set(kCheckEvery, [this] { look(); });
+    give_out_roots(*shown);
   }
-  give_out_roots(*shown);
-  if (options.makes && written_over != shown->resource_version) {
+  // A Secret that does not exist is made by whoever comes first: when the mode changes in a rolling update, the leader
+  // does not know of it yet.
+  const bool may_write = leads || shown->resource_version.empty();
+  if (options.makes && may_write && written_over != shown->resource_version) {
     write(*shown);
   }
 }
@@ -202,7 +200,7 @@ void CertificateKeeper::Impl::write(const ServingSecret& shown) {
            [then = lifetime.bind_on(
                 control,
                 [this, of = term, version = shown.resource_version](const Result<kube::Response>& answer) {
-                  if (leading && of == term) {
+                  if (of == term) {
                     written(version, answer);
                   }
                 }),

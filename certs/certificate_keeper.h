@@ -27,7 +27,8 @@ struct CertificateKeeperOptions {
 // are to trust, and in the mode selfManaged it writes the Secret whenever that needs it.
 //
 // It begins with the roots that the webhook configurations trust already, so that none of them is forgotten too early.
-// Until it has read those and the Secret, it gives out nothing.
+// Until it has read those and the Secret, it gives out nothing. A Secret that does not exist is also made by a replica
+// that does not lead: in a rolling update from another mode, the leader does not know of it.
 //
 // Lives on the control loop; destroy it when that loop has stopped, or on it.
 class CertificateKeeper {

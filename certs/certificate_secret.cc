@@ -47,8 +47,9 @@ struct CertificateSecret::Impl {
         timer(control) {}
 
   void show(ServingSecret secret);
-  void show_nothing(std::string_view reason, const std::string& error);
-  void show_pair(const ServingSecret& secret);
+  // The Secret has no pair to show. `reason`: for not_ready(); `error`: for the log.
+  void keep_current(std::string_view reason, const std::string& error);
+  void consider_pair(const ServingSecret& secret);
 
   // Publishes the candidate, or finds out whether it is trusted.
   void consider();
@@ -102,7 +103,7 @@ class CertificateSecret::Impl::Sink final : public kube::WatchSink {
           if (secret) {
             impl.show(*secret);
           } else {
-            impl.show_nothing(kInvalid, secret.error().message);
+            impl.keep_current(kInvalid, secret.error().message);
           }
         });
         break;
@@ -120,10 +121,7 @@ class CertificateSecret::Impl::Sink final : public kube::WatchSink {
 
  private:
   void gone() {
-    post_([](Impl& impl) {
-      impl.shown = ServingSecret();
-      impl.show_nothing(kMissing, "it does not exist");
-    });
+    post_([](Impl& impl) { impl.show({}); });
   }
 
   Poster<Impl> post_;
@@ -132,13 +130,17 @@ class CertificateSecret::Impl::Sink final : public kube::WatchSink {
 
 void CertificateSecret::Impl::show(ServingSecret secret) {
   shown = std::move(secret);
-  show_pair(*shown);
+  if (shown->resource_version.empty()) {
+    keep_current(kMissing, "it does not exist");
+  } else {
+    consider_pair(*shown);
+  }
   if (listener) {
     listener();
   }
 }
 
-void CertificateSecret::Impl::show_nothing(std::string_view reason, const std::string& error) {
+void CertificateSecret::Impl::keep_current(std::string_view reason, const std::string& error) {
   if (!current) {
     not_ready.with([reason](auto& text) { text = reason; });
   }
@@ -148,16 +150,13 @@ void CertificateSecret::Impl::show_nothing(std::string_view reason, const std::s
     log.warn(current ? "no good certificate in the Secret, the old one stays" : "no good certificate in the Secret",
              {{"error", error}});
   }
-  if (listener) {
-    listener();
-  }
 }
 
-void CertificateSecret::Impl::show_pair(const ServingSecret& secret) {
+void CertificateSecret::Impl::consider_pair(const ServingSecret& secret) {
   auto pair =
       make_identity(secret.certificate_pem, secret.private_key_pem, {.certificate = "tls.crt", .key = "tls.key"});
   if (!pair) {
-    show_nothing(kInvalid, pair.error().message);
+    keep_current(kInvalid, pair.error().message);
     return;
   }
   if (!std::exchange(problem, "").empty()) {
@@ -194,12 +193,10 @@ void CertificateSecret::Impl::consider() {
     publish();
     return;
   }
-  kube::Request request{.target = kube::path(kube::kMutatingWebhookConfigurations, "", {}, {},
-                                             {{"labelSelector", options.webhook_selector}}),
-                        .lane = kube::Lane::kList};
-  api.send(std::move(request), lifetime.bind_on(control, [this, asked = number](const Result<kube::Response>& answer) {
-    configurations_read(asked, answer);
-  }));
+  api.send(list_webhook_configurations(options.webhook_selector),
+           lifetime.bind_on(control, [this, asked = number](const Result<kube::Response>& answer) {
+             configurations_read(asked, answer);
+           }));
 }
 
 void CertificateSecret::Impl::configurations_read(std::uint64_t asked, const Result<kube::Response>& answer) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -11,6 +12,7 @@
 #include "base/log.h"
 #include "base/tls_identity.h"
 #include "certs/serving_secret.h"
+#include "certs/trusted_roots.h"
 #include "kube/client/api.h"
 
 namespace prometheus {
@@ -49,8 +51,8 @@ class CertificateSecret {
   static constexpr std::chrono::seconds kBlindPause{30};
   // After this time it is enough that one configuration trusts the candidate: a ring whose configuration is never
   // applied (it is being deleted, its spec is wrong, a policy rejects it) must not keep the others at a root that the
-  // leader is going to forget (TrustedRoots::kOverlap).
-  static constexpr std::chrono::minutes kStale{30};
+  // leader is going to forget.
+  static constexpr std::chrono::minutes kStale = std::chrono::minutes(TrustedRoots::kOverlap) / 2;
   static constexpr std::chrono::hours kLastHour{1};
 
   // Everything given outlives it.
@@ -63,7 +65,7 @@ class CertificateSecret {
   // Begins to watch. Once.
   void start();
 
-  // What the server shows; null until the Secret has shown a good pair. Any thread.
+  // What the server shows; null while there is nothing to show. Any thread.
   const Published<TlsIdentity>& identity() const;
   // Why no pair is shown yet, in fixed words: "the webhook's Secret does not exist". nullopt once there is one, for
   // ever. Any thread.

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/base64.h"
+#include "kube/client/resource.h"
 #include "kube/codec/json.h"
 
 namespace sharder::certs {
@@ -60,6 +61,11 @@ std::string new_secret(std::string_view name, const ServingSecret& secret) {
 
 std::string secret_patch(const ServingSecret& secret) {
   return json{{"metadata", {{"resourceVersion", secret.resource_version}}}, {"data", data_of(secret)}}.dump();
+}
+
+kube::Request list_webhook_configurations(std::string_view selector) {
+  return {.target = kube::path(kube::kMutatingWebhookConfigurations, "", {}, {}, {{"labelSelector", selector}}),
+          .lane = kube::Lane::kList};
 }
 
 Result<std::vector<std::string>> ca_bundles(std::string_view list) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "kube/client/request.h"
 
 // What the API server shows of the objects that the serving certificate lies in (decision 8). No error here quotes what
 // it was made from.
@@ -29,6 +30,8 @@ struct ServingSecret {
 // The body of a merge patch that gives the Secret these values; its resourceVersion is the precondition.
 [[nodiscard]] std::string secret_patch(const ServingSecret& secret);
 
+// The request whose answer ca_bundles() reads. `selector`: label selector of our webhook configurations.
+[[nodiscard]] kube::Request list_webhook_configurations(std::string_view selector);
 // The caBundles (PEM) in a list of MutatingWebhookConfigurations. A webhook without one is left out: the API server
 // then uses the roots of its machine, and a certificate of ours cannot work there. kInvalid: it is no list, or a bundle
 // is not base64.

@@ -72,16 +72,6 @@ Result<void> try_serving(const std::vector<CertificatePtr>& chain, EVP_PKEY* key
   return {};
 }
 
-std::string to_pem(X509* certificate) {
-  const BioPtr bio(BIO_new(BIO_s_mem()));
-  char* text = nullptr;
-  if (!bio || PEM_write_bio_X509(bio.get(), certificate) != 1) {
-    return {};
-  }
-  const long length = BIO_get_mem_data(bio.get(), &text);
-  return {text, static_cast<std::size_t>(length)};
-}
-
 std::string to_text(const ASN1_STRING* text) {
   return {reinterpret_cast<const char*>(ASN1_STRING_get0_data(text)),
           static_cast<std::size_t>(ASN1_STRING_length(text))};
@@ -125,7 +115,7 @@ Result<std::vector<CertificateFacts>> read_certificates(std::string_view pem) {
     if (!not_before || !not_after) {
       return fail(ErrorCode::kInvalid, "a certificate's times do not parse");
     }
-    found.push_back({.pem = to_pem(one.get()),
+    found.push_back({.pem = certificate_pem(one.get()),
                      .not_before = *not_before,
                      .not_after = *not_after,
                      .names = alternative_names(one.get())});

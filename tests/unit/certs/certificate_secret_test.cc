@@ -331,9 +331,11 @@ TEST_CASE("selfManaged: a replica that does not lead makes the Secret when there
   c.put(c.first.pair(c.clock.wall()));  // without the CA's key
   c.cluster.advance(5s);
   CHECK(c.stored().root_key_pem.empty());
-  c.remove();
-  c.cluster.advance(5s);
-  CHECK(is_good(c.stored(), c.clock.wall()));
+  for (int time = 0; time < 2; ++time) {
+    c.remove();
+    c.cluster.advance(5s);
+    CHECK(is_good(c.stored(), c.clock.wall()));
+  }
   CHECK(c.given_out.empty());
 }
 
