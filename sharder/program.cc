@@ -72,7 +72,7 @@ certs::CertificateFilesOptions webhook_certificate(const WebhookServerConfig& co
           .key_name = config.key_name};
 }
 
-certs::CertificateSecretOptions webhook_secret(const Config& config) {
+certs::CertificateSecretOptions secret_options(const Config& config) {
   return {.secret_namespace = config.leader_election.resource_namespace,
           .name = config.webhook_server.secret_name,
           .webhook_selector =
@@ -258,7 +258,7 @@ Result<void> Program::Impl::load_certificates() {
 }
 
 void Program::Impl::make_certificate_secret() {
-  certs::CertificateSecretOptions options = app::webhook_secret(config);
+  certs::CertificateSecretOptions options = secret_options(config);
   if (const auto files = webhook_certificate(config.webhook_server); certs::CertificateFiles::present(files)) {
     if (auto pair = certs::CertificateFiles::read(files)) {
       options.before = std::move(*pair);
@@ -273,7 +273,7 @@ void Program::Impl::make_certificate_secret() {
     certificate_keeper = std::make_unique<certs::CertificateKeeper>(
         control, *api, clock, *webhook_secret,
         certs::CertificateKeeperOptions{
-            .secret = app::webhook_secret(config),
+            .secret = secret_options(config),
             .makes = makes ? std::optional(webhook_names(config.webhook.client_config)) : std::nullopt,
             .further_roots = decode_base64(config.webhook.client_config.ca_bundle).value_or("")},
         [this](const std::string& bundle) { controller_rings->set_ca_bundle(bundle); }, log.named("certs"),
