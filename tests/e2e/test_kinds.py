@@ -282,8 +282,9 @@ def ring_changed(env):
         assert_owners([made], "changed", "", "ConfigMap")
         made = env.admin.create("secrets", ring.namespace, {"metadata": {"name": "no-more"}})
         assert oracle.shard_of(made, "changed") is None
-        rules = ring.webhook_configuration()["webhooks"][0]["rules"]
-        assert [rule["resources"] for rule in rules] == [["configmaps"]], rules
+        # The leader writes the configuration and the status; the replicas that answered above do not wait for it.
+        wait_until(lambda: [rule["resources"] for rule in ring.webhook_configuration()["webhooks"][0]["rules"]]
+                   == [["configmaps"]], 10, "rules of the webhook configuration")
         wait_until(lambda: ring.status().get("observedGeneration") == 2, 10, "observed generation")
         assert ring.condition().get("observedGeneration") == 2, ring.status()
 
