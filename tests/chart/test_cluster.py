@@ -12,7 +12,8 @@ import yaml
 from programs import CHART, Helm  # first: it finds the modules of tests/e2e
 
 import stand_ins
-from control_plane import ROOT, SYSTEM_NAMESPACE, ControlPlane
+from cluster import ROOT, SYSTEM_NAMESPACE
+from control_plane import ControlPlane
 from kubeclient import ApiError
 from processes import Failed, wait_until
 from sharder import Sharders

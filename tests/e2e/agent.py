@@ -8,7 +8,7 @@ import subprocess
 import threading
 from pathlib import Path
 
-from control_plane import ROOT
+from cluster import ROOT
 from processes import Failed, spawn
 
 FOLDER = ROOT / "build" / "e2e"

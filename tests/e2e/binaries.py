@@ -55,9 +55,12 @@ def find(k8s_version=None, etcd_version=None, say=lambda line: print(line, file=
     return cache / "bin"
 
 
-def tool(module, version, package, say=lambda line: print(line, file=sys.stderr, flush=True)):
-    """The program of a Go module's main package, such as ("github.com/anchore/syft", "1.2.3", "cmd/syft"); built once."""
-    name = package.rsplit("/", 1)[-1]
+def tool(module, version, package, name=None, sums="", say=lambda line: print(line, file=sys.stderr, flush=True)):
+    """The program of a Go module's main package, such as ("github.com/anchore/syft", "1.2.3", "cmd/syft"); built once.
+    `name`: under which it is kept, if not that of its package. `sums`: the module's lines of go.sum, where the public
+    database of checksums does not have it."""
+    path = f"{module}/{package}" if package else module
+    name = name or path.rsplit("/", 1)[-1]
     cache = _cache_dir() / f"{name}-{version}"
     program = cache / name
     cache.mkdir(parents=True, exist_ok=True)
@@ -67,13 +70,29 @@ def tool(module, version, package, say=lambda line: print(line, file=sys.stderr,
             with tempfile.TemporaryDirectory(prefix=f".{cache.name}-", dir=cache.parent) as scratch_name:
                 scratch = Path(scratch_name)
                 go = _Go(scratch, say)
+                if sums:
+                    go.environment["GONOSUMDB"] = module
                 go_mod = go.go_mod_of(f"{module}@v{version}")
-                folder = _module(scratch / name, go_mod, f"{module}@v{version}", [f"{module}/{package}"], "")
+                folder = _module(scratch / name, go_mod, f"{module}@v{version}", [path], "")
+                if sums:
+                    (folder / "go.sum").write_text(sums, encoding="ascii")
                 go.use(_go_version(go_mod), say)
                 go.run(folder, "build", "-trimpath", "-ldflags", f"-s -w -X main.version={version}", "-o",
-                       str(scratch / "built"), f"{module}/{package}")
+                       str(scratch / "built"), path)
                 (scratch / "built").rename(program)
     return program
+
+
+def sources(module, version, sums=""):
+    """The folder with a Go module's files, which nobody may change."""
+    with tempfile.TemporaryDirectory() as scratch:
+        go = _Go(Path(scratch), say=None)
+        if sums:
+            go.environment["GONOSUMDB"] = module
+        told = go.download(f"{module}@v{version}")
+    if sums and f"{module} v{version} {told['Sum']}\n" not in sums:
+        raise Unavailable(f"{module} v{version} has the checksum {told['Sum']}, which is not the one that is expected")
+    return Path(told["Dir"])
 
 
 def _missing(folder):

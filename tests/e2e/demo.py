@@ -26,7 +26,8 @@ import yaml
 import binaries
 import oracle
 from agent import Agent
-from control_plane import ROOT, SYSTEM_NAMESPACE, ControlPlane
+from cluster import ROOT, SYSTEM_NAMESPACE
+from control_plane import ControlPlane
 from kubeclient import ApiError, Client, Credentials, path_of
 from processes import Failed, Process, install_signal_handlers, wait_until
 from sharder import Sharders, binary

@@ -22,7 +22,49 @@ SECRETS = ("", "secrets", "v1", "Secret")
 CONFIG_MAPS = ("", "configmaps", "v1", "ConfigMap")
 
 
-class Environment:
+class Rings:
+    """Rings on a cluster, each with a namespace of its own, and what test cases note. `sharders`: replicas that tests may
+    ask directly, None where they run elsewhere."""
+
+    def __init__(self, plane, short):
+        self.plane, self.short = plane, short
+        self.sharders = None
+        self.figures = []  # (name, value), for the summary
+        self.keep_logs = False  # set when a case failed
+        self._lock = threading.Lock()
+
+    @property
+    def admin(self):
+        return self.plane.admin
+
+    def figure(self, name, value):
+        with self._lock:
+            self.figures.append((name, value))
+
+    def namespace(self, name, labels=None):
+        """Creates the namespace; its name."""
+        try:
+            self.admin.create("namespaces", None, {"metadata": {"name": name, "labels": labels or {}}})
+        except ApiError as error:
+            if error.status != 409:
+                raise
+        return name
+
+    def ring(self, name, resources=((SECRETS, (CONFIG_MAPS,)),), namespace=None, selector=None,
+             verbs=("list", "watch", "patch")):
+        """Creates a ring over a namespace of its own, called like it, with the permissions that its user grants."""
+        namespace = self.namespace(namespace or name)
+        ring = Ring(self, name, namespace, resources, selector)
+        grants = {}
+        for main, controlled in resources:
+            for group, resource, _, _ in (main, *controlled):
+                grants.setdefault(group, []).append(resource)
+        self.plane.grant_sharding(f"ring-{name}", grants, verbs)
+        self.admin.create("controllerrings", None, ring.manifest())
+        return ring
+
+
+class Environment(Rings):
     """A control plane with the manifests, `replicas` of the sharder (0: none), and what test cases note.
 
     Leaving it stops everything and fails when a replica ended in disorder, was refused something by the API server, or
@@ -33,15 +75,11 @@ class Environment:
                  may_be_forbidden=False, variables=None, audit_log=True, balanced=True, etcd_bytes=None):
         """`overrides`: of SharderConfig; `variables`: of the replicas' environment; `start`: run them at once.
         `balanced`: else the API server calls one replica directly, which costs as little as a Service does."""
-        self.short = short
-        self.figures = []  # (name, value), for the summary
-        self.keep_logs = False  # set when a case failed
+        super().__init__(ControlPlane(controller_manager=controller_manager, audit_log=audit_log, etcd_bytes=etcd_bytes),
+                         short)
         self._may_be_forbidden = may_be_forbidden or not audit_log
         self._start, self._balanced = start, balanced
-        self.plane = ControlPlane(controller_manager=controller_manager, audit_log=audit_log, etcd_bytes=etcd_bytes)
         self._replicas, self._overrides, self._variables = replicas, overrides, variables or {}
-        self.sharders = None
-        self._lock = threading.Lock()
 
     def __enter__(self):
         self.plane.__enter__()
@@ -78,14 +116,6 @@ class Environment:
                 self.plane.save_logs()
             self.plane.stop()
 
-    @property
-    def admin(self):
-        return self.plane.admin
-
-    def figure(self, name, value):
-        with self._lock:
-            self.figures.append((name, value))
-
     def _check_end(self, codes):
         for replica in self.sharders.replicas:
             report = SANITIZER_REPORT.search(replica.log())
@@ -105,30 +135,6 @@ class Environment:
         if leader is None:
             return None
         return metric(leader.scrape(self.plane.metrics_token()), sample, **labels)
-
-    # -- objects
-
-    def namespace(self, name, labels=None):
-        """Creates the namespace; its name."""
-        try:
-            self.admin.create("namespaces", None, {"metadata": {"name": name, "labels": labels or {}}})
-        except ApiError as error:
-            if error.status != 409:
-                raise
-        return name
-
-    def ring(self, name, resources=((SECRETS, (CONFIG_MAPS,)),), namespace=None, selector=None,
-             verbs=("list", "watch", "patch")):
-        """Creates a ring over a namespace of its own, called like it, with the permissions that its user grants."""
-        namespace = self.namespace(namespace or name)
-        ring = Ring(self, name, namespace, resources, selector)
-        grants = {}
-        for main, controlled in resources:
-            for group, resource, _, _ in (main, *controlled):
-                grants.setdefault(group, []).append(resource)
-        self.plane.grant_sharding(f"ring-{name}", grants, verbs)
-        self.admin.create("controllerrings", None, ring.manifest())
-        return ring
 
 
 class Ring:
@@ -266,7 +272,7 @@ class Ring:
 
     def wait_members(self, shards, timeout=15):
         """Until every running replica's ring has exactly these shards."""
-        for replica in self.env.sharders.replicas:
+        for replica in self.env.sharders.replicas if self.env.sharders else ():
             if replica.process.alive():
                 wait_until(lambda replica=replica: _quietly(lambda: self.agrees(replica, shards)), timeout,
                            f"{replica.name} has the ring of {len(list(shards))} shards", alive=replica.process)

@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 import pki
-from control_plane import ROOT, SYSTEM_NAMESPACE
+from cluster import ROOT, SYSTEM_NAMESPACE
 from processes import Failed, Process, free_ports, wait_until
 from reach import Address
 

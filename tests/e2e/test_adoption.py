@@ -12,7 +12,7 @@ import time
 import yaml
 
 import oracle
-from control_plane import ROOT, SYSTEM_NAMESPACE
+from cluster import ROOT, SYSTEM_NAMESPACE
 from environment import Environment
 from kubeclient import MERGE_PATCH
 from processes import wait_until

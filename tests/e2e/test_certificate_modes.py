@@ -10,7 +10,7 @@ import time
 
 import oracle
 import pki
-from control_plane import ROOT, SYSTEM_NAMESPACE
+from cluster import ROOT, SYSTEM_NAMESPACE
 from environment import Environment
 from processes import wait_until
 from suite import Suite

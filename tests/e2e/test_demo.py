@@ -10,7 +10,8 @@ import tempfile
 from pathlib import Path
 
 import reach
-from control_plane import ROOT, ControlPlane
+from cluster import ROOT
+from control_plane import ControlPlane
 from kubeclient import Credentials, path_of
 from processes import Failed, spawn, wait_until
 from reach import Address

@@ -5,7 +5,7 @@ import json
 import subprocess
 
 import admission
-from control_plane import ROOT
+from cluster import ROOT
 from environment import Environment
 from suite import Suite
 

@@ -11,7 +11,7 @@ import yaml
 
 import oracle
 import stand_ins
-from control_plane import ROOT, SYSTEM_NAMESPACE
+from cluster import ROOT, SYSTEM_NAMESPACE
 from environment import Environment
 from kubeclient import ApiError
 from sharder import binary

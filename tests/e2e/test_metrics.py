@@ -3,7 +3,7 @@
 
 import re
 
-from control_plane import ROOT
+from cluster import ROOT
 from environment import CONFIG_MAPS, SECRETS, Environment
 from processes import wait_until
 from suite import Suite

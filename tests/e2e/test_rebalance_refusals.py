@@ -6,7 +6,7 @@ import threading
 import time
 
 import oracle
-from control_plane import SERVICE_ACCOUNT, SYSTEM_NAMESPACE
+from cluster import SERVICE_ACCOUNT, SYSTEM_NAMESPACE
 from environment import SECRETS, Environment
 from kubeclient import ApiError, Recorder
 from processes import wait_until

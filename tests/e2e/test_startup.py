@@ -12,7 +12,8 @@ import time
 import yaml
 
 import oracle
-from control_plane import ROOT, ControlPlane
+from cluster import ROOT
+from control_plane import ControlPlane
 from environment import Environment
 from kubeclient import RESOURCES
 from processes import Process, free_ports, wait_until

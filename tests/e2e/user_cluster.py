@@ -18,7 +18,7 @@ import yaml
 
 import binaries
 import reach
-from control_plane import ROOT
+from cluster import ROOT
 from kubeclient import ApiError, Client, Credentials, path_of
 from processes import Failed, Process, free_ports, wait_until
 from shards import parse_time

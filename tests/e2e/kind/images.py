@@ -1,0 +1,87 @@
+"""The images that run in the cluster, and where they come from: the sharder's own from `make image`, all others from Go
+modules, a program each and nothing else."""
+
+import io
+import os
+import re
+import subprocess
+import tarfile
+
+from kind_cluster import ROOT, docker  # first: it finds the modules of tests/e2e
+
+import binaries
+from processes import Failed
+
+VERSION = re.search(r"project\(sharder VERSION (\S+)", (ROOT / "CMakeLists.txt").read_text(encoding="utf-8"))[1]
+SHARDER = os.environ.get("IMAGE") or f"sharder:{VERSION}"
+
+CERT_MANAGER = ("github.com/cert-manager/cert-manager", "1.11.5")
+CERT_MANAGER_PROGRAMS = ("controller", "cainjector", "webhook")
+
+# The Go project: its sharder, and the sharded controller that it comes with, which makes a ConfigMap for each Secret. The
+# newest version that is to be had as a module from everywhere; the protocol is the same in all newer ones.
+GO_PROJECT = ("github.com/timebertt/kubernetes-controller-sharding", "0.11.0")
+GO_SUMS = ("github.com/timebertt/kubernetes-controller-sharding v0.11.0 h1:iIEQdteCppAy5Hy+By1My9vqyLqPJD1491ESAfhyKTw=\n"
+           "github.com/timebertt/kubernetes-controller-sharding v0.11.0/go.mod "
+           "h1:MNQ7M22tifSDWp7g1U+OF/Oz82CJSrgabp9vvX9FjVs=\n")
+GO_SHARDER, GO_SHARD = f"go-sharder:{GO_PROJECT[1]}", f"go-checksum-controller:{GO_PROJECT[1]}"
+
+
+def cert_manager_image(program):
+    return f"cert-manager-{program}:{CERT_MANAGER[1]}"
+
+
+def go_project():
+    """The folder with the Go project's files."""
+    return binaries.sources(*GO_PROJECT, GO_SUMS)
+
+
+def cert_manager():
+    """The folder with cert-manager's files."""
+    return binaries.sources(*CERT_MANAGER)
+
+
+def build_sharder():
+    """`make image`, unless $IMAGE names one that is there. Where nothing can be pulled, in a Debian made from packages."""
+    if os.environ.get("IMAGE") and is_there(SHARDER):
+        return
+    environment = dict(os.environ)
+    if "BUILD_BASE" not in environment and not is_there("debian:12") and docker("pull", "-q", "debian:12",
+                                                                                check=False).returncode:
+        environment["BUILD_BASE"] = subprocess.run([ROOT / "scripts" / "base_image.sh"], check=True, text=True,
+                                                   stdout=subprocess.PIPE).stdout.strip()
+    done = subprocess.run(["make", "--no-print-directory", "-C", ROOT, "image", f"IMAGE={SHARDER}"], check=False,
+                          env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise Failed(f"make image:\n{(done.stdout + done.stderr)[-4000:]}")
+
+
+def build_others():
+    """Those that are not there."""
+    for program in CERT_MANAGER_PROGRAMS:
+        _static(cert_manager_image(program), lambda program=program: binaries.tool(
+            *CERT_MANAGER, f"cmd/{program}", name=f"cert-manager-{program}"))
+    _static(GO_SHARDER, lambda: binaries.tool(*GO_PROJECT, "cmd/sharder", name="go-sharder", sums=GO_SUMS))
+    _static(GO_SHARD, lambda: binaries.tool(*GO_PROJECT, "cmd/checksum-controller", name="go-checksum-controller",
+                                            sums=GO_SUMS))
+
+
+def all_names():
+    return [SHARDER, *map(cert_manager_image, CERT_MANAGER_PROGRAMS), GO_SHARDER, GO_SHARD]
+
+
+def is_there(image):
+    return docker("image", "inspect", image, check=False).returncode == 0
+
+
+def _static(image, program):
+    """An image of one statically linked program; `program` gives its path."""
+    if is_there(image):
+        return
+    with io.BytesIO() as archive:
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            tar.add(program(), "program")
+        done = subprocess.run(["docker", "import", "-c", 'ENTRYPOINT ["/program"]', "-c", "USER 65532", "-", image],
+                              input=archive.getvalue(), check=False, capture_output=True, timeout=120)
+    if done.returncode:
+        raise Failed(f"docker import {image}: {done.stderr.decode()}")
