@@ -17,7 +17,7 @@ RUN_YES := $(call from_command_line,YES)
 RUN_WEBHOOK_HOST := $(call from_command_line,WEBHOOK_HOST)
 unexport KUBECONFIG
 
-.PHONY: help deps build run test unit conformance e2e e2e-oldest chart-test mutants asan tsan fuzz coverage coverage-report bench lint format image image-test release release-test clean
+.PHONY: help deps build run test unit conformance e2e e2e-oldest e2e-kind chart-test mutants asan tsan fuzz coverage coverage-report bench lint format image image-test release release-test clean
 # Prerequisites are made in the order they are written: what a target installs comes before anything that it builds.
 .NOTPARALLEL:
 
@@ -59,6 +59,9 @@ conformance: deps-test build ## The embedded API server behaves as the real one
 
 e2e-oldest: deps-test build ## The same on the oldest Kubernetes that we promise
 	@env -u KUBEBUILDER_ASSETS K8S_VERSION=$(OLDEST_K8S) tests/e2e/run.py $(TESTS)
+
+e2e-kind: deps-test-kind ## The image, the manifests and the chart in a whole cluster by kind; TESTS="shards" for some
+	@tests/e2e/kind/run.py $(TESTS)
 
 chart-test: deps-test build ## The Helm chart and manifests/: rendered, checked, installed on a real kube-apiserver
 	@tests/chart/test_rendering.py

@@ -18,6 +18,7 @@ declare -A packages=(
   [bench]="libbenchmark-dev"
   [coverage]="gcovr"
   [release]="dpkg-dev"
+  [kind]="docker-ce|docker.io debootstrap"
 )
 packages[test]+=" ${packages[run]}"
 

@@ -1,8 +1,10 @@
 """What operators put into a cluster: our manifests by kustomize or our chart, the Go project, cert-manager."""
 
+import contextlib
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -13,7 +15,7 @@ import images
 from kind_cluster import FOLDER, ROOT  # first: it finds the modules of tests/e2e
 
 from cluster import SYSTEM_NAMESPACE
-from processes import Failed, wait_until
+from processes import Failed, Process, free_ports, wait_until
 
 sys.path.insert(0, str(ROOT / "tests" / "chart"))
 
@@ -144,6 +146,20 @@ class Installation:
     def delete_pod(self, pod):
         self.kubectl("-n", SYSTEM_NAMESPACE, "delete", "pod", pod["metadata"]["name"], "--wait=true", "--timeout=60s")
 
+    @contextlib.contextmanager
+    def forwarded(self, pod, port):
+        """A port of this machine that leads to a port of a pod."""
+        own, = free_ports(1)
+        name = pod["metadata"]["name"]
+        process = Process(f"port-forward-{name}", [
+            self.cluster.kubectl_program, f"--kubeconfig={self.cluster.kubeconfig}", "-n", pod["metadata"]["namespace"],
+            "port-forward", f"pod/{name}", f"{own}:{port}"], FOLDER / "port-forward.log").start()
+        try:
+            wait_until(lambda: _connects(own), 20, f"kubectl forwards to {name}", alive=process)
+            yield own
+        finally:
+            process.kill()
+
     # -- what is left
 
     def all_ours(self):
@@ -170,6 +186,11 @@ class Installation:
                          "--timeout=100s", check=False)
         self.kubectl("delete", "namespace", SYSTEM_NAMESPACE, "--ignore-not-found", "--timeout=100s")
         wait_until(lambda: not self.all_ours(), 90, "nothing is left", interval=0.5)
+
+
+def _connects(port):
+    socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    return True
 
 
 def install_cert_manager(cluster):

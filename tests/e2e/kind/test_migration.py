@@ -1,0 +1,152 @@
+#!/usr/bin/python3
+"""The Go project's sharder and its sharded controller run, with cert-manager. Ours takes its place and gives it back: no
+object moves, and while ours comes and goes no creation is without its shard (docs/operations.md)."""
+
+import json
+
+import yaml
+
+from whole import Whole  # first: it finds the modules of tests/e2e
+import images
+
+import oracle
+from cluster import SYSTEM_NAMESPACE
+from environment import CONFIG_MAPS, SECRETS, Ring
+from processes import wait_until
+from suite import Suite
+
+NAME = "checksum-controller"  # of the Go project's ring and of its shards
+COUNT = 200
+
+
+class Migration(Whole):
+    """The Go project's installation, as its own manifests make it, and its sharded controller with three shards."""
+
+    def __init__(self, short):
+        super().__init__(short, lambda env: env.installation.apply_go_project(), restricted=False, certificates=True)
+        self.checksums = None
+
+    def __enter__(self):
+        super().__enter__()
+        try:
+            self.checksums = self._install_shards()
+        except BaseException as error:
+            self.__exit__(type(error), error, None)
+            raise
+        return self
+
+    def __exit__(self, *exception):
+        self.plane.kubectl("delete", "namespace", NAME, "--ignore-not-found", "--timeout=100s", check=False)
+        super().__exit__(*exception)
+
+    def _install_shards(self):
+        """Its own manifests, in a namespace of their own."""
+        self.namespace(NAME)
+        manifests = images.go_project() / "hack" / "config" / NAME
+        name, tag = images.GO_SHARD.split(":")
+        folder = self.plane.folder / "go-shards"
+        folder.mkdir(exist_ok=True)
+        for part in ("controllerring/controllerring.yaml", "controllerring/sharder_rbac.yaml",
+                     "controller/deployment.yaml", "controller/rbac.yaml", "controller/serviceaccount.yaml"):
+            text = (manifests / part).read_text(encoding="utf-8")
+            (folder / part.rsplit("/", 1)[1]).write_text(text, encoding="utf-8")
+        (folder / "kustomization.yaml").write_text(yaml.safe_dump({
+            "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "namespace": NAME,
+            "resources": ["controllerring.yaml", "deployment.yaml", "rbac.yaml", "serviceaccount.yaml"],
+            "labels": [{"includeSelectors": True, "pairs": {"app.kubernetes.io/component": NAME}}],
+            "images": [{"name": NAME, "newName": name, "newTag": tag}],
+            "patches": [{"target": {"kind": "Deployment"}, "patch": json.dumps([{
+                "op": "add", "path": "/spec/template/spec/containers/0/args/-", "value": f"--namespace={NAME}"}])},
+                        {"target": {"kind": "ControllerRing"}, "patch": json.dumps([{
+                            "op": "add", "path": "/spec/namespaceSelector/matchLabels/kubernetes.io~1metadata.name",
+                            "value": NAME}])}]}), encoding="utf-8")
+        self.plane.kubectl("apply", "--server-side", "-k", folder)
+        self.plane.kubectl("apply", "--server-side", "-f", folder / "sharder_rbac.yaml")
+        self.plane.kubectl("-n", NAME, "rollout", "status", f"deployment/{NAME}", "--timeout=110s")
+        selector = {"matchLabels": {"kubernetes.io/metadata.name": NAME}}
+        return Ring(self, NAME, NAME, ((SECRETS, (CONFIG_MAPS,)),), selector)
+
+    def wait_served(self):
+        """Until the ring is ready under whichever sharder runs, and the API server calls it."""
+        wait_until(lambda: self.checksums.status().get("availableShards") == 3 and
+                   self.checksums.condition().get("status") == "True", 90, "the ring is ready")
+        self.checksums.wait_webhook(90)
+
+
+suite = Suite("kind: migration", Migration, parallel=False)
+
+
+def _shards(env):
+    """{Secret or ConfigMap: its shard}."""
+    return {name: shard for name, (_, shard) in env.checksums.versions().items()}
+
+
+@suite.case("the image of the Go project's Deployment is replaced by ours and back, with its ring, Leases, labels, configuration "
+            "and arguments in place: no object moves, and nobody notices")
+def image(env):
+    env.wait_served()
+    env.checksums.create_secrets(COUNT)
+    wait_until(lambda: len(env.checksums.items("configmaps")) >= COUNT, 60, "the Go shards have made their ConfigMaps")
+    before = env.checksums.versions()
+    with env.traffic(env.checksums) as traffic:
+        env.installation.set_image(images.SHARDER)
+        env.wait_served()
+    # Missed while the Go project's pods were stopping, if any: they do not wait for the API server to hear of it.
+    env.figure("from the Go project's image to ours", traffic.summary())
+    assert not traffic.failures, traffic.failures
+    after = env.checksums.versions()
+    assert {name: after[name] for name in before} == before, "an object changed"
+    with env.traffic(env.checksums) as traffic:
+        env.installation.restart()
+        env.installation.delete_pod(env.installation.wait_leader())
+        env.installation.wait_rollout()
+    traffic.check()
+    env.figure("ours with the Go project's configuration: rolling update and deletion of the leader", traffic.summary())
+    before = env.checksums.versions()
+    env.installation.set_image(images.GO_SHARDER)
+    env.wait_served()
+    after = env.checksums.versions()
+    assert {name: after[name] for name in before} == before, "an object changed on the way back"
+    env.installation.set_image(images.SHARDER)
+    env.wait_served()
+
+
+@suite.case("our overlay is applied over the Go project's installation: nobody notices, no object moves; then Helm takes over")
+def overlay(env):
+    env.wait_served()
+    before = _shards(env)
+    with env.traffic(env.checksums) as traffic:
+        env.installation.apply("cert-manager")
+        env.wait_served()
+    traffic.check()
+    env.figure("from the Go project's configuration to the overlay cert-manager", traffic.summary())
+    with env.traffic(env.checksums) as traffic:
+        env.installation.helm("install", "--take-ownership")
+        env.installation.wait_rollout()
+        env.wait_served()
+    traffic.check()
+    env.figure("from kustomize to Helm, from cert-manager to selfManaged", traffic.summary())
+    after = _shards(env)
+    assert {name: after[name] for name in before} == before, "an object moved"
+    # What the Go project alone made, as docs/operations.md says.
+    env.plane.kubectl("-n", SYSTEM_NAMESPACE, "delete", "certificate/webhook-server", "secret/webhook-server")
+    env.installation.restart()
+    env.wait_served()
+
+
+@suite.case("the way back to the Go project: its manifests are applied over ours, no object moves")
+def back(env):
+    env.wait_served()
+    before = _shards(env)
+    env.plane.kubectl("-n", SYSTEM_NAMESPACE, "delete", "secret", "-l", "owner=helm,name=sharder")  # the release's record
+    env.installation.apply_go_project()
+    env.wait_served()
+    after = _shards(env)
+    moved = [name for name in before if after.get(name) != before[name]]
+    assert not moved, moved[:5]
+    made = env.admin.create("secrets", NAME, {"metadata": {"name": "after-the-way-back"}})
+    assert oracle.shard_of(made, NAME), made
+
+
+if __name__ == "__main__":
+    suite.main()

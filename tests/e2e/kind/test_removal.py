@@ -1,0 +1,84 @@
+#!/usr/bin/python3
+"""Upgrades, an outage that the operator wants, and removal: what is left afterwards, and the command that takes the labels
+off users' objects (docs/operations.md)."""
+
+import re
+import subprocess
+
+from whole import Whole  # first: it finds the modules of tests/e2e
+from kind_cluster import ROOT
+from installation import CRD
+
+import oracle
+from cluster import SYSTEM_NAMESPACE
+from processes import wait_until
+from suite import Suite
+
+NAMES = ["shard-a", "shard-b", "shard-c"]
+suite = Suite("kind: removal", lambda short: Whole(short, lambda env: None), parallel=False)
+
+
+def _documented(title):
+    """The commands of the first shell block under a heading of docs/operations.md."""
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    return re.search(rf"^#+ {re.escape(title)}\n.*?```sh\n(.*?)```", text, re.MULTILINE | re.DOTALL)[1]
+
+
+def _ready(ring, shards=3):
+    wait_until(lambda: ring.status().get("availableShards") == shards and ring.condition().get("status") == "True", 40,
+               f"{ring.name} is ready")
+    ring.wait_webhook(40)
+
+
+@suite.case("kustomize: the sharder is scaled to 0 and back; what was created meanwhile is assigned on its return, and removal "
+            "leaves nothing but the labels")
+def kustomize(env):
+    env.installation.apply("self-managed")
+    ring = env.ring("kustomized")
+    with ring.shards(*NAMES, working=True):
+        _ready(ring)
+        ring.create_secrets(50)
+        env.installation.scale(0)
+        ring.create_secrets(50, prefix="meanwhile")
+        assert not any(oracle.shard_of(item, ring.name) for item in ring.items("secrets")
+                       if item["metadata"]["name"].startswith("meanwhile")), "assigned by nobody"
+        env.installation.scale(2)
+        ring.wait_settled(NAMES, 60)
+        _ready(ring)
+        env.plane.kubectl("delete", "controllerrings", "--all", "--timeout=60s")
+        wait_until(lambda: ring.webhook_configuration() is None, 90, "its webhook configuration goes with the ring")
+        env.installation.delete()
+    _check_removed(env, ring)
+
+
+@suite.case("Helm: removal in the documented order leaves nothing but the labels, and a documented command removes those")
+def helm(env):
+    env.installation.helm("install", rings=[])
+    ring = env.ring("helmed")
+    with ring.shards(*NAMES, working=True):
+        _ready(ring)
+        ring.create_secrets(50)
+        env.plane.kubectl("delete", "controllerrings", "--all", "--timeout=60s")
+        wait_until(lambda: ring.webhook_configuration() is None, 90, "its webhook configuration goes with the ring")
+        env.installation.helm("uninstall", "--wait")
+        env.plane.kubectl("delete", "crd", CRD, "--timeout=60s")
+        env.plane.kubectl("delete", "namespace", SYSTEM_NAMESPACE, "--timeout=100s")
+    _check_removed(env, ring)
+
+
+def _check_removed(env, ring):
+    wait_until(lambda: not env.installation.all_ours(), 60, "nothing is left", interval=0.5)
+    assert all(oracle.shard_of(item, ring.name) for item in ring.items("secrets")), "labels on users' objects stay"
+    command = _documented("Remove the labels").replace("ring=my-controller resource=deployments.apps", f"ring={ring.name} resource=secrets")
+    done = subprocess.run(["bash", "-ec", command], env={"PATH": f"{env.plane.kubectl_program.parent}:/usr/bin:/bin",
+                                                         "KUBECONFIG": str(env.plane.kubeconfig)},
+                          capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    left = [item["metadata"]["labels"] for item in ring.items("secrets") if item["metadata"].get("labels")]
+    assert not left, left[:3]
+    env.plane.kubectl("delete", "namespace", ring.namespace, "--timeout=60s")
+    env.namespace(SYSTEM_NAMESPACE, {"pod-security.kubernetes.io/enforce": "restricted"})
+
+
+if __name__ == "__main__":
+    suite.main()
