@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 JOBS ?= $(shell nproc)
-# Preset of the unit tests; .ci/run sets `coverage`, so that one build serves both.
+# Preset of the unit tests; .ci/run sets `tsan`, so that one build and one run serve tests, ThreadSanitizer and coverage.
 TEST_PRESET ?= debug
 # The oldest Kubernetes that README.md promises.
 OLDEST_K8S := 1.30.14
@@ -17,7 +17,7 @@ RUN_YES := $(call from_command_line,YES)
 RUN_WEBHOOK_HOST := $(call from_command_line,WEBHOOK_HOST)
 unexport KUBECONFIG
 
-.PHONY: help deps build run test unit conformance e2e e2e-oldest e2e-kind chart-test mutants asan tsan fuzz coverage coverage-report bench lint format image image-test release release-test clean
+.PHONY: help deps build run test unit conformance e2e e2e-oldest e2e-kind chart-test mutants asan tsan tsan-e2e fuzz coverage coverage-report bench lint format image image-test release release-test clean
 # Prerequisites are made in the order they are written: what a target installs comes before anything that it builds.
 .NOTPARALLEL:
 
@@ -46,9 +46,7 @@ test: unit conformance e2e ## Everything that proves the product: unit tests, th
 	@echo "make test: all passed"
 
 unit: deps-test ## Unit and in-process tests
-	@cmake --preset $(TEST_PRESET)
-	@cmake --build --preset $(TEST_PRESET) -j $(JOBS)
-	@ctest --test-dir build/$(TEST_PRESET) --output-on-failure -j $(JOBS)
+	@scripts/unit.sh $(TEST_PRESET) $(JOBS)
 
 e2e: deps-test build ## The sharder on a real kube-apiserver; TESTS="assignment membership" for some
 	@tests/e2e/run.py $(TESTS)
@@ -71,9 +69,14 @@ mutants: deps-test ## Do the tests notice when a rule is broken? MUTANTS="move_u
 	@scripts/mutants.py -j $(JOBS) $(MUTANTS)
 
 asan: deps-fuzz-bench-test ## Unit tests and a short e2e under AddressSanitizer and UBSan; everything compiled by clang
+	@scripts/unit.sh asan $(JOBS)
 	@scripts/sanitized.sh asan $(JOBS)
 
 tsan: deps-test ## Unit tests and a short e2e under ThreadSanitizer
+	@scripts/unit.sh tsan $(JOBS)
+	@scripts/sanitized.sh tsan $(JOBS)
+
+tsan-e2e: deps-test ## Only the short e2e
 	@scripts/sanitized.sh tsan $(JOBS)
 
 fuzz: deps-fuzz-bench-test ## Each fuzz target for FUZZ_SECONDS, in the build of `make asan`
@@ -82,11 +85,11 @@ fuzz: deps-fuzz-bench-test ## Each fuzz target for FUZZ_SECONDS, in the build of
 	@scripts/fuzz.sh build/asan $(FUZZ_SECONDS)
 
 coverage: deps-coverage-test ## Line coverage of the unit tests, with the floors that hold
-	@$(MAKE) --no-print-directory unit TEST_PRESET=coverage
+	@scripts/unit.sh tsan $(JOBS)
 	@$(MAKE) --no-print-directory coverage-report
 
-coverage-report: deps-coverage ## The same of the last `make unit TEST_PRESET=coverage`
-	@scripts/coverage.sh build/coverage
+coverage-report: deps-coverage ## The same of the last `make tsan` or `make unit TEST_PRESET=tsan`
+	@scripts/coverage.sh build/tsan
 
 bench: deps-bench-test ## Benchmarks
 	@cmake --preset bench

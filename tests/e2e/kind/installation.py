@@ -176,6 +176,18 @@ class Installation:
                     found.append((item["kind"], name))
         return found
 
+    def wait_nothing_left(self, timeout=90):
+        left = []
+
+        def nothing():
+            left[:] = self.all_ours()
+            return not left
+
+        try:
+            wait_until(nothing, timeout, "nothing is left", interval=0.5)
+        except Failed as error:
+            raise Failed(f"{error}: {left}") from None
+
     def remove_everything(self):
         """Of any installation, so that the next file begins with none."""
         self.kubectl("delete", "controllerrings", "--all", "--ignore-not-found", check=False)
@@ -185,7 +197,7 @@ class Installation:
             self.kubectl("delete", "-k", ROOT / "manifests" / "overlays" / overlay, "--ignore-not-found",
                          "--timeout=100s", check=False)
         self.kubectl("delete", "namespace", SYSTEM_NAMESPACE, "--ignore-not-found", "--timeout=100s")
-        wait_until(lambda: not self.all_ours(), 90, "nothing is left", interval=0.5)
+        self.wait_nothing_left()
 
 
 def _connects(port):

@@ -146,6 +146,11 @@ class Kind(Cluster):
     def on_node(self, node, *command, check=True):
         return docker("exec", node, *command, check=check)
 
+    def pause_image(self):
+        """The image of a program that does nothing, which every node has."""
+        listed = json.loads(self.on_node(self.nodes[1], "crictl", "images", "-o", "json").stdout)["images"]
+        return next(tag for image in listed for tag in image["repoTags"] if tag.split(":")[0].endswith("/pause"))
+
     def containers(self, pod):
         """{name of the container: its process id on the node} of a pod's running containers."""
         found = {}

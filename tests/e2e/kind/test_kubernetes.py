@@ -8,6 +8,7 @@ import http.server
 import json
 import ssl
 import threading
+import urllib.parse
 
 import yaml
 
@@ -28,9 +29,8 @@ PODS = ("", "pods", "v1", "Pod")
 JOBS = ("batch", "jobs", "v1", "Job")
 CRON_JOBS = ("batch", "cronjobs", "v1", "CronJob")
 NAMES = ["shard-a", "shard-b", "shard-c"]
-# A program that ends at once, and one that stays.
+# A program that ends at once.
 SHORT = {"name": "short", "image": images.SHARDER, "args": ["--version"]}
-LASTING = {"name": "lasting", "image": images.GO_SHARD, "args": ["--shard-name=none", "--lease-namespace=none"]}
 
 
 class Kubernetes(Whole):
@@ -60,9 +60,9 @@ def _pod(container, **more):
     return {"spec": {"containers": [container], "automountServiceAccountToken": False, **more}}
 
 
-def _deployment(name, replicas=2):
+def _deployment(name, image, replicas=2):
     labels = {"app": name}
-    template = {"metadata": {"labels": labels}, **_pod(LASTING)}
+    template = {"metadata": {"labels": labels}, **_pod({"name": "lasting", "image": image})}
     return {"metadata": {"name": name}, "spec": {"replicas": replicas, "selector": {"matchLabels": labels},
                                                  "template": template}}
 
@@ -76,8 +76,9 @@ def _job(restart="Never"):
 def deployments(env):
     with env.working("web", ((DEPLOYMENTS, (REPLICA_SETS,)), (PODS, ()))) as (ring, shards):
         ring.wait_webhook()
+        image = env.plane.pause_image()
         for number in range(6):
-            env.admin.create("deployments", ring.namespace, _deployment(f"web-{number}"))
+            env.admin.create("deployments", ring.namespace, _deployment(f"web-{number}", image))
         wait_until(lambda: len(env.admin.list("pods", ring.namespace)) == 12, 60, "12 pods")
         ring.wait_settled(NAMES, 30)
         assert all(oracle.shard_of(item, "web") for item in ring.items("replicasets")), "ReplicaSets have their shards"
@@ -195,7 +196,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self):  # pylint: disable=invalid-name
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["request"]
         metadata = request["object"]["metadata"]
-        mark = self.path.strip("/")
+        mark = urllib.parse.urlsplit(self.path).path.strip("/")
         patch = []
         if mark not in metadata.get("annotations", {}):
             patch = [{"op": "add", "path": "/metadata/annotations",

@@ -3,6 +3,7 @@
 object moves, and while ours comes and goes no creation is without its shard (docs/operations.md)."""
 
 import json
+import time
 
 import yaml
 
@@ -23,12 +24,13 @@ class Migration(Whole):
     """The Go project's installation, as its own manifests make it, and its sharded controller with three shards."""
 
     def __init__(self, short):
-        super().__init__(short, lambda env: env.installation.apply_go_project(), restricted=False, certificates=True)
+        super().__init__(short, restricted=False, certificates=True)
         self.checksums = None
 
     def __enter__(self):
         super().__enter__()
         try:
+            self.installation.apply_go_project()
             self.checksums = self._install_shards()
         except BaseException as error:
             self.__exit__(type(error), error, None)
@@ -36,6 +38,8 @@ class Migration(Whole):
         return self
 
     def __exit__(self, *exception):
+        self.plane.kubectl("delete", "clusterrole,clusterrolebinding", f"sharding:controllerring:{NAME}",
+                           "--ignore-not-found")
         self.plane.kubectl("delete", "namespace", NAME, "--ignore-not-found", "--timeout=100s", check=False)
         super().__exit__(*exception)
 
@@ -107,19 +111,21 @@ def image(env):
     env.wait_served()
     after = env.checksums.versions()
     assert {name: after[name] for name in before} == before, "an object changed on the way back"
-    env.installation.set_image(images.SHARDER)
-    env.wait_served()
 
 
 @suite.case("our overlay is applied over the Go project's installation: nobody notices, no object moves; then Helm takes over")
 def overlay(env):
     env.wait_served()
     before = _shards(env)
+    env.installation.set_image(images.SHARDER)  # the first step, as docs/operations.md says: without it, the pods that stop are
+    env.wait_served()                           # the Go project's, which do not wait for the API server to hear of it
     with env.traffic(env.checksums) as traffic:
         env.installation.apply("cert-manager")
+        adopted = time.time()
         env.wait_served()
     traffic.check()
     env.figure("from the Go project's configuration to the overlay cert-manager", traffic.summary())
+    env.check_permissions(adopted)
     with env.traffic(env.checksums) as traffic:
         env.installation.helm("install", "--take-ownership")
         env.installation.wait_rollout()

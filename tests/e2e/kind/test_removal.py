@@ -4,9 +4,10 @@ off users' objects (docs/operations.md)."""
 
 import re
 import subprocess
+import time
 
 from whole import Whole  # first: it finds the modules of tests/e2e
-from kind_cluster import ROOT
+from kind_cluster import FOLDER, ROOT
 from installation import CRD
 
 import oracle
@@ -15,7 +16,7 @@ from processes import wait_until
 from suite import Suite
 
 NAMES = ["shard-a", "shard-b", "shard-c"]
-suite = Suite("kind: removal", lambda short: Whole(short, lambda env: None), parallel=False)
+suite = Suite("kind: removal", Whole, parallel=False)
 
 
 def _documented(title):
@@ -34,6 +35,7 @@ def _ready(ring, shards=3):
             "leaves nothing but the labels")
 def kustomize(env):
     env.installation.apply("self-managed")
+    installed = time.time()
     ring = env.ring("kustomized")
     with ring.shards(*NAMES, working=True):
         _ready(ring)
@@ -45,6 +47,7 @@ def kustomize(env):
         env.installation.scale(2)
         ring.wait_settled(NAMES, 60)
         _ready(ring)
+        env.check_permissions(installed)
         env.plane.kubectl("delete", "controllerrings", "--all", "--timeout=60s")
         wait_until(lambda: ring.webhook_configuration() is None, 90, "its webhook configuration goes with the ring")
         env.installation.delete()
@@ -54,10 +57,12 @@ def kustomize(env):
 @suite.case("Helm: removal in the documented order leaves nothing but the labels, and a documented command removes those")
 def helm(env):
     env.installation.helm("install", rings=[])
+    installed = time.time()
     ring = env.ring("helmed")
     with ring.shards(*NAMES, working=True):
         _ready(ring)
         ring.create_secrets(50)
+        env.check_permissions(installed)
         env.plane.kubectl("delete", "controllerrings", "--all", "--timeout=60s")
         wait_until(lambda: ring.webhook_configuration() is None, 90, "its webhook configuration goes with the ring")
         env.installation.helm("uninstall", "--wait")
@@ -67,10 +72,10 @@ def helm(env):
 
 
 def _check_removed(env, ring):
-    wait_until(lambda: not env.installation.all_ours(), 60, "nothing is left", interval=0.5)
+    env.installation.wait_nothing_left()
     assert all(oracle.shard_of(item, ring.name) for item in ring.items("secrets")), "labels on users' objects stay"
     command = _documented("Remove the labels").replace("ring=my-controller resource=deployments.apps", f"ring={ring.name} resource=secrets")
-    done = subprocess.run(["bash", "-ec", command], env={"PATH": f"{env.plane.kubectl_program.parent}:/usr/bin:/bin",
+    done = subprocess.run(["bash", "-ec", command], env={"PATH": f"{env.plane.kubectl_program.parent}:/usr/bin:/bin", "HOME": str(FOLDER),
                                                          "KUBECONFIG": str(env.plane.kubeconfig)},
                           capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr

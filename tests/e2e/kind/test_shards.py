@@ -174,7 +174,7 @@ def drained(env):
         finally:
             env.plane.kubectl("uncordon", node)
         env.wait_settled(4)
-    traffic.check()
+    traffic.check(shards_change=True)
     env.wait_settled(4)
     handovers.check()
     env.wait_reconciled()
