@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import yaml
 
@@ -193,9 +194,9 @@ class Installation:
         self.kubectl("delete", "controllerrings", "--all", "--ignore-not-found", check=False)
         if self.helm("status", check=False).returncode == 0:
             self.helm("uninstall", "--wait")
-        for overlay in ("cert-manager", "self-managed", "existing-secret"):
-            self.kubectl("delete", "-k", ROOT / "manifests" / "overlays" / overlay, "--ignore-not-found",
-                         "--timeout=100s", check=False)
+        overlays = [ROOT / "manifests" / "overlays" / name for name in ("cert-manager", "self-managed", "existing-secret")]
+        for folder in (*overlays, *filter(Path.exists, [FOLDER / "go-project"])):
+            self.kubectl("delete", "-k", folder, "--ignore-not-found", "--timeout=100s", check=False)
         self.kubectl("delete", "namespace", SYSTEM_NAMESPACE, "--ignore-not-found", "--timeout=100s")
         self.wait_nothing_left()
 

@@ -93,7 +93,7 @@ class Certificates(Whole):
     def rotate_own(self, key):
         """`key` of the Secret, gone: the leader makes what is missing anew."""
         before = self.secret(OWN)
-        self.admin.patch("secrets", SYSTEM_NAMESPACE, OWN, {"data": {key: None}})
+        self.admin.patch("secrets", SYSTEM_NAMESPACE, OWN, {"data": {key: ""}})  # the API server wants tls.crt to be there
         wait_until(lambda: self.secret(OWN).get("tls.crt") not in (None, before["tls.crt"]), 30, "a new certificate")
         self.wait_served(OWN)
 
@@ -114,6 +114,7 @@ class Certificates(Whole):
         if overlay == "existing-secret":
             self.put_existing()
         self.installation.apply(overlay)
+        self.installation.restart()  # which configuration they read at their start is all that has changed
         wait_until(lambda: self.secret(secret).get("tls.crt"), 60, f"the Secret {secret}")
         self.wait_served(secret)
 
