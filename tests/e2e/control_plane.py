@@ -114,7 +114,7 @@ class ControlPlane(Cluster):
         except OSError as error:
             print(f"logs not kept: {error}", flush=True)
 
-    def wait_ready(self, timeout=60):
+    def wait_ready(self, timeout=120):
         def ready():
             status, _ = self.admin.raw("GET", "/readyz")
             # Tokens are made with the namespace, which the API server creates after it is ready.

@@ -2,8 +2,10 @@
 
 import collections
 import http.client
+import math
 import re
 import threading
+import time
 
 import admission
 import load
@@ -11,7 +13,7 @@ import oracle
 from agent import Agent
 from control_plane import ControlPlane
 from kubeclient import RESOURCES, ApiError, path_of
-from processes import Failed, wait_until
+from processes import Failed, allowed, wait_until
 from sharder import Sharders, metric
 from shards import Shards
 
@@ -20,6 +22,8 @@ SANITIZER_REPORT = re.compile(r"(ERROR: (Address|Leak|Thread)Sanitizer|WARNING: 
 # (group, resource, version, kind) of a ring's main resources and of what they own.
 SECRETS = ("", "secrets", "v1", "Secret")
 CONFIG_MAPS = ("", "configmaps", "v1", "ConfigMap")
+
+PROGRESS = 20  # seconds in which something must become better
 
 
 class Rings:
@@ -175,15 +179,16 @@ class Ring:
     # -- its objects
 
     def create(self, resource, count, prefix="s", clients=8):
-        """Objects of which a name is all that is needed."""
+        """Objects of which a name is all that is needed; the load.Result."""
         result = load.run(load.Target.of(self.env.admin),
                           [load.creation(resource, self.namespace, {"metadata": {"name": f"{prefix}-{number}"}})
                            for number in range(count)], clients)
         assert not result.failures, result.failures[0]
+        return result
 
     def create_secrets(self, count, prefix="s", owned=0, clients=8):
-        """Secrets, and ConfigMaps that the first `owned` of them own."""
-        self.create("secrets", count, prefix, clients)
+        """Secrets, and ConfigMaps that the first `owned` of them own; the load.Result of the Secrets."""
+        secrets = self.create("secrets", count, prefix, clients)
         if owned:
             target = load.Target.of(self.env.admin)
             uids = {item["metadata"]["name"]: item["metadata"]["uid"]
@@ -192,6 +197,7 @@ class Ring:
             result = load.run(target, [load.creation("configmaps", self.namespace, owned_config_map(name, uids[name]))
                                        for name in names], clients)
             assert not result.failures, result.failures[0]
+        return secrets
 
     def items(self, resource):
         """All its objects of a resource, which it may not select all."""
@@ -219,16 +225,22 @@ class Ring:
                       if self.drain_label in item["metadata"].get("labels", {})]
         return found
 
-    def wait_settled(self, shards, timeout=20, selects=lambda item: True):
-        """Until every object has the shard that the oracle gives, and none drains."""
-        wrong = []
+    def wait_settled(self, shards, timeout=None, selects=lambda item: True):
+        """Until every object has the shard that the oracle gives, and none drains. Without a `timeout`, it may take as long
+        as within PROGRESS seconds more of them are right."""
+        wrong, fewest, since = [], math.inf, time.monotonic()
 
         def settled():
+            nonlocal fewest, since
             wrong[:] = self.wrong(shards, selects)
+            if len(wrong) < fewest:
+                fewest, since = len(wrong), time.monotonic()
+            elif timeout is None and time.monotonic() > since + allowed(PROGRESS):
+                raise Failed(f"nothing became better for {allowed(PROGRESS):g} s: the objects of {self.name}")
             return not wrong
 
         try:
-            wait_until(settled, timeout, f"the objects of {self.name} are where they belong", interval=0.1)
+            wait_until(settled, timeout or 10 * PROGRESS, f"the objects of {self.name} are where they belong", interval=0.1)
         except Failed as failed:
             raise Failed(f"{failed}; {len(wrong)} are not: {wrong[:5]}") from None
 

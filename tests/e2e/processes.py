@@ -13,6 +13,8 @@ import threading
 import time
 from pathlib import Path
 
+from kubeclient import ApiError
+
 # The kernel kills a child when the *thread* that started it ends, so one thread that lives as long as we do starts all.
 _spawner = concurrent.futures.ThreadPoolExecutor(1, "spawner")
 _running = {}  # pid -> Process
@@ -193,6 +195,7 @@ def _take_block(size=50):
 
 _own, _locks = [], []
 
+_NOT_NOW = (429, 503, 504)  # too many requests, unavailable, timeout
 
 # How much slower the program under test is than the one that users run; scripts/sanitized.sh sets it.
 SLOWNESS = float(os.environ.get("SHARDER_TEST_SLOWNESS", "1"))
@@ -206,7 +209,8 @@ def allowed(seconds):
 def wait_until(condition, timeout, what, interval=0.02, alive=None):
     """The first true value of condition(); Failed after allowed(timeout), or as soon as the Process `alive` ends.
 
-    Exceptions of the kinds that a server which is not there (yet) causes count as false and stand in the message.
+    Exceptions of the kinds that a server which is not there (yet) causes count as false and stand in the message; so do
+    its answers that it cannot do it now.
     """
     timeout = allowed(timeout)
     deadline = time.monotonic() + timeout
@@ -218,6 +222,10 @@ def wait_until(condition, timeout, what, interval=0.02, alive=None):
                 return value
             last = value
         except (OSError, ConnectionError, LookupError) as error:
+            last = error
+        except ApiError as error:
+            if error.status not in _NOT_NOW:
+                raise
             last = error
         if alive is not None and not alive.alive():
             raise Failed(f"{alive.name} ended while we waited for: {what}\n{alive.log_end()}")

@@ -94,12 +94,11 @@ class Shards:
             with self._turn(name):
                 self._quit(name, time.time())
                 held = self._forget(name)
-                try:
-                    self._put_released(held)
-                except ApiError as error:
-                    if error.status != 409:
-                        raise
-                    self._put_released(self.get(name))  # its labels changed since the last renewal
+                while not self._release(held):
+                    held = self.get(name)  # its labels changed since the last renewal
+                    if held is None or held["spec"]["holderIdentity"] != name:
+                        self.lost.append(name)
+                        break
 
     def crash(self, *names):
         """They stop without a word."""
@@ -194,10 +193,17 @@ class Shards:
         if self.agent is not None:
             self.agent.quit(name, may_move)
 
-    def _put_released(self, held):
+    def _release(self, held):
+        """False after a conflict."""
         now = micro_time()
         held["spec"].update(holderIdentity="", leaseDurationSeconds=1, renewTime=now, acquireTime=now)
-        self._put(held)
+        try:
+            self._put(held)
+        except ApiError as error:
+            if error.status != 409:
+                raise
+            return False
+        return True
 
     def _put(self, body):
         return self._client.update("leases", self.namespace, body["metadata"]["name"], body, fieldManager="sim")
