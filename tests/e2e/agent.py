@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 
 from cluster import ROOT
-from processes import Failed, spawn
+from processes import Failed, spawn, wait_until
 
 FOLDER = ROOT / "build" / "e2e"
 WORKERS = 32  # acknowledgements in flight
@@ -93,6 +93,20 @@ class Agent:
     def report(self):
         """What agent/objects.cc counts, as a dict."""
         return self.tell("report")
+
+    def at_rest(self, timeout=10, **wanted):
+        """The report, as soon as it has these values: its watches are a little behind what a list shows."""
+        report = {}
+
+        def rests():
+            report.update(self.report())
+            return all(report[name] == value for name, value in wanted.items())
+
+        try:
+            wait_until(rests, timeout, f"the shards have seen it: {wanted}")
+        except Failed as failed:
+            raise Failed(f"{failed}; they report {report}") from None
+        return report
 
     def history(self, folder):
         """{"resource/namespace/name": [[shard, begin, end or None, why it ended], ...]}: who worked on what, when."""

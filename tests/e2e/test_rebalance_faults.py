@@ -17,7 +17,10 @@ suite = Suite("rebalance_faults", lambda short: Environment(short=short, may_be_
 NAMES = [f"shard-{number}" for number in range(5)]
 LEADERSHIP = 15  # leaseDuration of the election
 RETRY_PERIOD = 2
-SOON = 5.0  # from the return of what was away until every object has its shard
+# Seconds from the return of what was away until every object has its shard, where a creation by one of CLIENTS takes
+# the time that it takes on a machine with nothing else to do, and so many creations' time where it takes longer.
+SOON, SOON_CREATIONS = 5.0, 150
+CLIENTS = 32
 
 
 class Rebalance:
@@ -33,7 +36,7 @@ class Rebalance:
     def __enter__(self):
         self.shards = self._context.__enter__()
         self.ring.wait_ready(NAMES)
-        self.ring.create_secrets(self.objects, owned=self.objects // 10, clients=32)
+        self._creation = self.ring.create_secrets(self.objects, owned=self.objects // 10, clients=CLIENTS).quantile(0.5)
         self.ring.wait_settled(NAMES, timeout=60)
         owners = oracle.Ring(self.members)
         self._expected = collections.Counter(
@@ -59,12 +62,16 @@ class Rebalance:
         counts = self.shards.agent.report()["shards"]
         return sum(max(0, expected - counts.get(shard, 0)) for shard, expected in self._expected.items())
 
+    def soon(self):
+        """The seconds of SOON on this machine, as slow as it was before the change of the shards, or as it is now."""
+        now = self.ring.create("secrets", 200, prefix="more", clients=CLIENTS).quantile(0.5)
+        return max(allowed(SOON), SOON_CREATIONS * max(self._creation, now))
+
     def finish(self, timeout):
         """Waits until all is as it should be."""
         self.ring.wait_settled(self.members, timeout)
-        report = self.shards.agent.report()
+        report = self.shards.agent.at_rest(draining=0)
         assert not report["violation_count"], report["violations"]
-        assert report["draining"] == 0, report
         assert not self.shards.lost, self.shards.lost
 
 
@@ -81,7 +88,10 @@ def webhook_away(env, name, seconds):
         def create():
             while not stop.wait(0.02):
                 item = env.admin.create("secrets", ring.namespace, {"metadata": {"name": f"s-{len(made)}"}})
-                made.append((time.monotonic(), oracle.shard_of(item, ring.name)))
+                made.append(oracle.shard_of(item, ring.name))
+
+        def missed():
+            return [shard for shard in list(made) if shard is None]
 
         thread = threading.Thread(target=create, daemon=True)
         thread.start()
@@ -89,30 +99,29 @@ def webhook_away(env, name, seconds):
             wait_until(lambda: len(made) > 20, 10, "objects are made")
             env.sharders.balancer.kill()
             gone = time.monotonic()
-            wait_until(lambda: time.monotonic() > gone + seconds, seconds + 5, "the outage", interval=0.1)
+            wait_until(lambda: time.monotonic() > gone + seconds and len(missed()) > seconds * 5, seconds + 20,
+                       "the outage, and objects that are made meanwhile", interval=0.1)
             # Taken away altogether, which the webhook would have mended.
             for number in range(5):
                 env.admin.patch("secrets", ring.namespace, f"s-{number}", {"metadata": {"labels": {ring.label: None}}})
-            wait_until(lambda: shards.agent.report()["violation_count"] == 5, 5, "the shards have seen it")
-            during = wait_until(lambda: shards.agent.report()["without"] == 0 and time.monotonic(), SOON + 5,
-                                "each object has its shard during the outage")
+            wait_until(lambda: shards.agent.report()["violation_count"] == 5, 10, "the shards have seen it")
+            so_far = {f"s-{number}" for number in range(len(made))}  # there is always a new one
+            ring.wait_settled(names, timeout=SOON + 5, selects=lambda item: item["metadata"]["name"] in so_far)
             env.sharders.balancer.start()
-            wait_until(lambda: made[-1][1] is not None, 10, "the webhook is called again")
+            wait_until(lambda: made[-1] is not None, 10, "the webhook is called again")
         finally:
             stop.set()
             thread.join(30)
             if not env.sharders.balancer.alive():
                 env.sharders.balancer.start()
-        missed = [moment for moment, shard in made if shard is None]
-        assert len(missed) > seconds * 5, f"only {len(missed)} objects of {len(made)} were made without the webhook"
         ring.wait_settled(names, timeout=SOON)
-        report = shards.agent.report()
+        report = shards.agent.at_rest(without=0)
         assert report["longest_without"] <= allowed(SOON), f"{report['longest_without_object']} was without a shard for " \
                                                   f"{report['longest_without']:.2f} s"
-        assert during and report["violation_count"] == 5, report["violations"]  # those that we took away
+        assert report["violation_count"] == 5, report["violations"]  # those that we took away
     env.admin.delete("controllerrings", None, ring.name)
     env.admin.delete("mutatingwebhookconfigurations", None, f"controllerring-{ring.name}")
-    env.figure(f"webhook away for {seconds} s", f"{len(missed)} of {len(made)} objects were made without a shard, the "
+    env.figure(f"webhook away for {seconds} s", f"{len(missed())} of {len(made)} objects were made without a shard, the "
                f"longest was without for {report['longest_without']:.2f} s")
 
 
@@ -133,7 +142,7 @@ def leader_killed(env):
         wait_until(lambda: env.sharders.holder() not in ("", before), LEADERSHIP + 10, "another leader", interval=0.02)
         led = time.monotonic() - killed
         assert led <= LEADERSHIP + allowed(2 * RETRY_PERIOD + 1), f"the other leads after {led:.2f} s"
-        rebalance.finish(timeout=30)
+        rebalance.finish(timeout=120)
         settled = time.monotonic() - killed
         leader.start().wait_ready()
     assert left > 0, "the rebalance was over before the leader was killed"
@@ -153,16 +162,17 @@ def survive(env, name, begin, end, seconds):
         back = time.monotonic()
         rebalance.finish(timeout=60)
         took = time.monotonic() - back
+        soon = rebalance.soon()
         # Objects that lose their shard are noticed as before, and not by the pass that comes 10 s after a change.
         wait_until(lambda: time.monotonic() > back + 12, 20, "that pass is over", interval=0.5)
         for number in range(5):
             env.admin.patch("secrets", rebalance.ring.namespace, f"s-{number}",
                             {"metadata": {"labels": {rebalance.ring.label: "nobody"}}})
-        rebalance.ring.wait_settled(rebalance.members, timeout=SOON)
+        rebalance.ring.wait_settled(rebalance.members, timeout=soon)
     env.figure(f"{name} for {seconds} s in a rebalance", f"{left} objects were left; all was done {took:.2f} s "
                f"after /readyz was ok")
     assert left > 0, "the rebalance was over before the outage"
-    assert took <= allowed(SOON), f"{took:.2f} s after /readyz was ok"
+    assert took <= soon, f"{took:.2f} s after /readyz was ok, not within {soon:.2f}"
 
 
 @suite.case("the API server is killed in the middle of a rebalance and comes back")

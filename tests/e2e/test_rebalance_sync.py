@@ -42,7 +42,7 @@ def quiet(env):
         ring.wait_settled(members, timeout=60)
         shards.start(names[4])  # the last change
         ring.wait_settled(names, timeout=60)
-        report = shards.agent.report()
+        report = shards.agent.at_rest(draining=0, without=0)
         assert not report["violation_count"], report["violations"]
         since, before = time.time(), ring.versions()
         wait_syncs(env, ("secrets", "configmaps"), since)
@@ -76,14 +76,14 @@ def left_over(env):
 
         # With the label of another living shard: a Secret is drained, a ConfigMap reassigned.
         shards.agent.acknowledge(True, *NAMES)
+        shards.agent.mark()
         for number in range(10, 20):
             for resource, name in (("secrets", f"s-{number}"), ("configmaps", f"of-s-{number}")):
                 shard = before[resource, name][1]
                 other = NAMES[(NAMES.index(shard) + 1) % len(NAMES)]
                 env.admin.patch(resource, ring.namespace, name, {"metadata": {"labels": {ring.label: other}}})
-        shards.agent.mark()
         ring.wait_settled(NAMES, timeout=4 * SYNC + 10)
-        assert shards.agent.report()["acknowledged"] == 10, shards.agent.report()
+        shards.agent.at_rest(acknowledged=10, draining=0)
         assert {name: shard for name, (_, shard) in ring.versions().items()} == \
                {name: shard for name, (_, shard) in before.items()}
     env.admin.delete("controllerrings", None, ring.name)
