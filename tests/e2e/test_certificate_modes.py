@@ -98,15 +98,19 @@ class Creations:
         return self
 
     def __exit__(self, kind, *_):
-        self._stop.set()
-        self._thread.join(30)
+        try:
+            if kind is None:
+                wait_until(lambda: self.made > 20, 30, "more than 20 creations")
+        finally:
+            self._stop.set()
+            self._thread.join(30)
         if kind is None:
-            assert self.made > 20, self.made
             assert not self.missed, f"{len(self.missed)} of {self.made} got no shard: {self.missed[:3]}"
 
     def go_on(self, seconds):
-        until = time.monotonic() + seconds
-        wait_until(lambda: time.monotonic() > until, seconds + 5, "some creations", interval=0.1)
+        """For so long, and for 7 creations a second: so many at least meet what goes on."""
+        until, count = time.monotonic() + seconds, self.made + 7 * seconds
+        wait_until(lambda: time.monotonic() > until and self.made > count, seconds + 30, "some creations", interval=0.1)
 
 
 def issued(authority, name):
@@ -190,7 +194,8 @@ def bad_secret(bare):
         env.put_secret({**good, "tls.key": b"MARKER"})
         reason = "the webhook's Secret has no good certificate"
         wait_until(lambda: reason in replica.health("/readyz")[1], 20, "not ready: a bad key", alive=replica.process)
-        assert "tls.key" in replica.log() and "MARKER" not in replica.log()
+        wait_until(lambda: "tls.key" in replica.log(), 10, "the log names the key")
+        assert "MARKER" not in replica.log()
         assert env.shown(replica) is None
         env.put_secret(good)
         for one in env.sharders.replicas:
@@ -212,6 +217,7 @@ def change_of_mode(bare):
     with Modes("selfManaged", bare.short) as env:
         authority = env.sharders.authority.certificate.read_bytes()
         for replica in env.sharders.replicas:
+            replica.config["shutdownDelay"] = "2s"  # connections from before end meanwhile, each with an answer
             replica.config["webhook"]["certificates"] = "files"
             replica.config["webhook"]["server"]["certDir"] = str(replica.volume.folder)
             replica.config["webhook"]["config"]["clientConfig"]["caBundle"] = base64.b64encode(authority).decode()
@@ -227,7 +233,7 @@ def change_of_mode(bare):
                     replica.config["webhook"]["certificates"] = "selfManaged"
                     del replica.config["webhook"]["config"]["clientConfig"]["caBundle"]
                     with env.sharders.forgotten(replica):
-                        creations.go_on(1)  # connections to it have ended by then
+                        creations.go_on(1)  # without new connections to it
                         replica.process.stop(25)
                         replica.start().wait_ready()
                     assert env.shown(replica) == old or replica is leader

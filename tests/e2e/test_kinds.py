@@ -262,6 +262,7 @@ def ring_deleted(env):
         env.admin.create("secrets", ring.namespace, {"metadata": {"name": "kept"}})
         env.admin.delete("controllerrings", None, "deleted")
         wait_until(lambda: ring.webhook_configuration() is None, 120, "garbage collection of the webhook configuration")
+        ring.wait_members([])  # the API server may call the webhook a little longer
         assert_owners([env.admin.get("secrets", ring.namespace, "kept")], "deleted", "", "Secret")
         made = env.admin.create("secrets", ring.namespace, {"metadata": {"name": "later"}})
         assert oracle.shard_of(made, "deleted") is None
@@ -273,11 +274,10 @@ def ring_changed(env):
     ring = env.ring("changed")
     with ring.shards(*SHARDS):
         ring.wait_ready(SHARDS)
-        body = env.admin.get("controllerrings", None, "changed")
-        body["spec"]["resources"] = [{"group": "", "resource": "configmaps"}]
-        env.admin.update("controllerrings", None, "changed", body)
-        wait_until(lambda: oracle.shard_of(env.admin.create(
-            "configmaps", ring.namespace, {"metadata": {"name": "dry"}}, dryRun="All"), "changed"), 20, "main now")
+        ring.resources = ((CONFIG_MAPS, ()),)
+        env.admin.patch("controllerrings", None, "changed", {"spec": ring.manifest()["spec"]})
+        ring.wait_members(SHARDS, timeout=20)  # of each replica, by ConfigMaps
+        ring.wait_webhook()
         made = env.admin.create("configmaps", ring.namespace, {"metadata": {"name": "main"}})
         assert_owners([made], "changed", "", "ConfigMap")
         made = env.admin.create("secrets", ring.namespace, {"metadata": {"name": "no-more"}})

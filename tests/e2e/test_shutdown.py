@@ -45,7 +45,8 @@ def in_order(env):
                 assert webhook._connection is None, "no Connection: close"  # pylint: disable=protected-access
                 answered += 1
             time.sleep(0.05)
-        assert env.sharders.holder() != identity, "the leadership was not released"
+        wait_until(lambda: env.sharders.holder() != identity, 10, "the leadership is released", alive=leader.process)
+        assert leader.process.alive(), "it was released only at the end"
         assert leader.process.wait(30) == 0
         ended = time.monotonic() - began
         assert ended >= SHUTDOWN_DELAY, f"it ended {ended:.1f} s after SIGTERM"

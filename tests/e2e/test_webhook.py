@@ -288,6 +288,9 @@ def metrics(env):
         text = replica.scrape(reader)
         assert metric(text, "controller_sharding_shard_info", namespace="measured", shard="shard-a",
                       controllerring="measured") == 1
+        wait_until(lambda: metric(replica.scrape(reader), "controller_sharding_shard_state", shard="shard-a",
+                                  controllerring="measured", state="ready") == 1, 10, "the state label is seen")
+        text = replica.scrape(reader)
         for state in ("orphaned", "dead", "uncertain", "expired", "ready", "unknown"):
             assert metric(text, "controller_sharding_shard_state", shard="shard-a", controllerring="measured",
                           state=state) == (1 if state == "ready" else 0), state
