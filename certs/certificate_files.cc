@@ -3,6 +3,7 @@
 #include <prometheus/counter.h>
 #include <prometheus/registry.h>
 
+#include <algorithm>
 #include <system_error>
 #include <utility>
 
@@ -25,6 +26,22 @@ Result<TlsIdentity> read_identity(const std::filesystem::path& certificate, cons
   }
   return make_identity(std::move(*chain_pem), std::move(*key_pem),
                        {.certificate = certificate.string(), .key = key.string()});
+}
+
+// The folder and its subfolders, but not those in which the kubelet keeps the versions of a volume ("..data").
+std::vector<std::filesystem::path> with_subfolders(const std::filesystem::path& folder) {
+  std::vector<std::filesystem::path> found;
+  std::error_code failed;
+  for (auto entry = std::filesystem::directory_iterator(folder, failed); !failed && entry != end(entry);
+       entry.increment(failed)) {
+    std::error_code ignored;
+    if (!entry->path().filename().string().starts_with("..") && entry->is_directory(ignored)) {
+      found.push_back(entry->path());
+    }
+  }
+  std::ranges::sort(found);
+  found.insert(found.begin(), folder);
+  return found;
 }
 
 }  // namespace
@@ -67,6 +84,23 @@ bool CertificateFiles::present(const CertificateFilesOptions& options) {
 
 Result<TlsIdentity> CertificateFiles::read(const CertificateFilesOptions& options) {
   return read_identity(options.folder / options.certificate_name, options.folder / options.key_name);
+}
+
+std::vector<TlsIdentity> CertificateFiles::read_all(const CertificateFilesOptions& options, const Logger& log) {
+  std::vector<TlsIdentity> found;
+  CertificateFilesOptions of_folder = options;
+  for (const std::filesystem::path& folder : with_subfolders(options.folder)) {
+    of_folder.folder = folder;
+    if (!present(of_folder)) {
+      continue;
+    }
+    if (auto pair = read(of_folder)) {
+      found.push_back(std::move(*pair));
+    } else {
+      log.warn("certificate files are not used", {{"error", pair.error().message}});
+    }
+  }
+  return found;
 }
 
 Result<void> CertificateFiles::start() {

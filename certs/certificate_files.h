@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/backoff.h"
 #include "base/clock.h"
@@ -55,6 +56,8 @@ class CertificateFiles {
   static bool present(const CertificateFilesOptions& options);
   // The pair as it is now. kInvalid names the file and what is wrong with it.
   [[nodiscard]] static Result<TlsIdentity> read(const CertificateFilesOptions& options);
+  // The good pairs of the folder and of its subfolders, in this order. Others are logged.
+  [[nodiscard]] static std::vector<TlsIdentity> read_all(const CertificateFilesOptions& options, const Logger& log);
 
   // Loads the pair and begins to watch the folder. kInvalid names the file and what is wrong with it.
   [[nodiscard]] Result<void> start();

@@ -30,6 +30,14 @@ constexpr std::string_view kUntrusted = "waiting for the webhook's certificate t
 // Between two looks at the webhook configurations.
 constexpr BackoffPolicy kPauses{.initial = std::chrono::milliseconds(200), .max = std::chrono::seconds(15)};
 
+using Pair = std::shared_ptr<const TlsIdentity>;
+
+// How many of the caBundles trust the pair.
+std::ptrdiff_t trusting(const std::vector<std::string>& bundles, const TlsIdentity& pair, WallTime now) {
+  return std::ranges::count_if(
+      bundles, [&](const std::string& bundle) { return verifies(pair.certificate_chain_pem, bundle, now); });
+}
+
 }  // namespace
 
 // Belongs to the control loop, except what is marked otherwise.
@@ -51,12 +59,21 @@ struct CertificateSecret::Impl {
   void keep_current(std::string_view reason, const std::string& error);
   void consider_pair(const ServingSecret& secret);
 
-  // Publishes the candidate, or finds out whether it is trusted.
+  // What may be shown next, the Secret's pair first.
+  std::vector<Pair> offers() const;
+  // The offers have changed.
+  void begin();
+  // Publishes one of the offers, or finds out which one is trusted.
   void consider();
-  void configurations_read(std::uint64_t number, const Result<kube::Response>& answer);
-  void judge(const std::vector<std::string>& bundles);
+  void configurations_read(const Result<kube::Response>& answer);
+  void choose_first(const std::vector<std::string>& bundles);
+  void judge_candidate(const std::vector<std::string>& bundles);
+  // The first pair has waited long enough.
+  bool is_late() const { return !current && waiting_since && clock.steady() - *waiting_since >= kBlindPause; }
+  void wait_for_trust();
   void look_again(std::chrono::nanoseconds pause);
-  void publish();
+  void publish(Pair pair);
+  void log_loaded(bool is_secrets);
 
   // Constant, or with their own synchronisation:
   Executor& control;
@@ -71,13 +88,16 @@ struct CertificateSecret::Impl {
   // The control loop's:
   std::optional<ServingSecret> shown;
   std::function<void()> listener;
-  std::shared_ptr<const TlsIdentity> current;    // published
-  std::shared_ptr<const TlsIdentity> candidate;  // not yet
-  std::uint64_t number = 0;                      // of the candidate: an answer for an older one is ignored
-  SteadyTime candidate_since = {};
-  std::optional<SteadyTime> trusted_since;
-  std::optional<SteadyTime> blind_since;  // the first of the 403s in a row
-  kube::LastingFailure failure;           // of reading webhook configurations
+  bool secret_known = false;                // whether it exists, and what it has
+  Pair current;                             // published
+  Pair candidate;                           // the Secret's, not yet published
+  std::vector<Pair> earlier;                // options.before, until a pair is published
+  bool is_secrets_shown = false;            // the published pair is one that the Secret has had
+  std::uint64_t number = 0;                 // of the offers: an answer for older ones is ignored
+  std::optional<SteadyTime> waiting_since;  // the candidate; while nothing is shown, the first of the offers
+  std::optional<SteadyTime> trusted_since;  // the candidate
+  std::optional<SteadyTime> blind_since;    // the first of the 403s in a row
+  kube::LastingFailure failure;             // of reading webhook configurations
   Backoff pauses{kPauses};
   bool waiting_logged = false;
   std::string problem;  // that was logged last, "" when the Secret is good
@@ -141,15 +161,16 @@ void CertificateSecret::Impl::show(ServingSecret secret) {
 }
 
 void CertificateSecret::Impl::keep_current(std::string_view reason, const std::string& error) {
+  secret_known = true;
   if (!current) {
     not_ready.with([reason](auto& text) { text = reason; });
   }
-  candidate.reset();
-  timer.cancel();
   if (std::exchange(problem, error) != error) {
     log.warn(current ? "no good certificate in the Secret, the old one stays" : "no good certificate in the Secret",
              {{"error", error}});
   }
+  candidate.reset();
+  begin();
 }
 
 void CertificateSecret::Impl::consider_pair(const ServingSecret& secret) {
@@ -159,56 +180,74 @@ void CertificateSecret::Impl::consider_pair(const ServingSecret& secret) {
     keep_current(kInvalid, pair.error().message);
     return;
   }
+  secret_known = true;
   if (!std::exchange(problem, "").empty()) {
     log.info("the Secret has a good certificate again");
   }
-  const auto is_same = [&](const std::shared_ptr<const TlsIdentity>& known) {
+  const auto is_same = [&](const Pair& known) {
     return known && known->certificate_chain_pem == pair->certificate_chain_pem &&
            known->private_key_pem == pair->private_key_pem;
   };
   if (is_same(current)) {
+    if (!std::exchange(is_secrets_shown, true)) {
+      log_loaded(true);
+    }
     candidate.reset();
-    timer.cancel();
+    begin();
   } else if (!is_same(candidate)) {
     candidate = std::make_shared<const TlsIdentity>(std::move(*pair));
-    ++number;
-    candidate_since = clock.steady();
-    trusted_since.reset();
-    pauses.reset();
-    waiting_logged = false;
     if (!current) {
       not_ready.with([](auto& text) { text = kUntrusted; });
     }
+    begin();
+  }
+}
+
+std::vector<Pair> CertificateSecret::Impl::offers() const {
+  std::vector<Pair> all = earlier;
+  if (candidate) {
+    all.insert(all.begin(), candidate);
+  }
+  return all;
+}
+
+void CertificateSecret::Impl::begin() {
+  ++number;
+  const bool has_offers = !offers().empty();
+  if (!has_offers) {
+    waiting_since.reset();
+  } else if (current || !waiting_since) {
+    waiting_since = clock.steady();
+  }
+  trusted_since.reset();
+  pauses.reset();
+  waiting_logged = false;
+  timer.cancel();
+  if (has_offers) {
     consider();
   }
 }
 
 void CertificateSecret::Impl::consider() {
-  if (!candidate) {
-    return;
-  }
-  const SteadyTime now = clock.steady();
-  const bool is_late = !current && now - candidate_since >= kBlindPause;
-  if (is_late || (current && current->not_after <= clock.wall() + kLastHour)) {
-    publish();
+  if (current && current->not_after <= clock.wall() + kLastHour) {
+    publish(candidate);
     return;
   }
   api.send(list_webhook_configurations(options.webhook_selector),
            lifetime.bind_on(control, [this, asked = number](const Result<kube::Response>& answer) {
-             configurations_read(asked, answer);
+             if (asked == number) {
+               configurations_read(answer);
+             }
            }));
 }
 
-void CertificateSecret::Impl::configurations_read(std::uint64_t asked, const Result<kube::Response>& answer) {
-  if (!candidate || asked != number) {
-    return;
-  }
+void CertificateSecret::Impl::configurations_read(const Result<kube::Response>& answer) {
   const SteadyTime now = clock.steady();
   const auto bundles = answer ? ca_bundles(answer->body) : std::unexpected(answer.error());
   if (bundles) {
     blind_since.reset();
     failure.succeeded(now);
-    judge(*bundles);
+    current ? judge_candidate(*bundles) : choose_first(*bundles);
     return;
   }
   if (failure.failed(bundles.error(), now)) {
@@ -216,54 +255,84 @@ void CertificateSecret::Impl::configurations_read(std::uint64_t asked, const Res
   }
   const bool is_blind = bundles.error().code == ErrorCode::kForbidden;
   blind_since = is_blind ? blind_since.value_or(now) : std::optional<SteadyTime>();
-  if (is_blind && now - *blind_since >= kBlindPause) {
-    publish();
+  if (is_late() || (is_blind && now - *blind_since >= kBlindPause)) {
+    publish(offers().front());
   } else {
     look_again(pauses.next());
   }
 }
 
-void CertificateSecret::Impl::judge(const std::vector<std::string>& bundles) {
+void CertificateSecret::Impl::choose_first(const std::vector<std::string>& bundles) {
+  const std::vector<Pair> pairs = offers();
+  const auto best = std::ranges::max_element(
+      pairs, {}, [&](const Pair& pair) { return trusting(bundles, *pair, clock.wall()); });  // the first of equals
+  const bool is_trusted = trusting(bundles, **best, clock.wall()) == std::ssize(bundles);
+  const bool has_choice = !bundles.empty() || secret_known;
+  if ((is_trusted && has_choice) || is_late()) {
+    publish(*best);
+  } else {
+    wait_for_trust();
+  }
+}
+
+void CertificateSecret::Impl::judge_candidate(const std::vector<std::string>& bundles) {
   const WallTime wall = clock.wall();
   const SteadyTime now = clock.steady();
-  const auto trusting = [&](const TlsIdentity& pair) {
-    return std::ranges::count_if(
-        bundles, [&](const std::string& bundle) { return verifies(pair.certificate_chain_pem, bundle, wall); });
-  };
   const auto all = std::ssize(bundles);
-  const auto trust_it = trusting(*candidate);
-  const bool is_trusted = trust_it == all || (trust_it > 0 && now - candidate_since >= kStale);
+  const auto trust_it = trusting(bundles, *candidate, wall);
+  const bool is_trusted = trust_it == all || (trust_it > 0 && now - *waiting_since >= kStale);
   if (!is_trusted) {
     trusted_since.reset();
-    if (!std::exchange(waiting_logged, true)) {
-      log.info("a new certificate is shown when the webhook configurations trust it");
-    }
-    look_again(pauses.next());
+    wait_for_trust();
     return;
   }
   trusted_since = trusted_since.value_or(now);
-  const bool is_better = !current || (all > 0 && trusting(*current) == 0);
+  const bool is_better = all > 0 && trusting(bundles, *current, wall) == 0;
   if (is_better || now - *trusted_since >= kTakeUp) {
-    publish();
+    publish(candidate);
   } else {
     look_again(*trusted_since + kTakeUp - now);
   }
 }
 
+void CertificateSecret::Impl::wait_for_trust() {
+  if (!std::exchange(waiting_logged, true)) {
+    log.info("a new certificate is shown when the webhook configurations trust it");
+  }
+  look_again(pauses.next());
+}
+
 void CertificateSecret::Impl::look_again(std::chrono::nanoseconds pause) {
+  if (!current) {
+    pause = std::min<std::chrono::nanoseconds>(pause, *waiting_since + kBlindPause - clock.steady());
+  }
   timer.set(pause, [this] { consider(); });
 }
 
-void CertificateSecret::Impl::publish() {
-  current = std::exchange(candidate, nullptr);
+void CertificateSecret::Impl::publish(Pair pair) {
+  const bool is_secrets = pair == candidate;
+  current = std::move(pair);
+  earlier.clear();
   timer.cancel();
   identity.publish(current);
   not_ready.with([](auto& text) { text.reset(); });
   expiry.Set(unix_seconds(current->not_after));
-  log.info("certificate loaded", {{"not_after", format_time(current->not_after)}});
+  is_secrets_shown = is_secrets;
+  log_loaded(is_secrets);
   if (current->not_after <= clock.wall()) {
     log.warn("certificate has expired, clients will not accept it");
   }
+  if (is_secrets) {
+    candidate.reset();
+  }
+  if (candidate) {
+    look_again(pauses.next());
+  }
+}
+
+void CertificateSecret::Impl::log_loaded(bool is_secrets) {
+  log.info("certificate loaded",
+           {{"from", is_secrets ? "Secret" : "files"}, {"not_after", format_time(current->not_after)}});
 }
 
 CertificateSecret::CertificateSecret(Executor& control, kube::Api& api, const Clock& clock,
@@ -274,9 +343,11 @@ CertificateSecret::CertificateSecret(Executor& control, kube::Api& api, const Cl
 CertificateSecret::~CertificateSecret() = default;
 
 void CertificateSecret::start() {
-  if (impl_->options.before) {
-    impl_->candidate = std::make_shared<const TlsIdentity>(*impl_->options.before);
-    impl_->publish();
+  for (const TlsIdentity& pair : impl_->options.before) {
+    impl_->earlier.push_back(std::make_shared<const TlsIdentity>(pair));
+  }
+  if (!impl_->earlier.empty()) {
+    impl_->control.post(impl_->lifetime.bind([impl = impl_.get()] { impl->begin(); }));
   }
   impl_->watch = kube::ListWatch::start(
       impl_->api, impl_->clock,

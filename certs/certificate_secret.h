@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/executor.h"
@@ -25,20 +26,27 @@ struct CertificateSecretOptions {
   std::string secret_namespace;
   std::string name;
   std::string webhook_selector;  // label selector of our webhook configurations
-  // What is shown until the Secret's pair is trusted: the files of the mode that was in force before.
-  std::optional<TlsIdentity> before = {};
+  // The pairs of the modes that may have been in force before. One of them is shown until the Secret's pair is trusted.
+  std::vector<TlsIdentity> before = {};
 };
 
-// The serving certificate from a Secret, which is watched (decision 8). A new pair is published once every webhook
-// configuration of ours trusts it ("trust first"). The first pair waits for that for kBlindPause at most. While the
-// Secret is gone or its pair is not good, the old pair stays; that is logged once.
+// The serving certificate from a Secret, which is watched (decision 8). A pair is published once every webhook
+// configuration of ours trusts it ("trust first").
 //
-//   shown ──► same pair, or not good ──► nothing changes
+//   nothing shown ──► read the webhook configurations
+//        ▲  ▲             ├─ all trust the Secret's pair ─────────────────────────────────► show the Secret's pair
+//        │  │             ├─ all trust a pair of `before` ────────────────────────────────► show that
+//        │  │             └─ neither: look again, not ready; after kBlindPause ───────────► show the most trusted pair,
+//        │  └──────────────────────┘                                                        of equals the Secret's
+//        └ the Secret is damaged or missing: the same with `before` alone. With no configuration, every pair is
+//          trusted; but a pair of `before` then waits until the Secret is known.
+//
+//   shown ──► the Secret has the same pair, or no good one ──► nothing changes; that is logged once
 //     │
-//     └─────► candidate ──► (the old one expires within the hour) ──► published
+//     └─────► the Secret has another one: the candidate ──► (the shown one expires within the hour) ──► show it
 //                 │  ▲
 //                 ▼  │ not trusted yet
-//           read the webhook configurations ──► trusted for kTakeUp, or nothing trusts the old pair ──► published
+//           read the webhook configurations ──► trusted for kTakeUp, or nothing trusts the shown pair ──► show it
 //
 // Metric: controller_sharding_certificate_expiry_timestamp_seconds{server="webhook"} of the published pair.
 //

@@ -84,6 +84,7 @@ struct Controller::Impl {
     // The generation for which fields were taken back from another manager, until nobody has contested any for long.
     std::optional<std::int64_t> taken_back;
     std::set<std::string> logged_contests;  // likewise, the contests that were logged
+    LiveCaBundle ca_bundle = LiveCaBundle::kKeepOurs;
   };
 
   class Sink;
@@ -228,7 +229,8 @@ void Controller::Impl::set_ca_bundle(const std::string& pem) {
   }
   tools->options.webhook.client_config.ca_bundle = encode_base64(pem);
   tools->has_ca_bundle = true;
-  for (const auto& [ring, work] : works) {
+  for (auto& [ring, work] : works) {
+    work.ca_bundle = LiveCaBundle::kKeepOurs;  // it was applied, even if there is none from now on
     want(ring, true);
   }
 }
@@ -285,7 +287,7 @@ void Controller::Impl::begin(const std::string& ring) {
   const auto narrowing = work.taken_back == generation ? Narrowing::kLeave : Narrowing::kTakeBack;
   const auto conflicts = take_back ? Conflicts::kTakeBack : Conflicts::kLeave;
   work.run = std::make_shared<Reconciliation>(
-      tools, found->second, trouble, narrowing, conflicts,
+      tools, found->second, trouble, narrowing, conflicts, work.ca_bundle,
       lifetime.bind([this, ring](const Reconciliation::Report& report) { finish(ring, report); }));
   work.run->start();
 }
@@ -299,6 +301,9 @@ void Controller::Impl::finish(const std::string& ring, const Reconciliation::Rep
   } else {
     work.failure.succeeded(now);
     work.backoff.reset();
+  }
+  if (report.ca_bundle_is_left) {
+    work.ca_bundle = LiveCaBundle::kNotOurs;  // and is not going to be: it is never applied
   }
   log_result(work, ring, report);
   log_contest(work, report);

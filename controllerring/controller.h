@@ -34,8 +34,9 @@ namespace sharder::controllerring {
 // An apply that conflicts is sent once more with force, and an Event names the other manager, once for each set of
 // managers. While a manager insists, the pauses of Repairs come first (controllerring/repairs.h). The caBundle is never
 // forced: it is left out then, and the conflict is reported. A namespaceSelector that another manager narrows again and
-// again is left as it is (decision 6). A failure of one ring does not affect the others. When the leadership ends, the
-// queue is dropped; requests in flight end by themselves.
+// again is left as it is (decision 6). Without a configured caBundle, one that an earlier mode of the certificate has
+// applied is applied further, until somebody else has changed it. A failure of one ring does not affect the others.
+// When the leadership ends, the queue is dropped; requests in flight end by themselves.
 //
 // Lives on the control loop, which calls the listener's functions. Destroy it when that loop has stopped, or on it.
 // Everything given to the constructor outlives it.

@@ -14,6 +14,16 @@ namespace sharder::controllerring {
 namespace {
 
 constexpr int kMaxStatusConflicts = 3;
+constexpr int kMaxChangesMeanwhile = 3;
+
+// Gives the configuration to a client that may patch and not read it, as with the Go project's ClusterRole: a patch of
+// nothing, which is not carried out either.
+kube::Request read_by_patch(const std::string& configuration) {
+  return {.method = kube::Method::kPatch,
+          .target = kube::path(kube::kMutatingWebhookConfigurations, "", configuration, {}, {{"dryRun", "All"}}),
+          .body = "{}",
+          .content_type = std::string(kube::kMergePatch)};
+}
 
 std::vector<ring::GroupResource> all_resources(const ring::ControllerRing& ring) {
   std::vector<ring::GroupResource> found;
@@ -47,12 +57,15 @@ Error missing_resource(const ring::GroupResource& resource, const Error& error) 
 }  // namespace
 
 Reconciliation::Reconciliation(std::shared_ptr<Tools> tools, std::shared_ptr<const ring::RingStatus> ring,
-                               std::string trouble, Narrowing narrowing, Conflicts conflicts, Done done)
+                               std::string trouble, Narrowing narrowing, Conflicts conflicts,
+                               LiveCaBundle live_ca_bundle, Done done)
     : tools_(std::move(tools)),
+      webhook_(tools_->options.webhook),
       ring_(std::move(ring)),
       trouble_(std::move(trouble)),
       narrowing_(narrowing),
       conflicts_(conflicts),
+      live_ca_bundle_(live_ca_bundle),
       done_(std::move(done)) {}
 
 template <class F>
@@ -94,14 +107,47 @@ void Reconciliation::start() {
   } else if (tools_->waits_for_ca_bundle()) {
     note({.code = ErrorCode::kInvalid, .message = "the webhook configuration waits for the webhook's certificate"});
     resolve_resources();
+  } else if (looks_at_ca_bundle()) {
+    read_ca_bundle();
   } else {
     apply();
   }
 }
 
+bool Reconciliation::looks_at_ca_bundle() const {
+  return live_ca_bundle_ == LiveCaBundle::kKeepOurs && webhook_.client_config.ca_bundle.empty();
+}
+
+void Reconciliation::read_ca_bundle() {
+  const std::string configuration = webhook_configuration_name(spec().name);
+  send(reads_by_patch_ ? read_by_patch(configuration)
+                       : kube::get_request(kube::kMutatingWebhookConfigurations, "", configuration),
+       &Reconciliation::ca_bundle_read);
+}
+
+void Reconciliation::ca_bundle_read(Result<kube::Response> answer) {
+  if (answer) {
+    live_ = std::move(answer->body);
+    apply();
+  } else if (answer.error().code == ErrorCode::kForbidden && !reads_by_patch_) {
+    reads_by_patch_ = true;
+    read_ca_bundle();
+  } else if (answer.error().code == ErrorCode::kNotFound) {
+    live_.reset();
+    apply();
+  } else {
+    configuration_failed("read", std::move(answer.error()));
+  }
+}
+
 void Reconciliation::apply() {
-  std::string body = webhook_configuration(spec(), tools_->options.webhook, ca_bundle_);
-  if (auto narrowed = live_ ? with_narrowed_selector(body, *live_) : std::nullopt) {
+  std::string body = webhook_configuration(spec(), webhook_, ca_bundle_);
+  auto with_bundle = live_ && looks_at_ca_bundle() ? with_own_ca_bundle(body, *live_) : std::nullopt;
+  keeps_ca_bundle_ = with_bundle.has_value();
+  if (with_bundle) {
+    body = std::move(*with_bundle);
+  }
+  if (auto narrowed = keeps_selector_ && live_ ? with_narrowed_selector(body, *live_) : std::nullopt) {
     body = std::move(*narrowed);
     report_.contest = Contest::kNarrowed;
   }
@@ -118,6 +164,7 @@ void Reconciliation::applied(Result<kube::Response> answer) {
   if (force_) {
     report_.contest = Contest::kTakenBack;
   }
+  report_.ca_bundle_is_left = looks_at_ca_bundle() && !keeps_ca_bundle_;
   resolve_resources();
 }
 
@@ -126,10 +173,14 @@ void Reconciliation::applied(Result<kube::Response> answer) {
 void Reconciliation::apply_failed(Error error) {
   const std::string configuration = webhook_configuration_name(spec().name);
   const auto conflict = parse_apply_conflict(error);
-  const WebhookSettings& settings = tools_->options.webhook;
+  if (error.code == ErrorCode::kConflict && !conflict && keeps_ca_bundle_ &&
+      ++changes_meanwhile_ <= kMaxChangesMeanwhile) {
+    read_ca_bundle();  // somebody has changed the configuration since it was read
+    return;
+  }
   // One that gives way to another manager's.
   const bool with_ca_bundle =
-      !settings.client_config.ca_bundle.empty() && !settings.ca_bundle_is_ours && ca_bundle_ == CaBundle::kAsConfigured;
+      !webhook_.client_config.ca_bundle.empty() && !webhook_.ca_bundle_is_ours && ca_bundle_ == CaBundle::kAsConfigured;
   if (conflict) {
     report_.managers = join(conflict->managers);
   }
@@ -143,8 +194,7 @@ void Reconciliation::apply_failed(Error error) {
   }
   if (conflict && narrowing_ == Narrowing::kLeave) {
     narrowing_ = Narrowing::kTakeBack;  // all other fields
-    send(kube::get_request(kube::kMutatingWebhookConfigurations, "", configuration),
-         &Reconciliation::configuration_read);
+    send(kube::get_request(kube::kMutatingWebhookConfigurations, "", configuration), &Reconciliation::selector_read);
     return;
   }
   // With an incomplete message the caBundle may be one of the fields.
@@ -159,8 +209,12 @@ void Reconciliation::apply_failed(Error error) {
     return;
   }
   report_.contest = Contest::kNone;
+  configuration_failed("apply", std::move(error));
+}
+
+void Reconciliation::configuration_failed(const std::string& what, Error error) {
   const bool is_unanswered = kube::is_unanswered(error);
-  error.message.insert(0, "apply webhook configuration: ");
+  error.message.insert(0, what + " webhook configuration: ");
   note(std::move(error));
   if (is_unanswered) {
     read_ring();  // discovery would get no answer either
@@ -170,9 +224,10 @@ void Reconciliation::apply_failed(Error error) {
 }
 
 // Where reading is not permitted, the selector is taken back like every other field.
-void Reconciliation::configuration_read(Result<kube::Response> answer) {
+void Reconciliation::selector_read(Result<kube::Response> answer) {
   if (answer) {
     live_ = std::move(answer->body);
+    keeps_selector_ = true;
   }
   apply();
 }

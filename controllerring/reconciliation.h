@@ -45,6 +45,10 @@ enum class Narrowing { kTakeBack, kLeave };
 // taken back only now and then.
 enum class Conflicts { kTakeBack, kLeave };
 
+// What to do with the caBundle in the cluster when none is configured. One that we own, from an earlier mode of the
+// certificate, stays until somebody else has changed it (decision 6).
+enum class LiveCaBundle { kKeepOurs, kNotOurs };
+
 // One reconciliation of one ring: applies its webhook configuration, looks its resources up, writes its status (see
 // Controller). When one step fails, the next is taken all the same. Lives on the control loop, to which each answer is
 // posted; keeps itself alive until the last answer.
@@ -56,13 +60,14 @@ class Reconciliation : public std::enable_shared_from_this<Reconciliation> {
     std::optional<Error> error;  // nullopt: success; else the first one, with the messages of all
     std::string message;         // for the ring's status: the error, and what others report; "": success
     Contest contest = Contest::kNone;
-    std::string managers;  // that had set the fields; for a message
+    std::string managers;            // that had set the fields; for a message
+    bool ca_bundle_is_left = false;  // none is configured, and what stands in the cluster is not ours
   };
   using Done = std::move_only_function<void(const Report&)>;
 
   // `trouble`: the lasting failures that others report of the ring; "": none.
   Reconciliation(std::shared_ptr<Tools> tools, std::shared_ptr<const ring::RingStatus> ring, std::string trouble,
-                 Narrowing narrowing, Conflicts conflicts, Done done);
+                 Narrowing narrowing, Conflicts conflicts, LiveCaBundle live_ca_bundle, Done done);
 
   // `done` runs once, later, unless this is dropped before.
   void start();
@@ -79,10 +84,14 @@ class Reconciliation : public std::enable_shared_from_this<Reconciliation> {
  private:
   using Step = void (Reconciliation::*)(Result<kube::Response>);
 
+  bool looks_at_ca_bundle() const;
+  void read_ca_bundle();
+  void ca_bundle_read(Result<kube::Response> answer);
   void apply();
   void applied(Result<kube::Response> answer);
   void apply_failed(Error error);
-  void configuration_read(Result<kube::Response> answer);
+  void selector_read(Result<kube::Response> answer);
+  void configuration_failed(const std::string& what, Error error);
   void resolve_resources();
   void resolved(std::size_t place, std::optional<Error> error);
   void read_ring();
@@ -98,10 +107,12 @@ class Reconciliation : public std::enable_shared_from_this<Reconciliation> {
   void post(F f);
 
   const std::shared_ptr<Tools> tools_;
+  const WebhookSettings webhook_;  // as they were when this began
   const std::shared_ptr<const ring::RingStatus> ring_;
   const std::string trouble_;
   Narrowing narrowing_;
   const Conflicts conflicts_;
+  const LiveCaBundle live_ca_bundle_;
   Done done_;
   std::atomic<bool> dropped_ = false;  // read on the API loop, before a request is sent
 
@@ -109,7 +120,11 @@ class Reconciliation : public std::enable_shared_from_this<Reconciliation> {
   std::map<std::size_t, Error> missing_;  // by place in the spec
   CaBundle ca_bundle_ = CaBundle::kAsConfigured;
   std::optional<std::string> live_;  // the configuration in the cluster, if it was read
+  bool reads_by_patch_ = false;
+  bool keeps_ca_bundle_ = false;
+  bool keeps_selector_ = false;
   bool force_ = false;
+  int changes_meanwhile_ = 0;
   int status_conflicts_ = 0;
   Report report_;
 };

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "base/base64.h"
 #include "kube/client/resource.h"
 #include "kube/codec/json.h"
 #include "ring/names.h"
@@ -92,6 +93,8 @@ json metadata(const ring::ControllerRing& ring, const WebhookSettings& settings)
 }
 
 constexpr const char* kSelector = "namespaceSelector";
+constexpr const char* kClientConfig = "clientConfig";
+constexpr const char* kCaBundle = "caBundle";
 const json kAbsent;
 
 // The element whose `key` has this value, else null: a configuration's lists are maps by a key.
@@ -133,6 +136,24 @@ const json& our_webhook(const json& wanted) {
 
 const json& live_webhook(const json& wanted, const json& live) {
   return element(field_of(live, "webhooks"), "name", our_webhook(wanted).at("name"));
+}
+
+// Whether our applies own the caBundle of the webhook: its value is what the last of them said.
+bool owns_ca_bundle(const json& live, const std::string& webhook) {
+  return std::ranges::any_of(field_of(field_of(live, "metadata"), "managedFields"), [&](const json& entry) {
+    const json& webhooks = field_of(field_of(entry, "fieldsV1"), "f:webhooks");
+    const json& fields = field_of(webhooks, "k:" + json{{"name", webhook}}.dump());
+    return field_of(entry, "manager") == kFieldManager && field_of(entry, "operation") == "Apply" &&
+           field_of(fields, "f:clientConfig").contains("f:caBundle");
+  });
+}
+
+// With an empty line at the end, a bundle differs from what an injector writes.
+std::string with_empty_line(std::string pem) {
+  while (!pem.ends_with("\n\n")) {
+    pem += '\n';
+  }
+  return pem;
 }
 
 }  // namespace
@@ -189,6 +210,23 @@ std::optional<std::string> with_narrowed_selector(const std::string& wanted, std
     return std::nullopt;
   }
   our_selector = selector;
+  return ours.dump();
+}
+
+std::optional<std::string> with_own_ca_bundle(const std::string& wanted, std::string_view live) {
+  const auto object = kube::parse_json(live);
+  json ours = json::parse(wanted);
+  if (!object || !owns_ca_bundle(*object, our_webhook(ours).at("name"))) {
+    return std::nullopt;
+  }
+  const json& client = field_of(live_webhook(ours, *object), kClientConfig);
+  const auto bundle = decode_base64(kube::string_of(field_of(client, kCaBundle)));
+  const std::string version = kube::string_at(*object, "/metadata/resourceVersion");
+  if (!bundle || bundle->empty() || version.empty()) {
+    return std::nullopt;
+  }
+  ours["webhooks"][0][kClientConfig][kCaBundle] = encode_base64(with_empty_line(*bundle));
+  ours["metadata"]["resourceVersion"] = version;
   return ours.dump();
 }
 

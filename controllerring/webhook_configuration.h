@@ -31,4 +31,11 @@ bool is_in_place(const std::string& wanted, std::string_view live);
 // the webhook is called for a part of the ring's namespaces (decision 6). Else nullopt.
 std::optional<std::string> with_narrowed_selector(const std::string& wanted, std::string_view live);
 
+// `wanted`, which has no caBundle, with the one that stands in the cluster, if we own that by its managedFields: an
+// apply without a field takes it away from the object when nobody else owns it. It carries the resourceVersion that was
+// read, so that it cannot undo what somebody changed since: that is a conflict. The bundle gets an empty line at its
+// end: an injector that writes the same roots changes the value, and only so becomes its owner. nullopt: there is none,
+// or it is not ours.
+std::optional<std::string> with_own_ca_bundle(const std::string& wanted, std::string_view live);
+
 }  // namespace sharder::controllerring

@@ -259,13 +259,7 @@ Result<void> Program::Impl::load_certificates() {
 
 void Program::Impl::make_certificate_secret() {
   certs::CertificateSecretOptions options = secret_options(config);
-  if (const auto files = webhook_certificate(config.webhook_server); certs::CertificateFiles::present(files)) {
-    if (auto pair = certs::CertificateFiles::read(files)) {
-      options.before = std::move(*pair);
-    } else {
-      log.warn("certificate files are not used", {{"error", pair.error().message}});
-    }
-  }
+  options.before = certs::CertificateFiles::read_all(webhook_certificate(config.webhook_server), log);
   webhook_secret =
       std::make_unique<certs::CertificateSecret>(control, *api, clock, options, *registry, log.named("certs"));
   const bool makes = config.webhook_server.certificates == CertificateSource::kSelfManaged;

@@ -278,7 +278,7 @@ def adopt_kustomize(env):
     assert env.admin.get("controllerrings", None, "mine"), "rings that the chart did not make are kept with the CRD"
 
 
-@suite.case("helm takes over the Go project's Deployment; a change of the mode after that unmounts its certificate")
+@suite.case("helm takes over the Go project's Deployment, whose certificate stays mounted, also after a change of the mode")
 def adopt_go_project(env):
     env.remove_all()
     names = {"app.kubernetes.io/name": "controller-sharding", "app.kubernetes.io/component": "sharder"}
@@ -307,7 +307,7 @@ def adopt_go_project(env):
     env.helm("upgrade", "--reuse-values", certificates={"mode": "selfManaged"})
     pod = env.deployment()["spec"]["template"]["spec"]
     mounted = {mount["name"] for mount in pod["containers"][0]["volumeMounts"]}
-    assert mounted == {"config"}, pod
+    assert mounted == {"config", "earlier-certificate"}, pod
     env.figures.append(("volumes left of the Go project's Deployment", sorted(
         volume["name"] for volume in pod["volumes"] if volume["name"] not in mounted)))
 

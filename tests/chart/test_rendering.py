@@ -298,11 +298,11 @@ def configuration(env):
 def merged(env):
     more = env.values(certificates={"mode": "certManager"}, config={"webhook": {"config": {"annotations": {"a": "b"}}}})
     here = yaml.safe_load(config(env, *more))
-    inject = "cert-manager.io/inject-ca-from"
-    assert here["webhook"] == {"config": {"annotations": {inject: f"{SYSTEM}/webhook-server", "a": "b"}}}, here
+    assert here["webhook"] == {"certificates": "secret", "secretName": "sharder-webhook",
+                               "config": {"annotations": {"a": "b"}}}, here
     there = yaml.safe_load(config(env, *more, namespace="elsewhere"))
     assert there["leaderElection"] == {"resourceNamespace": "elsewhere"}
-    assert there["webhook"]["config"]["annotations"] == {inject: "elsewhere/webhook-server", "a": "b"}
+    assert there["webhook"]["config"]["annotations"] == {"a": "b"}
     assert there["webhook"]["config"]["clientConfig"] == {"service": {"namespace": "elsewhere", "name": "sharder"}}
     assert there["webhook"]["config"]["namespaceSelector"]["matchExpressions"][0]["values"] == [
         "kube-system", "elsewhere"]
@@ -313,18 +313,23 @@ def certificates(env):
     def rendered(*sets):
         items = by_name(env.helm.template(*(part for one in sets for part in ("--set", one))).stdout)
         pod = items[("Deployment", SYSTEM, "sharder")]["spec"]["template"]["spec"]
-        mounted = any("secret" in volume for volume in pod["volumes"])
+        mounted, = [volume["secret"]["secretName"] if "secret" in volume else "earlier"
+                    for volume in pod["volumes"] if "configMap" not in volume]
         return mounted, ("Role", SYSTEM, "sharding:sharder:webhook-certificate") in items, yaml.safe_load(
             items[("ConfigMap", SYSTEM, "sharder-config")]["data"]["config"]).get("webhook")
 
-    assert rendered("certificates.mode=existingSecret") == (False, True, {"certificates": "secret"})
+    assert rendered("certificates.mode=existingSecret") == ("earlier", True, {"certificates": "secret"})
     assert rendered("certificates.mode=existingSecret", "certificates.secretName=mine") == (
-        False, True, {"certificates": "secret", "secretName": "mine"})
+        "earlier", True, {"certificates": "secret", "secretName": "mine"})
     assert rendered("certificates.mode=existingSecret", "config.webhook.certificates=files") == (
-        True, False, {"certificates": "files"})
-    assert rendered("certificates.mode=selfManaged") == (False, True, {"certificates": "selfManaged"})
-    # The sharder then writes the caBundle, so cert-manager must not.
-    assert rendered("certificates.mode=certManager", "config.webhook.certificates=secret") == (False, True, {"certificates": "secret"})
+        "webhook-server", False, {"certificates": "files"})
+    assert rendered("certificates.mode=selfManaged") == ("earlier", True, {"certificates": "selfManaged"})
+    assert rendered("certificates.mode=certManager") == (
+        "earlier", True, {"certificates": "secret", "secretName": "sharder-webhook"})
+    # As in the Go project: cert-manager's cainjector writes the caBundle.
+    assert rendered("certificates.mode=certManager", "config.webhook.certificates=files") == (
+        "sharder-webhook", False, {"certificates": "files", "config": {"annotations": {
+            "cert-manager.io/inject-ca-from": f"{SYSTEM}/sharder-webhook"}}})
 
 
 @suite.case("the README of the chart, and its copies of manifests/, are up to date")

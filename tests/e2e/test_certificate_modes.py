@@ -8,11 +8,15 @@ import ssl
 import threading
 import time
 
+import yaml
+
 import oracle
 import pki
 from cluster import ROOT, SYSTEM_NAMESPACE
 from environment import Environment
+from kubeclient import ApiError
 from processes import wait_until
+from sharder import merge
 from suite import Suite
 
 suite = Suite("certificate_modes", parallel=False)
@@ -20,17 +24,19 @@ suite = Suite("certificate_modes", parallel=False)
 NAMES = ["shard-a", "shard-b", "shard-c"]
 OVERLAYS = {"secret": "existing-secret", "selfManaged": "self-managed"}
 SECRETS = {"secret": "webhook-server", "selfManaged": "sharder-webhook-server"}
+INJECT = "cert-manager.io/inject-ca-from"
 TAKE_UP = 2  # seconds that a replica leaves other API servers to see a webhook configuration
 
 
 class Modes(Environment):
     """Two replicas in one of the modes, with the Role of its overlay."""
 
-    def __init__(self, mode, short):
+    def __init__(self, mode, short, **more):
         self.mode = mode
-        super().__init__(short=short, start=False, overrides={"webhook": {
-            "certificates": mode, "server": {"certDir": "/nonexistent"},
-            "config": {"clientConfig": {"caBundle": None}}}})
+        super().__init__(short=short, start=False, **more, overrides={
+            "shutdownDelay": "2s",  # a replica that ends closes its connections with answers, as in a cluster
+            "webhook": {"certificates": mode, "server": {"certDir": "/nonexistent"},
+                        "config": {"clientConfig": {"caBundle": None}}}})
 
     def __enter__(self):
         super().__enter__()
@@ -50,9 +56,9 @@ class Modes(Environment):
         found = self.admin.find("secrets", SYSTEM_NAMESPACE, SECRETS[self.mode])
         return {key: base64.b64decode(value) for key, value in found["data"].items()} if found else {}
 
-    def put_secret(self, data):
+    def put_secret(self, data, name=None):
         body = {"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
-                "metadata": {"name": SECRETS[self.mode]},
+                "metadata": {"name": name or SECRETS[self.mode]},
                 "data": {key: base64.b64encode(value).decode() for key, value in data.items()}}
         self.admin.apply("secrets", SYSTEM_NAMESPACE, body, "issuer", force=True)
 
@@ -66,6 +72,17 @@ class Modes(Environment):
                     return ssl.DER_cert_to_PEM_cert(connection.getpeercert(binary_form=True)).encode()
         except (OSError, ssl.SSLError):
             return None
+
+    def roll(self, webhook):
+        """A rolling update to this configuration, the leader last: for a while a replica with the new one serves under
+        a leader with the old one."""
+        leader = self.sharders.wait_leader()
+        for replica in sorted(self.sharders.replicas, key=lambda one: one is leader):
+            merge(replica.config["webhook"], webhook)
+            with self.sharders.forgotten(replica):
+                replica.process.stop(25)
+                replica.start().wait_ready()
+            time.sleep(2)
 
     def wait_shown(self, certificate, timeout=30):
         for replica in self.sharders.replicas:
@@ -111,6 +128,51 @@ class Creations:
         """For so long, and for 7 creations a second: so many at least meet what goes on."""
         until, count = time.monotonic() + seconds, self.made + 7 * seconds
         wait_until(lambda: time.monotonic() > until and self.made > count, seconds + 30, "some creations", interval=0.1)
+
+
+class Injector:
+    """cert-manager's cainjector: writes a CA into the webhook configurations that ask for it, `delay` seconds later."""
+
+    def __init__(self, env, roots):
+        self._env, self.roots, self.delay = env, roots, 0
+        self._asked = {}  # since when, by name
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stop.set()
+        self._thread.join(30)
+
+    def _run(self):
+        while not self._stop.wait(0.05):
+            for configuration in self._env.admin.list("mutatingwebhookconfigurations"):
+                self._look(configuration)
+
+    def _look(self, configuration):
+        name, now = configuration["metadata"]["name"], time.monotonic()
+        if INJECT not in configuration["metadata"].get("annotations", {}):
+            self._asked.pop(name, None)
+            return
+        bundle = base64.b64encode(self.roots).decode()
+        client = configuration["webhooks"][0]["clientConfig"]
+        if client.get("caBundle") == bundle or now < self._asked.setdefault(name, now) + self.delay:
+            return
+        client["caBundle"] = bundle
+        try:
+            self._env.admin.update("mutatingwebhookconfigurations", None, name, configuration,
+                                   fieldManager="cert-manager-cainjector")
+        except ApiError as error:
+            assert error.status == 409, error  # it looks again
+
+
+def bundle_owners(ring):
+    """The managers that own the caBundle of the ring's webhook configuration."""
+    return {entry["manager"] for entry in ring.webhook_configuration()["metadata"]["managedFields"]
+            if "f:caBundle" in str(entry["fieldsV1"])}
 
 
 def issued(authority, name):
@@ -243,6 +305,66 @@ def change_of_mode(bare):
                 creations.go_on(1)
             bundle = env.bundle(ring)
             assert authority.strip() in bundle and secret["ca.crt"] in bundle
+
+
+@suite.case("from files to another Secret, to the Secret of the files, and back to files with an injector that is late: no "
+            "creation is missed")
+def there_and_back(bare):
+    with Modes("secret", bare.short, may_be_forbidden=True) as env:  # each mode's Role takes that of the one before
+        theirs = env.sharders.authority.certificate.read_bytes()
+        ours = pki.Authority(env.plane.folder / "ca", "webhook-ca")
+        renewed = pki.Authority(env.plane.folder / "renewed-ca", "webhook-ca")
+        volumes = [replica.volume for replica in env.sharders.replicas]
+        annotation = {INJECT: f"{SYSTEM_NAMESPACE}/webhook-server"}
+        for replica in env.sharders.replicas:
+            merge(replica.config["webhook"], {"certificates": "files", "config": {"annotations": annotation},
+                                              "server": {"certDir": str(replica.volume.folder)}})
+        env.sharders.start()
+        ring = env.ring("there-and-back")
+        with Injector(env, theirs) as injector, ring.shards(*NAMES, duration=60) as shards:
+            ring.wait_ready(NAMES)
+            with Creations(env, ring) as creations:
+                mine = issued(ours, "ours")
+                env.put_secret(mine, "sharder-webhook")
+                env.plane.kubectl("apply", "-f", ROOT / "manifests" / "overlays" / "cert-manager" / "secret_role.yaml")
+                env.roll({"certificates": "secret", "secretName": "sharder-webhook", "config": {"annotations": None}})
+                env.wait_shown(mine["tls.crt"])
+                creations.go_on(1)
+                assert INJECT not in ring.webhook_configuration()["metadata"].get("annotations", {})
+
+                # The Certificate of the files has another CA by now. The pair that is trusted is in a subfolder.
+                again = issued(renewed, "renewed")
+                env.put_secret(again)
+                for volume in volumes:
+                    volume.publish(again["tls.crt"], again["tls.key"])
+                    (volume.folder / "sharder-webhook").mkdir()
+                    for name in ("tls.crt", "tls.key"):
+                        (volume.folder / "sharder-webhook" / name).write_bytes(mine[name])
+                env.plane.kubectl("apply", "-f", ROOT / "manifests/overlays/existing-secret/secret_role.yaml")
+                env.roll({"secretName": "webhook-server"})
+                env.wait_shown(again["tls.crt"])
+                creations.go_on(1)
+
+                # The configuration and the permissions of the Go project: it may not read webhook configurations.
+                role = yaml.safe_load((ROOT / "manifests/rbac/role.yaml").read_text(encoding="utf-8").split("---")[0])
+                for rule in role["rules"]:
+                    if "mutatingwebhookconfigurations" in rule["resources"]:
+                        rule["verbs"] = ["create", "patch"]
+                env.plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=yaml.safe_dump(role))
+                injector.roots, injector.delay = again["ca.crt"], 5
+                env.roll({"certificates": "files", "secretName": None, "config": {"annotations": annotation}})
+                wait_until(lambda: env.bundle(ring) == again["ca.crt"], 30, "the injector has written its CA")
+                wait_until(lambda: bundle_owners(ring) == {"cert-manager-cainjector"}, 10, "and owns the caBundle")
+                generation = ring.webhook_configuration()["metadata"]["generation"]
+                env.trust(again["ca.crt"])
+                shards.start("shard-d")  # the configuration is applied
+                ring.wait_members([*NAMES, "shard-d"])
+                creations.go_on(2)
+            configuration = ring.webhook_configuration()
+            assert env.bundle(ring) == again["ca.crt"] and bundle_owners(ring) == {"cert-manager-cainjector"}
+            assert configuration["metadata"]["generation"] == generation
+        env.figure("files, secret, secret, files, in rolling updates", f"{creations.made} objects, each with its shard")
+        bare.figures += env.figures
 
 
 if __name__ == "__main__":

@@ -127,7 +127,7 @@ def dry_run(env):
 
 @suite.case("a field that cert-manager's stand-ins do not have is refused, so the dry run means something")
 def wrong_field(env):
-    wrong = {**ours(env, "Certificate", "webhook-server")}
+    wrong = {**ours(env, "Certificate", "sharder-webhook")}
     wrong["spec"] = {**wrong["spec"], "secretname": "x"}
     done = env.plane.kubectl("apply", "--server-side", "--dry-run=server", "-f", "-", stdin=yaml.safe_dump(wrong),
                              check=False)
@@ -137,14 +137,15 @@ def wrong_field(env):
 @suite.case("the folders together are the whole, and every name that users rely on is there (protocol, 7)")
 def names(env):
     whole = rendered(env)
-    assert set(whole) == {key for folder in FOLDERS for key in rendered(env, folder)}
+    role = {(kind, SYSTEM_NAMESPACE, "sharding:sharder:webhook-certificate") for kind in ("Role", "RoleBinding")}
+    assert set(whole) == {key for folder in FOLDERS for key in rendered(env, folder)} | role
     wanted = {("CustomResourceDefinition", None, "controllerrings.sharding.timebertt.dev"),
               ("Namespace", None, SYSTEM_NAMESPACE), ("ClusterRole", None, "sharding:sharder"),
               ("ClusterRole", None, "sharding:metrics-auth"), ("ClusterRole", None, "sharding:sharder:pprof-reader"),
               *((kind, SYSTEM_NAMESPACE, name) for kind, name in (
                   ("ServiceAccount", "sharder"), ("Deployment", "sharder"), ("Service", "sharder"),
                   ("PodDisruptionBudget", "sharder"), ("ConfigMap", "sharder-config"), ("Issuer", "selfsigned"),
-                  ("Certificate", "webhook-server")))}
+                  ("Certificate", "sharder-webhook")))}
     assert wanted <= set(whole), wanted - set(whole)
     for (kind, namespace, name), item in whole.items():
         labels = item["metadata"].get("labels", {})
@@ -152,7 +153,8 @@ def names(env):
         if namespace or kind.startswith("ClusterRole"):
             assert labels["app.kubernetes.io/component"] == "sharder", (kind, name)
     assert set(ours(env, "ConfigMap", "sharder-config")["data"]) == {"config"}
-    assert ours(env, "Certificate", "webhook-server")["spec"]["secretName"] == "webhook-server"
+    assert ours(env, "Certificate", "sharder-webhook")["spec"]["secretName"] == "sharder-webhook"
+    assert not [key for key in whole if key[2] == "webhook-server"], "Certificate and Secret of the Go project stay"
 
 
 @suite.case("Service, budget and Deployment fit together, and the pod mounts what the sharder reads (protocol, 7)")
@@ -174,7 +176,12 @@ def wiring(env):
             for probe in ("livenessProbe", "readinessProbe")] == [("/healthz", "health"), ("/readyz", "health")]
     sources = {volume["name"]: volume for volume in pod["volumes"]}
     mounts = {mount["mountPath"]: sources[mount["name"]] for mount in container["volumeMounts"]}
-    assert mounts["/tmp/k8s-webhook-server/serving-certs"]["secret"]["secretName"] == "webhook-server"
+    earlier = [source["secret"] for source in
+               mounts["/tmp/k8s-webhook-server/serving-certs"]["projected"]["sources"]]
+    assert all(source["optional"] for source in earlier), "pods wait for none of these Secrets"
+    assert {source["name"]: [item["path"] for item in source["items"]] for source in earlier} == {
+        "webhook-server": ["tls.crt", "tls.key"],
+        **{name: [f"{name}/tls.crt", f"{name}/tls.key"] for name in ("sharder-webhook", "sharder-webhook-server")}}
     assert mounts["/config.yaml"]["configMap"]["name"] == "sharder-config"
     assert container["args"] == ["--config=/config.yaml"]
     assert deployment["spec"]["replicas"] == 2 and pod["serviceAccountName"] == "sharder"
@@ -187,24 +194,22 @@ def shipped_config(env):
     return yaml.safe_load(ours(env, "ConfigMap", "sharder-config")["data"]["config"])
 
 
-@suite.case("the overlays differ in the certificate alone: its objects, its volume, the configuration and a Role")
+@suite.case("the overlays differ in the certificate alone: its objects, the configuration and a Role")
 def overlays(env):
     renderings = [rendered(env, overlay) for overlay in OVERLAYS]
-    certificate = {"cert-manager": {"Certificate", "Issuer"}, "self-managed": {"Role", "RoleBinding"},
+    certificate = {"cert-manager": {"Certificate", "Issuer", "Role", "RoleBinding"}, "self-managed": {"Role", "RoleBinding"},
                    "existing-secret": {"Role", "RoleBinding"}}
     for overlay, items in zip(OVERLAYS, renderings):
         mode = overlay.rpartition("/")[2]
         more = {key for key in items if key not in rendered(env, "base")}
         assert {kind for kind, _, _ in more} == certificate[mode], more
-        pod = items[("Deployment", SYSTEM_NAMESPACE, "sharder")]["spec"]["template"]["spec"]
-        secrets = [volume["secret"]["secretName"] for volume in pod["volumes"] if "secret" in volume]
-        assert secrets == (["webhook-server"] if mode == "cert-manager" else []), (mode, secrets)
-        same = {key: item for key, item in items.items() if key[0] not in ("Deployment", "ConfigMap") and key not in more}
+        same = {key: item for key, item in items.items() if key[0] != "ConfigMap" and key not in more}
         assert same == {key: renderings[0][key] for key in same}, mode
     roles = [items[("Role", SYSTEM_NAMESPACE, "sharding:sharder:webhook-certificate")]["rules"]
-             for items in renderings[1:]]
+             for items in renderings]
     secrets = {"apiGroups": [""], "resources": ["secrets"]}
-    assert roles == [[{**secrets, "resourceNames": ["sharder-webhook-server"],
+    assert roles == [[{**secrets, "resourceNames": ["sharder-webhook"], "verbs": ["get", "list", "watch"]}],
+                     [{**secrets, "resourceNames": ["sharder-webhook-server"],
                        "verbs": ["get", "list", "watch", "update", "patch"]}, {**secrets, "verbs": ["create"]}],
                      [{**secrets, "resourceNames": ["webhook-server"], "verbs": ["get", "list", "watch"]}]], roles
 
@@ -219,10 +224,9 @@ def network_policy(env):
     assert policy["policyTypes"] == ["Ingress", "Egress"]
 
 
-@suite.case("the sharder takes the shipped configuration, which asks cert-manager for the CA of webhook-server")
+@suite.case("the sharder takes the shipped configuration, which reads the Secret that cert-manager fills")
 def configuration(env):
-    annotations = shipped_config(env)["webhook"]["config"]["annotations"]
-    assert annotations == {"cert-manager.io/inject-ca-from": f"{SYSTEM_NAMESPACE}/webhook-server"}
+    assert shipped_config(env)["webhook"] == {"certificates": "secret", "secretName": "sharder-webhook"}
     path = env.plane.folder / "shipped.yaml"
     path.write_text(ours(env, "ConfigMap", "sharder-config")["data"]["config"], encoding="utf-8")
     # Without a kubeconfig the start ends after the configuration was read; a mistake there would be the reason instead.

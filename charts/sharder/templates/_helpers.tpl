@@ -14,15 +14,15 @@ app.kubernetes.io/component: sharder
 {{- define "sharder.config" -}}
 {{- $mode := .Values.certificates.mode }}
 {{- $given := dig "webhook" "certificates" "" .Values.config }}
-{{- $certificates := $given | default (get (dict "certManager" "files" "selfManaged" "selfManaged" "existingSecret" "secret") $mode) }}
+{{- $certificates := $given | default (get (dict "certManager" "secret" "selfManaged" "selfManaged" "existingSecret" "secret") $mode) }}
 {{- $webhook := dict }}
 {{- if ne $certificates "files" }}
 {{- $_ := set $webhook "certificates" $certificates }}
-{{- with .Values.certificates.secretName }}
+{{- with .Values.certificates.secretName | default (ternary "sharder-webhook" "" (eq $mode "certManager")) }}
 {{- $_ := set $webhook "secretName" . }}
 {{- end }}
 {{- else if eq $mode "certManager" }}
-{{- $from := printf "%s/%s" .Release.Namespace "webhook-server" }}
+{{- $from := printf "%s/%s" .Release.Namespace "sharder-webhook" }}
 {{- $_ := set $webhook "config" (dict "annotations" (dict "cert-manager.io/inject-ca-from" $from)) }}
 {{- end }}
 {{- $config := dict "apiVersion" "config.sharding.timebertt.dev/v1alpha1" "kind" "SharderConfig" }}
@@ -43,6 +43,6 @@ app.kubernetes.io/component: sharder
 {{- end }}
 
 {{- define "sharder.secretName" -}}
-{{- $own := eq (include "sharder.certificates" .) "selfManaged" }}
-{{- .Values.certificates.secretName | default (ternary "sharder-webhook-server" "webhook-server" $own) }}
+{{- $names := dict "certManager" "sharder-webhook" "selfManaged" "sharder-webhook-server" "existingSecret" "webhook-server" }}
+{{- .Values.certificates.secretName | default (get $names .Values.certificates.mode) }}
 {{- end }}

@@ -279,6 +279,39 @@ TEST_CASE("start fails with file and reason when there is no good pair") {
   CHECK(start() == key + ": Is a directory");
 }
 
+TEST_CASE("read_all gives the good pairs of the folder and of its subfolders, as the kubelet mounts several Secrets") {
+  const TestCa ca;
+  const TestCertificate pairs[] = {ca.issue(), ca.issue(), ca.issue()};
+  const TempFolder folder;
+  const auto write = [&](const std::string& name, const TestCertificate& pair) {
+    folder.write(name + "/tls.crt", pair.certificate_pem);
+    folder.write(name + "/tls.key", pair.private_key_pem);
+  };
+  const auto chains = [&] {
+    Lines lines;
+    std::vector<std::string> found;
+    for (const TlsIdentity& pair :
+         CertificateFiles::read_all({.server = "webhook", .folder = folder.path()}, lines.logger())) {
+      found.push_back(pair.certificate_chain_pem);
+    }
+    return std::pair(found, lines.text());
+  };
+  CHECK(chains().first.empty());
+  write("..data", pairs[0]);
+  write("..data/b", pairs[1]);
+  write("..data/c", pairs[2]);
+  for (const char* name : {"tls.crt", "tls.key", "b", "c"}) {
+    std::filesystem::create_symlink(std::string("..data/") + name, folder / name);
+  }
+  CHECK(chains().first == std::vector{pairs[0].certificate_pem, pairs[1].certificate_pem, pairs[2].certificate_pem});
+  folder.write("..data/b/tls.key", "MARKER");
+  std::filesystem::remove(folder / "tls.crt");
+  const auto [found, text] = chains();
+  CHECK(found == std::vector{pairs[2].certificate_pem});
+  CHECK(text.contains("certificate files are not used"));
+  CHECK_FALSE(text.contains("MARKER"));
+}
+
 TEST_CASE("present is true when both files exist") {
   const TempFolder folder;
   CertificateFilesOptions options = noticed(folder.path());

@@ -50,13 +50,21 @@ struct Case {
   prometheus::Registry registry;
   WaitGroup leader_work;
   std::vector<std::string> given_out;  // bundles of the leader
-  std::unique_ptr<CertificateSecret> secret =
-      std::make_unique<CertificateSecret>(executor, api, clock, kOptions, registry, Logger::to_string(lines));
+  std::unique_ptr<CertificateSecret> secret;
   std::unique_ptr<CertificateKeeper> keeper;
   Issuer first{clock.wall()};
   Issuer second{clock.wall() + 1s};
 
-  Case() { cluster.request("POST", "/api/v1/namespaces", {{"metadata", {{"name", "sharding-system"}}}}); }
+  // `files`: the pairs in certDir.
+  explicit Case(const std::vector<ServingSecret>& files = {}) {
+    CertificateSecretOptions options = kOptions;
+    for (const ServingSecret& pair : files) {
+      options.before.push_back(
+          make_identity(pair.certificate_pem, pair.private_key_pem, {"tls.crt", "tls.key"}).value());
+    }
+    secret = std::make_unique<CertificateSecret>(executor, api, clock, options, registry, Logger::to_string(lines));
+    cluster.request("POST", "/api/v1/namespaces", {{"metadata", {{"name", "sharding-system"}}}});
+  }
   ~Case() {
     keeper.reset();
     secret.reset();
@@ -155,6 +163,179 @@ TEST_CASE("the first pair is shown at once where there is no webhook configurati
   const ServingSecret pair = c.first.pair(c.clock.wall());
   c.put(pair);
   c.start();
+  CHECK(c.shown() == pair.certificate_pem);
+}
+
+// certDir has pairs of earlier modes, the Secret has the pair of this one.
+struct Earlier {
+  Issuer old{FakeClock().wall()};
+  ServingSecret pair = old.pair(FakeClock().wall());
+  Case c{{pair}};
+};
+
+TEST_CASE("a pair of certDir that is trusted is shown at once, until the Secret's is trusted too") {
+  Earlier e;
+  Case& c = e.c;
+  c.configure("ours", e.pair.roots_pem);
+  const ServingSecret next = c.first.pair(c.clock.wall());
+  bool comes_later = false;
+  SUBCASE("the Secret has another one") {
+    c.put(next);
+  }
+  SUBCASE("there is no Secret yet") {
+    comes_later = true;
+  }
+  SUBCASE("the Secret is damaged") {
+    c.put({.certificate_pem = "nonsense", .private_key_pem = "nonsense"});
+    comes_later = true;
+  }
+  SUBCASE("the Secret cannot be read") {
+    c.cluster.refuse = failing("list watch", "secrets", 403);
+    comes_later = true;
+  }
+  c.start();
+  CHECK(c.shown() == e.pair.certificate_pem);
+  CHECK(c.logged("from=files"));
+  CHECK_FALSE(c.secret->not_ready());
+  c.cluster.refuse = nullptr;
+  if (comes_later) {
+    c.put(next);
+  }
+  c.cluster.advance(5min, 1s);
+  CHECK(c.shown() == e.pair.certificate_pem);
+  c.configure("ours", next.roots_pem + e.pair.roots_pem);
+  c.cluster.advance(20s);
+  CHECK(c.shown() == next.certificate_pem);
+}
+
+TEST_CASE("a pair of certDir that nobody trusts is not shown while the Secret's is trusted") {
+  Earlier e;
+  Case& c = e.c;
+  const ServingSecret pair = c.first.pair(c.clock.wall());
+  c.put(pair);
+  std::string roots = pair.roots_pem;
+  SUBCASE("alone") {}
+  SUBCASE("like that of certDir, and then the Secret's comes first") {
+    roots += e.pair.roots_pem;
+  }
+  c.configure("ours", roots);
+  // The configurations may be read before the Secret: with both trusted, either may be the first that is shown.
+  c.start();
+  c.cluster.advance(5s);
+  CHECK(c.shown() == pair.certificate_pem);
+  CHECK((roots != pair.roots_pem || !c.logged("from=files")));
+}
+
+TEST_CASE("when the Secret has the pair of certDir that is shown, the log says so: nothing else changes") {
+  Earlier e;
+  Case& c = e.c;
+  c.configure("ours", e.pair.roots_pem);
+  c.start();
+  CHECK(c.logged("from=files"));
+  CHECK_FALSE(c.logged("from=Secret"));
+  c.put(e.pair);
+  CHECK(c.logged("from=Secret"));
+  CHECK(c.shown() == e.pair.certificate_pem);
+}
+
+TEST_CASE("the first pair of several in certDir that is trusted is shown") {
+  const WallTime now = FakeClock().wall();
+  const Issuer one(now);
+  const Issuer other(now + 1s);
+  const ServingSecret stale = one.pair(now);
+  const ServingSecret used = other.pair(now);
+  Case c({stale, used});
+  c.configure("ours", used.roots_pem);
+  c.start();
+  CHECK(c.shown() == used.certificate_pem);
+}
+
+TEST_CASE("neither the Secret's pair nor that of certDir is trusted: not ready until one is, for half a minute") {
+  Earlier e;
+  Case& c = e.c;
+  c.configure("ours", c.second.authority.certificate_pem);
+  c.configure("another", c.second.authority.certificate_pem);
+  const ServingSecret pair = c.first.pair(c.clock.wall());
+  std::string expected = pair.certificate_pem;
+  SUBCASE("then the Secret's is shown") {
+    c.put(pair);
+  }
+  SUBCASE("then that of certDir is shown if the Secret has none") {
+    expected = e.pair.certificate_pem;
+  }
+  SUBCASE("then that of certDir is shown if more configurations trust it") {
+    c.put(pair);
+    c.configure("another", e.pair.roots_pem);
+    expected = e.pair.certificate_pem;
+  }
+  c.start();
+  CHECK(c.secret->not_ready());
+  c.cluster.advance(CertificateSecret::kBlindPause - 1s);
+  CHECK(c.secret->not_ready());
+  CHECK(c.shown().empty());
+  c.cluster.advance(2s);
+  CHECK_FALSE(c.secret->not_ready());
+  CHECK(c.shown() == expected);
+}
+
+TEST_CASE("while the first pair waits, whichever pair is trusted first is shown") {
+  Earlier e;
+  Case& c = e.c;
+  c.configure("ours", c.second.authority.certificate_pem);
+  const ServingSecret pair = c.first.pair(c.clock.wall());
+  c.put(pair);
+  c.start();
+  c.cluster.advance(5s);
+  CHECK(c.shown().empty());
+  SUBCASE("the Secret's") {
+    c.configure("ours", pair.roots_pem);
+    c.cluster.advance(15s);
+    CHECK(c.shown() == pair.certificate_pem);
+  }
+  SUBCASE("that of certDir") {
+    c.configure("ours", e.pair.roots_pem);
+    c.cluster.advance(15s);
+    CHECK(c.shown() == e.pair.certificate_pem);
+  }
+}
+
+TEST_CASE("without webhook configurations the Secret's pair is shown, and that of certDir if the Secret has none") {
+  Earlier e;
+  Case& c = e.c;
+  const ServingSecret pair = c.first.pair(c.clock.wall());
+  SUBCASE("the Secret has one") {
+    c.put(pair);
+    c.start();
+    CHECK(c.shown() == pair.certificate_pem);
+    CHECK_FALSE(c.logged("from=files"));
+  }
+  SUBCASE("it has none") {
+    c.start();
+    CHECK(c.shown() == e.pair.certificate_pem);
+  }
+  SUBCASE("it is damaged") {
+    c.put({.certificate_pem = "nonsense", .private_key_pem = "nonsense"});
+    c.start();
+    CHECK(c.shown() == e.pair.certificate_pem);
+  }
+}
+
+TEST_CASE(
+    "where webhook configurations cannot be read, the first pair waits for half a minute, then it is the Secret's") {
+  Earlier e;
+  Case& c = e.c;
+  SUBCASE("not permitted") {
+    c.cluster.refuse = failing("list", "mutatingwebhookconfigurations", 403);
+  }
+  SUBCASE("an outage") {
+    c.cluster.refuse = failing("list", "mutatingwebhookconfigurations", 0);
+  }
+  const ServingSecret pair = c.first.pair(c.clock.wall());
+  c.put(pair);
+  c.start();
+  c.cluster.advance(CertificateSecret::kBlindPause - 1s);
+  CHECK(c.shown().empty());
+  c.cluster.advance(2s);
   CHECK(c.shown() == pair.certificate_pem);
 }
 

@@ -66,6 +66,7 @@ struct Harness {
   bool readable = true;  // the webhook configuration
   json live;             // the last one that was applied, as it stands in the cluster
   std::size_t reads = 0;
+  std::size_t patch_reads = 0;  // by a patch of nothing
   bool watched = false;
   std::size_t opened = 0;  // streams
 
@@ -156,13 +157,10 @@ struct Harness {
     }
   }
   void serve_apply(const kube::Request& request) {
-    if (request.method == Method::kGet) {
-      ++reads;
-      if (readable) {
-        api.answer(live.dump());
-      } else {
-        api.fail(error(ErrorCode::kForbidden, "GET: 403 Forbidden"));
-      }
+    const bool by_patch = request.target.contains("dryRun=All");
+    if (request.method == Method::kGet || by_patch) {
+      CHECK((!by_patch || request.body == "{}"));
+      serve_read(by_patch);
       return;
     }
     applies.push_back(request);
@@ -184,6 +182,26 @@ struct Harness {
       show("MODIFIED", live);
       interfere();
     }
+  }
+  void serve_read(bool by_patch) {
+    by_patch ? ++patch_reads : ++reads;
+    if (!readable && !by_patch) {
+      api.fail(error(ErrorCode::kForbidden, "GET: 403 Forbidden"));
+    } else if (live.is_null()) {
+      api.fail(error(ErrorCode::kNotFound, "404 Not Found"));
+    } else {
+      api.answer(live.dump());
+    }
+  }
+  // The configuration stands in the cluster with this caBundle, which an apply of this manager has set.
+  void stand(const std::string& bundle, std::string_view manager, const std::string& version) {
+    live = json::parse(webhook_configuration(make_ring("r").spec, {}));
+    live["webhooks"][0]["clientConfig"]["caBundle"] = bundle;
+    live["metadata"]["resourceVersion"] = version;
+    const std::string webhook = "k:" + json{{"name", live["webhooks"][0]["name"]}}.dump();
+    const json fields{{"f:webhooks", {{webhook, {{"f:clientConfig", {{"f:caBundle", json::object()}}}}}}}};
+    live["metadata"]["managedFields"] = {
+        {{"manager", manager}, {"operation", "Apply"}, {"fieldsType", "FieldsV1"}, {"fieldsV1", fields}}};
   }
   void interfere() {
     const json before = live;
@@ -521,6 +539,94 @@ TEST_CASE("a caBundle of ours is taken back from another manager like every othe
   CHECK(json::parse(h.applies[1].body)["webhooks"][0]["clientConfig"]["caBundle"] == "b25l");
 }
 
+std::string applied_bundle(const kube::Request& apply) {
+  return json::parse(apply.body)["webhooks"][0]["clientConfig"].value("caBundle", "");
+}
+
+TEST_CASE("without a configured caBundle, one that is ours stays until somebody else has changed it (decision 6)") {
+  Harness h;
+  h.stand("b3VycwoK", kFieldManager, "7");
+  h.readable = true;
+  SUBCASE("it may be read") {}
+  SUBCASE("it may only be patched, as with the Go project's permissions") {
+    h.readable = false;
+  }
+  h.publish({h.make_ring("r")});
+  h.lead();
+  REQUIRE(h.applies.size() == 1);
+  CHECK(applied_bundle(h.applies[0]) == "b3VycwoK");
+  CHECK(json::parse(h.applies[0].body)["metadata"]["resourceVersion"] == "7");
+  CHECK_FALSE(is_forced(h.applies[0]));
+  CHECK(h.patch_reads == (h.readable ? 0 : 1));
+  CHECK(h.ready(0)["status"] == "True");
+
+  h.stand("b3VycwoK", kFieldManager, "8");  // the apply has changed nothing about that
+  h.controller->on_shards_changed("r");
+  h.advance(1s);
+  REQUIRE(h.applies.size() == 2);
+  CHECK(applied_bundle(h.applies[1]) == "b3VycwoK");
+
+  h.stand("dGhlaXJz", "cainjector", "9");
+  const auto reads = h.reads;
+  for (std::size_t applies = 3; applies < 6; ++applies) {
+    h.controller->on_shards_changed("r");
+    h.advance(1s);
+    REQUIRE(h.applies.size() == applies);
+    CHECK(applied_bundle(h.applies.back()).empty());
+    CHECK_FALSE(json::parse(h.applies.back().body)["metadata"].contains("resourceVersion"));
+  }
+  CHECK(h.reads == reads + 1);  // it is never ours again
+  CHECK(h.told.empty());
+}
+
+TEST_CASE("a caBundle that is kept cannot undo what somebody writes at the same time: it is read again (decision 6)") {
+  Harness h;
+  h.stand("b3VycwoK", kFieldManager, "7");
+  bool endless = false;
+  h.apply_errors = {error(ErrorCode::kConflict, "PATCH /x: 409 Conflict: the object has been modified")};
+  SUBCASE("once") {}
+  SUBCASE("all the time: it is tried later") {
+    endless = true;
+    h.apply_errors.insert(h.apply_errors.end(), 5, h.apply_errors.front());
+  }
+  h.publish({h.make_ring("r")});
+  h.lead();
+  CHECK(h.applies.size() == (endless ? 4 : 2));
+  h.advance(10s);
+  CHECK(applied_bundle(h.applies.back()) == "b3VycwoK");
+  CHECK(h.ready(h.statuses.size() - 1)["status"] == "True");
+}
+
+TEST_CASE("while the configuration cannot be read, nothing is applied that could take our caBundle away (decision 6)") {
+  Harness h;
+  h.stand("b3VycwoK", kFieldManager, "7");
+  h.publish({h.make_ring("r")});
+  h.all_fail = error(ErrorCode::kUnavailable, "GET /x: connection refused");
+  h.lead();
+  h.advance(5s);
+  CHECK(h.applies.empty());
+  h.all_fail.reset();
+  h.advance(5s);
+  REQUIRE_FALSE(h.applies.empty());
+  CHECK(applied_bundle(h.applies.front()) == "b3VycwoK");
+}
+
+TEST_CASE("a caBundle of ours that is left to others stays until they have changed it (decision 8)") {
+  WebhookSettings settings;
+  settings.ca_bundle_is_ours = true;
+  Harness h(settings);
+  h.publish({h.make_ring("r")});
+  h.lead();
+  h.controller->set_ca_bundle("one");
+  h.advance(1s);
+  REQUIRE(h.applies.size() == 1);
+  h.stand(applied_bundle(h.applies[0]), kFieldManager, "7");
+  h.controller->set_ca_bundle("");
+  h.advance(1s);
+  REQUIRE(h.applies.size() == 2);
+  CHECK(applied_bundle(h.applies[1]) == "b25lCgo=");  // with an empty line
+}
+
 TEST_CASE("a conflict of which not all is known is not forced where a caBundle is configured") {
   WebhookSettings settings;
   settings.client_config.ca_bundle = "Cg==";
@@ -625,11 +731,12 @@ TEST_CASE("when the leadership ends nothing is sent any more (design, 1)") {
   h.publish({h.make_ring("r")});
   h.controller->on_leading(true);
   h.executor.run();
-  while (!h.api.pending.empty() && !h.api.pending.front().request.target.contains("mutating")) {
+  while (!h.api.pending.empty() && h.api.pending.front().request.method != Method::kPatch) {
     h.serve();
     h.executor.run();
   }
   REQUIRE(h.api.pending.size() == 1);
+  CHECK(h.api.pending.front().request.target.contains("mutating"));
   h.controller->on_leading(false);
   CHECK(h.is_at_work());
   h.settle();

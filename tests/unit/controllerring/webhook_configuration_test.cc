@@ -264,3 +264,37 @@ TEST_CASE("a selector that demands more than ours is narrower, any other is not 
   CHECK_FALSE(with_narrowed_selector(wanted, "no JSON"));
   CHECK_FALSE(with_narrowed_selector(wanted, "{}"));
 }
+
+TEST_CASE("the caBundle in the cluster is kept when its last value is of our applies, with the version (decision 6)") {
+  const std::string wanted = webhook_configuration(example(), {});
+  json live = json::parse(wanted);
+  live["metadata"]["resourceVersion"] = "7";
+  live["webhooks"][0]["clientConfig"]["caBundle"] = "b25l";
+  const auto entry = [&](const char* manager, const char* operation, const char* webhook, const char* field) {
+    json fields;
+    fields["f:webhooks"]["k:" + json{{"name", webhook}}.dump()]["f:clientConfig"][field] = json::object();
+    return json{{"manager", manager}, {"operation", operation}, {"fieldsV1", fields}};
+  };
+  constexpr const char* kWebhook = "sharder.sharding.timebertt.dev";
+  const json ours = entry("controllerring-controller", "Apply", kWebhook, "f:caBundle");
+  const auto kept = [&](const json& managers) {
+    live["metadata"]["managedFields"] = managers;
+    return with_own_ca_bundle(wanted, live.dump());
+  };
+  json expected = json::parse(wanted);
+  expected["metadata"]["resourceVersion"] = "7";
+  expected["webhooks"][0]["clientConfig"]["caBundle"] = "b25lCgo=";  // "one" and an empty line
+  CHECK(json::parse(kept(json::array({ours})).value_or("null")) == expected);
+  CHECK(json::parse(kept(json::array({entry("x", "Update", kWebhook, "f:caBundle"), ours})).value_or("null")) ==
+        expected);
+  live["webhooks"][0]["clientConfig"]["caBundle"] = "b25lCgo=";
+  CHECK(json::parse(kept(json::array({ours})).value_or("null")) == expected);
+  CHECK_FALSE(kept(json::array()));
+  CHECK_FALSE(kept(json::array({entry("cainjector", "Apply", kWebhook, "f:caBundle")})));
+  CHECK_FALSE(kept(json::array({entry("controllerring-controller", "Update", kWebhook, "f:caBundle")})));
+  CHECK_FALSE(kept(json::array({entry("controllerring-controller", "Apply", "other", "f:caBundle")})));
+  CHECK_FALSE(kept(json::array({entry("controllerring-controller", "Apply", kWebhook, "f:service")})));
+  live["webhooks"][0]["clientConfig"].erase("caBundle");
+  CHECK_FALSE(kept(json::array({ours})));
+  CHECK_FALSE(with_own_ca_bundle(wanted, "nonsense"));
+}
