@@ -30,6 +30,19 @@ int select_http_1_1(SSL* /*session*/, const unsigned char** out, unsigned char* 
   return SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
+// The groups for the key exchange, the strongest first; "" when OpenSSL has none of them. X25519MLKEM768 comes with
+// OpenSSL 3.5, and a FIPS provider may leave out X25519: a name that OpenSSL does not know makes the whole list fail.
+std::string known_groups(SSL_CTX* context) {
+  std::string known;
+  for (const char* const group : {"X25519MLKEM768", "X25519", "P-256", "P-384"}) {
+    if (SSL_CTX_set1_groups_list(context, group) == 1) {
+      known.append(known.empty() ? "" : ":").append(group);
+    }
+  }
+  ERR_clear_error();
+  return known;
+}
+
 Result<void> configure(SSL_CTX* context) {
   // One record of input and one of output are the most that OpenSSL buffers, and nothing while a connection is idle;
   // reading ahead gets a record with one system call instead of two.
@@ -43,7 +56,8 @@ Result<void> configure(SSL_CTX* context) {
   SSL_CTX_set_alpn_select_cb(context, select_http_1_1, nullptr);
   SSL_CTX_set_verify(context, SSL_VERIFY_NONE, nullptr);
   if (SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) != 1 ||
-      SSL_CTX_set_cipher_list(context, "ECDHE+AESGCM:ECDHE+CHACHA20") != 1) {
+      SSL_CTX_set_cipher_list(context, "ECDHE+AESGCM:ECDHE+CHACHA20") != 1 ||
+      SSL_CTX_set1_groups_list(context, known_groups(context).c_str()) != 1) {
     return openssl_failure("TLS settings");
   }
   return {};

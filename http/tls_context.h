@@ -12,8 +12,9 @@ struct ssl_ctx_st;
 
 namespace sharder::http {
 
-// One loop's TLS settings for one identity: TLS 1.2 with forward-secret AEAD suites, or 1.3; no renegotiation, no
-// compression, no resumption (kube-apiserver does not resume); ALPN "http/1.1". Immutable; used by one thread.
+// One loop's TLS settings for one identity: TLS 1.2 with forward-secret AEAD suites, or 1.3; key exchange with
+// X25519MLKEM768 (where OpenSSL has it, from 3.5 on), X25519, P-256 or P-384; no renegotiation, no compression, no
+// resumption (kube-apiserver does not resume); ALPN "http/1.1". Immutable; used by one thread.
 class TlsContext {
  public:
   // kInvalid: OpenSSL does not accept the certificate or key; the message has its reason.

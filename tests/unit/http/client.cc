@@ -91,6 +91,9 @@ Client::Client(std::uint16_t port, const Options& options) : fd_(connect_to(port
       SSL_CTX_set_max_proto_version(context_.get(), options.max_tls_version);
       SSL_CTX_set_security_level(context_.get(), 0);
     }
+    if (!options.groups.empty()) {
+      require(SSL_CTX_set1_groups_list(context_.get(), options.groups.c_str()) == 1, "groups");
+    }
     tls_.reset(SSL_new(context_.get()));
     if (!options.alpn.empty()) {
       SSL_set_alpn_protos(tls_.get(), reinterpret_cast<const unsigned char*>(options.alpn.data()),

@@ -33,6 +33,7 @@ class Client {
     std::string alpn = {};    // wire format, "\x08http/1.1"
     int receive_buffer = 0;   // bytes, 0: the system's
     std::string host = "127.0.0.1";
+    std::string groups = {};  // for the key exchange, "": whatever OpenSSL has
   };
 
   explicit Client(std::uint16_t port) : Client(port, Options()) {}
