@@ -18,6 +18,7 @@
 #include "certs/certificate_files.h"
 #include "certs/certificate_keeper.h"
 #include "certs/certificate_secret.h"
+#include "certs/client_ca_file.h"
 #include "certs/self_signed.h"
 #include "controllerring/controller.h"
 #include "http/server.h"
@@ -114,6 +115,7 @@ struct Program::Impl {
   // The steps after construction, in this order.
   Result<void> make_clients();
   void make_parts();
+  Result<void> load_client_ca();
   Result<void> load_certificates();
   void make_certificate_secret();
 
@@ -159,6 +161,7 @@ struct Program::Impl {
   std::unique_ptr<certs::CertificateFiles> webhook_files;    // one of them,
   std::unique_ptr<certs::CertificateSecret> webhook_secret;  // as webhook.certificates says
   std::unique_ptr<certs::CertificateKeeper> certificate_keeper;
+  std::unique_ptr<certs::ClientCaFile> webhook_client_ca;  // null: clients show no certificate
   std::optional<certs::CertificateFiles> metrics_files;
   Published<TlsIdentity> metrics_self_signed;
 
@@ -226,6 +229,18 @@ void Program::Impl::make_parts() {
       registry.get(), log.named("rebalancer"), leader_work);
   membership->add_listener(*rebalancer);
   reviewer = std::make_unique<ops::AccessReviewer>(*api, clock, ops::AccessReviewerOptions{}, log.named("ops"));
+}
+
+Result<void> Program::Impl::load_client_ca() {
+  if (config.webhook_server.client_ca_file.empty()) {
+    return {};
+  }
+  webhook_client_ca = std::make_unique<certs::ClientCaFile>(
+      certs::ClientCaFileOptions{.file = config.webhook_server.client_ca_file}, *registry, log.named("certs"));
+  if (auto loaded = webhook_client_ca->start(); !loaded) {
+    return fail("webhook.server.clientCAFile", std::move(loaded).error());
+  }
+  return {};
 }
 
 Result<void> Program::Impl::load_certificates() {
@@ -311,7 +326,8 @@ Result<void> Program::Impl::start_webhook() {
       http::ServerOptions{.name = "webhook",
                           .address = config.webhook_server.bind_address,
                           .loops = usable_cpus(),
-                          .tls = webhook_secret ? &webhook_secret->identity() : &webhook_files->identity()},
+                          .tls = webhook_secret ? &webhook_secret->identity() : &webhook_files->identity(),
+                          .client_ca = webhook_client_ca ? &webhook_client_ca->authorities() : nullptr},
       [this](unsigned) {
         return std::make_unique<webhook::WebhookHandler>(membership->ring_sets(), webhook_metrics, clock,
                                                          log.named("webhook"));
@@ -412,8 +428,10 @@ Result<std::unique_ptr<Program>> Program::create(const Config& config, const std
     return std::unexpected(std::move(made).error());
   }
   impl->make_parts();
-  if (auto loaded = impl->load_certificates(); !loaded) {
-    return std::unexpected(std::move(loaded).error());
+  for (const auto& load : {&Impl::load_client_ca, &Impl::load_certificates}) {
+    if (auto loaded = (impl.get()->*load)(); !loaded) {
+      return std::unexpected(std::move(loaded).error());
+    }
   }
   return std::unique_ptr<Program>(new Program(std::move(impl)));
 }

@@ -82,9 +82,10 @@ class ControlPlane:
     """One cluster without nodes. start() once; etcd and the API server may be paused, killed and started again."""
 
     def __init__(self, folder=None, controller_manager=False, audit_log=False, say=lambda line: None, etcd_bytes=None,
-                 more_controllers=()):
+                 more_controllers=(), webhook_host=None):
         """`etcd_bytes`: how much etcd takes before it refuses writes; None: as much as it takes by default.
-        `more_controllers`: of kube-controller-manager, besides CONTROLLERS."""
+        `more_controllers`: of kube-controller-manager, besides CONTROLLERS. `webhook_host`: "host:port"; when the API
+        server calls a webhook there, it shows `webhook_client`, a certificate of `webhook_client_authority`."""
         self._own_folder = folder is None
         self.folder = Path(folder or tempfile.mkdtemp(prefix="sharder-e2e-"))
         self._say = say
@@ -97,6 +98,8 @@ class ControlPlane:
         self.port = None
         self.sharder_port = None  # where the sharder finds the API server
         self.authority = None
+        self._webhook_host = webhook_host
+        self.webhook_client_authority = self.webhook_client = None
         self.admin = None  # a Client that may do everything
         self.kubeconfig = self.folder / "admin.kubeconfig"
         self._sharder_client = None
@@ -412,6 +415,9 @@ class ControlPlane:
         self._serving = self.authority.issue("apiserver", "/CN=kube-apiserver",
                                              ("127.0.0.1", "localhost", "kubernetes.default.svc"))
         self._admin = self.authority.issue("admin", "/O=system:masters/CN=e2e-admin")
+        if self._webhook_host:
+            self.webhook_client_authority = pki.Authority(self.folder / "webhook-client", "webhook-client-ca")
+            self.webhook_client = self.webhook_client_authority.issue("client", "/CN=kube-apiserver")
         self._token_key = pki.make_key(self.folder / "pki" / "service-account.key")
         self._token_public_key = pki.make_public_key(self._token_key, self.folder / "pki" / "service-account.pub")
 
@@ -442,7 +448,22 @@ class ControlPlane:
             policy.write_text(AUDIT_POLICY, encoding="ascii")
             command += [f"--audit-policy-file={policy}", f"--audit-log-path={self.audit_log}",
                         "--audit-log-mode=batch", "--audit-log-batch-max-wait=500ms"]
+        if self._webhook_host:
+            command.append(f"--admission-control-config-file={self._write_admission_configuration()}")
         self.apiserver = Process("kube-apiserver", command, self.folder / "apiserver.log")
+
+    def _write_admission_configuration(self):
+        """As docs/operations.md has it."""
+        kubeconfig, configuration = (self.folder / f"admission{end}.yaml" for end in ("-kubeconfig", ""))
+        kubeconfig.write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "Config", "users": [
+            {"name": self._webhook_host, "user": {"client-certificate": str(self.webhook_client.certificate),
+                                                  "client-key": str(self.webhook_client.key)}}]}), encoding="ascii")
+        group = "apiserver.config.k8s.io/v1"
+        configuration.write_text(yaml.safe_dump({"apiVersion": group, "kind": "AdmissionConfiguration", "plugins": [
+            {"name": "MutatingAdmissionWebhook", "configuration": {
+                "apiVersion": group, "kind": "WebhookAdmissionConfiguration", "kubeConfigFile": str(kubeconfig)}}]}),
+            encoding="ascii")
+        return configuration
 
     def _prepare_proxy(self):
         self.sharder_port = self.port
