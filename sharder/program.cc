@@ -20,6 +20,7 @@
 #include "certs/certificate_secret.h"
 #include "certs/client_ca_file.h"
 #include "certs/self_signed.h"
+#include "certs/webhook_trust.h"
 #include "controllerring/controller.h"
 #include "http/server.h"
 #include "kube/access/config.h"
@@ -128,6 +129,8 @@ struct Program::Impl {
   bool stop();
   void stop_leading(steady_clock::time_point deadline);
 
+  const Published<TlsIdentity>& webhook_identity() const;
+  std::optional<controllerring::Condition> check_trust(const std::string& roots_pem, const std::string& host) const;
   std::optional<std::string> not_ready() const;
   void set_leading(bool leading);
 
@@ -215,6 +218,8 @@ void Program::Impl::make_parts() {
       control, *api, *discovery, *events, clock, membership->snapshots(),
       controllerring::ControllerOptions{.webhook = config.webhook, .sync_period = config.sync_period},
       log.named("controllerring"), leader_work);
+  controller_rings->report_reachability(
+      [this](const std::string& roots_pem, const std::string& host) { return check_trust(roots_pem, host); });
   membership->add_listener(*controller_rings);
   move_events = std::make_unique<kube::EventRecorder>(*api, clock, "sharder", log.named("events"));
   rebalancer = std::make_unique<rebalancer::Rebalancer>(
@@ -326,7 +331,7 @@ Result<void> Program::Impl::start_webhook() {
       http::ServerOptions{.name = "webhook",
                           .address = config.webhook_server.bind_address,
                           .loops = usable_cpus(),
-                          .tls = webhook_secret ? &webhook_secret->identity() : &webhook_files->identity(),
+                          .tls = &webhook_identity(),
                           .client_ca = webhook_client_ca ? &webhook_client_ca->authorities() : nullptr},
       [this](unsigned) {
         return std::make_unique<webhook::WebhookHandler>(membership->ring_sets(), webhook_metrics, clock,
@@ -377,6 +382,27 @@ void Program::Impl::set_leading(bool leading) {
   if (certificate_keeper) {
     certificate_keeper->set_leading(leading);
   }
+}
+
+const Published<TlsIdentity>& Program::Impl::webhook_identity() const {
+  return webhook_secret ? webhook_secret->identity() : webhook_files->identity();
+}
+
+// A controllerring::TrustCheck, on the control loop.
+std::optional<controllerring::Condition> Program::Impl::check_trust(const std::string& roots_pem,
+                                                                    const std::string& host) const {
+  const auto shown = webhook_identity().get();
+  if (!shown) {
+    return controllerring::Condition{.status = "Unknown",
+                                     .reason = "NoCertificate",
+                                     .message = "the leader has no certificate yet, its /readyz says why"};
+  }
+  auto wrong = certs::distrust(shown->certificate_chain_pem, roots_pem, host, clock.wall());
+  if (!wrong) {
+    return std::nullopt;
+  }
+  return controllerring::Condition{
+      .status = "False", .reason = std::move(wrong->reason), .message = std::move(wrong->message)};
 }
 
 std::optional<std::string> Program::Impl::not_ready() const {

@@ -246,9 +246,9 @@ class Ring:
     def status(self):
         return self.env.admin.get("controllerrings", None, self.name).get("status", {})
 
-    def condition(self):
-        """The Ready condition, {} without one."""
-        return next((one for one in self.status().get("conditions", []) if one["type"] == "Ready"), {})
+    def condition(self, kind="Ready"):
+        """The condition of this type, {} without one."""
+        return next((one for one in self.status().get("conditions", []) if one["type"] == kind), {})
 
     def webhook_configuration(self):
         return self.env.admin.find("mutatingwebhookconfigurations", None, f"controllerring-{self.name}")

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""webhook.server.clientCAFile: only clients with a certificate of that CA may call the webhook (docs/design.md, 6.14)."""
+"""webhook.server.clientCAFile: only clients with a certificate of that CA may call the webhook (design, 6.14)."""
 
 import os
 import ssl
