@@ -1,8 +1,5 @@
 #include "certs/certificate_files.h"
 
-#include <prometheus/counter.h>
-#include <prometheus/registry.h>
-
 #include <algorithm>
 #include <system_error>
 #include <utility>
@@ -10,6 +7,7 @@
 #include "base/read_file.h"
 #include "base/rfc3339.h"
 #include "certs/expiry_gauge.h"
+#include "certs/read_counters.h"
 #include "certs/x509.h"
 
 namespace sharder::certs {
@@ -46,24 +44,13 @@ std::vector<std::filesystem::path> with_subfolders(const std::filesystem::path& 
 
 }  // namespace
 
-// Handles into the registry. It adds each family only once, so two servers share the counters.
+// Handles into the registry.
 struct CertificateFiles::Metrics {
   Metrics(prometheus::Registry& registry, const std::string& server)
-      : expiry(expiry_gauge(registry, server)),
-        reads(prometheus::BuildCounter()
-                  .Name("certwatcher_read_certificate_total")
-                  .Help("Readings of certificate files.")
-                  .Register(registry)
-                  .Add({})),
-        errors(prometheus::BuildCounter()
-                   .Name("certwatcher_read_certificate_errors_total")
-                   .Help("Readings of certificate files that gave no good pair.")
-                   .Register(registry)
-                   .Add({})) {}
+      : expiry(expiry_gauge(registry, server)), reads(registry) {}
 
   prometheus::Gauge& expiry;
-  prometheus::Counter& reads;
-  prometheus::Counter& errors;
+  ReadCounters reads;
 };
 
 CertificateFiles::CertificateFiles(CertificateFilesOptions options, const Clock& clock, prometheus::Registry& registry,
@@ -72,7 +59,7 @@ CertificateFiles::CertificateFiles(CertificateFilesOptions options, const Clock&
       clock_(clock),
       log_(log.named("certs").with({{"server", options_.server}})),
       metrics_(std::make_unique<Metrics>(registry, options_.server)),
-      retry_({.initial = options_.retry, .max = options_.check_every}) {}
+      pauses_(options_.check_every, options_.retry) {}
 
 CertificateFiles::~CertificateFiles() = default;
 
@@ -118,11 +105,8 @@ Result<void> CertificateFiles::start() {
 }
 
 Result<TlsIdentity> CertificateFiles::read_pair() {
-  metrics_->reads.Increment();
   auto pair = read(options_);
-  if (!pair) {
-    metrics_->errors.Increment();
-  }
+  metrics_->reads.count(pair.has_value());
   return pair;
 }
 
@@ -144,37 +128,22 @@ void CertificateFiles::warn_when_expired() {
 
 std::chrono::milliseconds CertificateFiles::check() {
   auto pair = read_pair();
-  const bool good = pair.has_value();
-  if (good) {
+  if (pair) {
     on_good_pair(std::move(*pair));
-  } else {
-    on_failure(pair.error());
+  } else if (pauses_.failed(pair.error().message)) {
+    log_.warn("certificate not reloaded, the old one stays", {{"error", pair.error().message}});
   }
   warn_when_expired();
-  return good ? options_.check_every : retry_.next();
+  return pauses_.pause();
 }
 
 void CertificateFiles::on_good_pair(TlsIdentity pair) {
-  retry_.reset();
-  failure_.clear();
+  const bool was_logged = pauses_.succeeded();
   if (pair.certificate_chain_pem != current_->certificate_chain_pem ||
       pair.private_key_pem != current_->private_key_pem) {
     publish(std::move(pair));
-  } else if (failure_reported_) {
+  } else if (was_logged) {
     log_.info("certificate files are good again", {{"folder", options_.folder.string()}});
-  }
-  failure_reported_ = false;
-}
-
-void CertificateFiles::on_failure(const Error& error) {
-  if (error.message != failure_) {
-    // A swap of two files that is under way looks like this, too.
-    failure_ = error.message;
-    failure_reported_ = false;
-    retry_.reset();
-  } else if (!failure_reported_) {
-    failure_reported_ = true;
-    log_.warn("certificate not reloaded, the old one stays", {{"error", error.message}});
   }
 }
 

@@ -7,13 +7,13 @@
 #include <string>
 #include <vector>
 
-#include "base/backoff.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/guarded.h"
 #include "base/log.h"
 #include "base/tls_identity.h"
 #include "certs/folder_watch.h"
+#include "certs/reload_pauses.h"
 
 namespace prometheus {
 class Counter;
@@ -74,7 +74,6 @@ class CertificateFiles {
   // On the watch's thread. Returns the pause until the next check.
   std::chrono::milliseconds check();
   void on_good_pair(TlsIdentity pair);
-  void on_failure(const Error& error);
 
   const CertificateFilesOptions options_;
   const Clock& clock_;
@@ -85,9 +84,7 @@ class CertificateFiles {
   // Used by start() and then by the watch's thread alone.
   std::shared_ptr<const TlsIdentity> current_;
   bool expiry_reported_ = false;
-  Backoff retry_;
-  std::string failure_;  // of the last check, "" when it was good
-  bool failure_reported_ = false;
+  ReloadPauses pauses_;
 
   std::optional<FolderWatch> watch_;  // last: its thread ends before what it uses is gone
 };

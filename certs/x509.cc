@@ -72,6 +72,19 @@ Result<void> try_serving(const std::vector<CertificatePtr>& chain, EVP_PKEY* key
   return {};
 }
 
+ChainFault to_fault(int error) {
+  switch (error) {
+    case X509_V_ERR_CERT_NOT_YET_VALID:
+      return ChainFault::kNotYetValid;
+    case X509_V_ERR_CERT_HAS_EXPIRED:
+      return ChainFault::kExpired;
+    case X509_V_ERR_INVALID_PURPOSE:
+      return ChainFault::kNotForServers;
+    default:
+      return ChainFault::kUntrusted;
+  }
+}
+
 std::string to_text(const ASN1_STRING* text) {
   return {reinterpret_cast<const char*>(ASN1_STRING_get0_data(text)),
           static_cast<std::size_t>(ASN1_STRING_length(text))};
@@ -123,17 +136,17 @@ Result<std::vector<CertificateFacts>> read_certificates(std::string_view pem) {
   return found;
 }
 
-bool verifies(std::string_view chain_pem, std::string_view roots_pem, WallTime now) {
+std::optional<ChainFault> chain_fault(std::string_view chain_pem, std::string_view roots_pem, WallTime now) {
   const PemCertificates chain = read_pem_certificates(chain_pem);
   const PemCertificates roots = read_pem_certificates(roots_pem);
   if (chain.certificates.empty() || roots.certificates.empty() || chain.damage || roots.damage) {
-    return false;
+    return ChainFault::kUnreadable;
   }
   const StorePtr store(X509_STORE_new());
   const StoreContextPtr context(X509_STORE_CTX_new());
   const StackPtr intermediates(sk_X509_new_null());
   if (!store || !context || !intermediates) {
-    return false;
+    return ChainFault::kUnreadable;
   }
   for (const CertificatePtr& root : roots.certificates) {
     X509_STORE_add_cert(store.get(), root.get());
@@ -142,14 +155,31 @@ bool verifies(std::string_view chain_pem, std::string_view roots_pem, WallTime n
     sk_X509_push(intermediates.get(), link->get());
   }
   if (X509_STORE_CTX_init(context.get(), store.get(), chain.certificates.front().get(), intermediates.get()) != 1) {
-    return false;
+    return ChainFault::kUnreadable;
   }
   X509_STORE_CTX_set_purpose(context.get(), X509_PURPOSE_SSL_SERVER);
   X509_STORE_CTX_set_flags(context.get(), X509_V_FLAG_PARTIAL_CHAIN);
   X509_STORE_CTX_set_time(context.get(), 0, std::chrono::system_clock::to_time_t(now));
   const bool good = X509_verify_cert(context.get()) == 1;
   ERR_clear_error();
-  return good;
+  return good ? std::nullopt : std::optional(to_fault(X509_STORE_CTX_get_error(context.get())));
+}
+
+bool covers(std::string_view certificate_pem, const std::string& host) {
+  const PemCertificates found = read_pem_certificates(certificate_pem);
+  if (found.certificates.empty()) {
+    return false;
+  }
+  X509* const leaf = found.certificates.front().get();
+  const std::size_t length = host.ends_with('.') ? host.size() - 1 : host.size();
+  constexpr unsigned kFlags = X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS;
+  constexpr int kNoAddress = -2;
+  int good = X509_check_ip_asc(leaf, host.c_str(), 0);
+  if (good == kNoAddress && length > 0) {
+    good = X509_check_host(leaf, host.data(), length, kFlags, nullptr);
+  }
+  ERR_clear_error();
+  return good == 1;
 }
 
 bool belong_together(std::string_view certificate_pem, std::string_view key_pem) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -34,10 +35,28 @@ struct CertificateFacts {
 // The certificates of a PEM text, in their order. kInvalid: there is none, or one does not parse.
 [[nodiscard]] Result<std::vector<CertificateFacts>> read_certificates(std::string_view pem);
 
-// Whether a client that trusts `roots_pem` accepts the chain (leaf first) of a TLS server at this time, as
-// kube-apiserver does: every certificate of the bundle is trusted by itself. Names are not compared. False when one of
-// the texts does not parse.
-[[nodiscard]] bool verifies(std::string_view chain_pem, std::string_view roots_pem, WallTime now);
+// What keeps a TLS client from accepting a server's chain.
+enum class ChainFault {
+  kUnreadable,     // the chain or the roots do not parse, or there are none
+  kNotYetValid,    // one of its certificates
+  kExpired,        // one of its certificates
+  kNotForServers,  // one of its certificates is for another purpose
+  kUntrusted,      // it does not lead to one of the roots, or a signature is wrong
+};
+
+// Why a client that trusts `roots_pem` does not accept the chain (leaf first) of a TLS server at this time, as
+// kube-apiserver decides it: every certificate of the bundle is trusted by itself. Names are not compared. nullopt: it
+// accepts the chain.
+[[nodiscard]] std::optional<ChainFault> chain_fault(std::string_view chain_pem, std::string_view roots_pem,
+                                                    WallTime now);
+[[nodiscard]] inline bool verifies(std::string_view chain_pem, std::string_view roots_pem, WallTime now) {
+  return !chain_fault(chain_pem, roots_pem, now);
+}
+
+// Whether the first certificate of the text is for a server that clients call by this DNS name or IP address (without
+// brackets). As in Go, the alternative names decide, never the common name; a wildcard stands for one label. False when
+// the text does not parse.
+[[nodiscard]] bool covers(std::string_view certificate_pem, const std::string& host);
 
 // Whether the PEM private key belongs to the first certificate of the text. False when one of them does not parse.
 [[nodiscard]] bool belong_together(std::string_view certificate_pem, std::string_view key_pem);

@@ -15,6 +15,7 @@
 #include "base/lifetime.h"
 #include "base/poster.h"
 #include "base/timer.h"
+#include "controllerring/reachability_reporter.h"
 #include "controllerring/reconciliation.h"
 #include "controllerring/repairs.h"
 #include "controllerring/status.h"
@@ -109,7 +110,8 @@ struct Controller::Impl {
 
   void watch_configurations();
   void configuration_seen(const std::string& ring, const std::string& document, bool deleted);
-  void configurations_listed(const std::set<std::string>& rings);
+  // After the first list, missing ones are about to be made.
+  void configurations_listed(const std::set<std::string>& rings, bool again);
   void configuration_watch_not_permitted(const Error& error);
 
   // Constant, or with their own synchronisation:
@@ -128,6 +130,7 @@ struct Controller::Impl {
   std::shared_ptr<kube::ListWatch> configuration_watch;
   kube::LastingFailure configuration_watch_failure;
   bool not_permitted_logged = false;
+  std::optional<ReachabilityReporter> reachability;
   Lifetime lifetime;
 };
 
@@ -173,11 +176,11 @@ class Controller::Impl::Sink final : public kube::WatchSink {
     });
   }
 
-  // Finds the configurations that went while nobody watched. After the first list, missing ones are about to be made.
+  // Finds the configurations that went while nobody watched.
   void list_ended() {
-    if (std::exchange(has_listed_, true)) {
-      post_([listed = listed_](Impl& impl) { impl.configurations_listed(listed); });
-    }
+    post_([listed = listed_, again = std::exchange(has_listed_, true)](Impl& impl) {
+      impl.configurations_listed(listed, again);
+    });
     listed_.clear();
   }
 
@@ -192,6 +195,9 @@ void Controller::Impl::lead(bool now_leading) {
     return;
   }
   leading = now_leading;
+  if (reachability) {
+    reachability->lead(leading);
+  }
   term = leading ? tools->leader_work.enter() : WaitGroup::Ticket();
   if (leading) {
     leading_since = tools->clock.steady();
@@ -283,11 +289,14 @@ void Controller::Impl::begin(const std::string& ring) {
     work.applied = generation;
   }
   const auto known = troubles.find(ring);
-  const std::string trouble = known == troubles.end() ? "" : joined(known->second);
   const auto narrowing = work.taken_back == generation ? Narrowing::kLeave : Narrowing::kTakeBack;
   const auto conflicts = take_back ? Conflicts::kTakeBack : Conflicts::kLeave;
   work.run = std::make_shared<Reconciliation>(
-      tools, found->second, trouble, narrowing, conflicts, work.ca_bundle,
+      tools, found->second,
+      Reconciliation::Known{
+          .trouble = known == troubles.end() ? "" : joined(known->second),
+          .webhook_reachable = reachability ? reachability->reported(ring, found->second->spec.uid) : std::nullopt},
+      narrowing, conflicts, work.ca_bundle,
       lifetime.bind([this, ring](const Reconciliation::Report& report) { finish(ring, report); }));
   work.run->start();
 }
@@ -304,6 +313,9 @@ void Controller::Impl::finish(const std::string& ring, const Reconciliation::Rep
   }
   if (report.ca_bundle_is_left) {
     work.ca_bundle = LiveCaBundle::kNotOurs;  // and is not going to be: it is never applied
+  }
+  if (reachability && !configuration_watch && !report.configuration.empty()) {
+    reachability->configuration_seen(ring, report.configuration);  // the watch, where there is one, knows it better
   }
   log_result(work, ring, report);
   log_contest(work, report);
@@ -393,6 +405,9 @@ void Controller::Impl::watch_configurations() {
 }
 
 void Controller::Impl::configuration_seen(const std::string& ring, const std::string& document, bool deleted) {
+  if (reachability) {
+    reachability->configuration_seen(ring, deleted ? "" : document);
+  }
   const auto found = works.find(ring);
   const auto snapshot = snapshots.get();
   const ring::RingStatus* const status = snapshot ? snapshot->find(ring) : nullptr;
@@ -410,7 +425,13 @@ void Controller::Impl::configuration_seen(const std::string& ring, const std::st
   }
 }
 
-void Controller::Impl::configurations_listed(const std::set<std::string>& rings) {
+void Controller::Impl::configurations_listed(const std::set<std::string>& rings, bool again) {
+  if (reachability) {
+    reachability->set_complete(true);
+  }
+  if (!again) {
+    return;
+  }
   for (const auto& [ring, work] : works) {
     if (!rings.contains(ring)) {
       configuration_seen(ring, "", true);
@@ -424,6 +445,9 @@ void Controller::Impl::configuration_watch_not_permitted(const Error& error) {
     return;  // the watch tries again by itself
   }
   configuration_watch.reset();
+  if (reachability) {
+    reachability->set_complete(false);
+  }
   if (!std::exchange(not_permitted_logged, true)) {
     log.info("not allowed to watch webhook configurations, they are repaired at each sync only",
              {{"error", error.message}});
@@ -448,6 +472,9 @@ void Controller::on_ring_changed(const std::string& ring) {
 
 void Controller::on_ring_removed(const std::string& ring) {
   impl_->works.erase(ring);
+  if (impl_->reachability) {
+    impl_->reachability->ring_removed(ring);
+  }
 }
 
 void Controller::on_shards_changed(const std::string& ring) {
@@ -460,6 +487,10 @@ void Controller::on_leading(bool leading) {
 
 void Controller::set_ca_bundle(const std::string& pem) {
   impl_->set_ca_bundle(pem);
+}
+
+void Controller::report_reachability(TrustCheck check) {
+  impl_->reachability.emplace(impl_->tools, impl_->snapshots, std::move(check));
 }
 
 void Controller::on_trouble(const std::string& ring, const std::string& what, const std::optional<Error>& trouble) {

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/wait_group.h"
 #include "controllerring/controller_options.h"
+#include "controllerring/reachability.h"
 #include "kube/client/api.h"
 #include "kube/client/discovery.h"
 #include "kube/events/events.h"
@@ -61,6 +62,8 @@ class Controller final : public ring::Listener {
   // WebhookSettings::ca_bundle_is_ours: the roots (PEM) that the webhook configurations are to trust from now on; ""
   // leaves the caBundle to others. On the control loop.
   void set_ca_bundle(const std::string& pem);
+  // From now on the condition WebhookReachable is reported (ReachabilityReporter). Before it leads.
+  void report_reachability(TrustCheck check);
 
   void on_trouble(const std::string& ring, const std::string& what, const std::optional<Error>& trouble) override;
 

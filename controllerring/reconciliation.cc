@@ -56,13 +56,12 @@ Error missing_resource(const ring::GroupResource& resource, const Error& error) 
 
 }  // namespace
 
-Reconciliation::Reconciliation(std::shared_ptr<Tools> tools, std::shared_ptr<const ring::RingStatus> ring,
-                               std::string trouble, Narrowing narrowing, Conflicts conflicts,
-                               LiveCaBundle live_ca_bundle, Done done)
+Reconciliation::Reconciliation(std::shared_ptr<Tools> tools, std::shared_ptr<const ring::RingStatus> ring, Known known,
+                               Narrowing narrowing, Conflicts conflicts, LiveCaBundle live_ca_bundle, Done done)
     : tools_(std::move(tools)),
       webhook_(tools_->options.webhook),
       ring_(std::move(ring)),
-      trouble_(std::move(trouble)),
+      known_(std::move(known)),
       narrowing_(narrowing),
       conflicts_(conflicts),
       live_ca_bundle_(live_ca_bundle),
@@ -94,10 +93,10 @@ void Reconciliation::note(Error error) {
 }
 
 std::string Reconciliation::message() const {
-  if (!report_.error || trouble_.empty()) {
-    return report_.error ? report_.error->message : trouble_;
+  if (!report_.error || known_.trouble.empty()) {
+    return report_.error ? report_.error->message : known_.trouble;
   }
-  return report_.error->message + "; " + trouble_;
+  return report_.error->message + "; " + known_.trouble;
 }
 
 void Reconciliation::start() {
@@ -161,6 +160,7 @@ void Reconciliation::applied(Result<kube::Response> answer) {
     apply_failed(std::move(answer.error()));
     return;
   }
+  report_.configuration = std::move(answer->body);
   if (force_) {
     report_.contest = Contest::kTakenBack;
   }
@@ -281,7 +281,8 @@ void Reconciliation::write_status(Result<kube::Response> ring) {
   }
   Outcome outcome{.generation = spec().generation,
                   .shards = static_cast<std::int64_t>(ring_->shards.size()),
-                  .available_shards = ring_->available_shards};
+                  .available_shards = ring_->available_shards,
+                  .webhook_reachable = known_.webhook_reachable};
   if (std::string text = message(); !text.empty()) {
     outcome.error = std::move(text);
   }

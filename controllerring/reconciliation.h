@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/wait_group.h"
 #include "controllerring/controller_options.h"
+#include "controllerring/status.h"
 #include "controllerring/webhook_configuration.h"
 #include "kube/client/api.h"
 #include "kube/client/discovery.h"
@@ -62,11 +63,16 @@ class Reconciliation : public std::enable_shared_from_this<Reconciliation> {
     Contest contest = Contest::kNone;
     std::string managers;            // that had set the fields; for a message
     bool ca_bundle_is_left = false;  // none is configured, and what stands in the cluster is not ours
+    std::string configuration;       // as it stands in the cluster after the apply, JSON; "": not applied
   };
   using Done = std::move_only_function<void(const Report&)>;
 
-  // `trouble`: the lasting failures that others report of the ring; "": none.
-  Reconciliation(std::shared_ptr<Tools> tools, std::shared_ptr<const ring::RingStatus> ring, std::string trouble,
+  // What its status is to say, besides the reconciliation's own result.
+  struct Known {
+    std::string trouble;  // the lasting failures that others report of the ring; "": none
+    std::optional<Condition> webhook_reachable;
+  };
+  Reconciliation(std::shared_ptr<Tools> tools, std::shared_ptr<const ring::RingStatus> ring, Known known,
                  Narrowing narrowing, Conflicts conflicts, LiveCaBundle live_ca_bundle, Done done);
 
   // `done` runs once, later, unless this is dropped before.
@@ -109,7 +115,7 @@ class Reconciliation : public std::enable_shared_from_this<Reconciliation> {
   const std::shared_ptr<Tools> tools_;
   const WebhookSettings webhook_;  // as they were when this began
   const std::shared_ptr<const ring::RingStatus> ring_;
-  const std::string trouble_;
+  const Known known_;
   Narrowing narrowing_;
   const Conflicts conflicts_;
   const LiveCaBundle live_ca_bundle_;

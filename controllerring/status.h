@@ -11,12 +11,25 @@
 
 namespace sharder::controllerring {
 
+inline constexpr std::string_view kWebhookReachable = "WebhookReachable";
+
+// A metav1.Condition: a plain value.
+struct Condition {
+  std::string status;  // "True", "False" or "Unknown"
+  std::string reason;
+  std::string message;
+  bool operator==(const Condition&) const = default;
+};
+
 // How the reconciliation of a ring ended: a plain value.
 struct Outcome {
   std::int64_t generation = 0;            // of the spec that was reconciled
   std::optional<std::string> error = {};  // what went wrong, as a sentence; nullopt: nothing
   std::int64_t shards = 0;                // of a success: all shard Leases of the ring
   std::int64_t available_shards = 0;
+  // What the status says as far as is known. If it does, this holds for the generation too; if somebody has written
+  // another one meanwhile, that is left as it is.
+  std::optional<Condition> webhook_reachable = {};
 };
 
 // Body of the PUT on /status that reports the outcome, or nullopt when the status has it already (protocol, 2).
@@ -25,6 +38,11 @@ struct Outcome {
 // counts stay. kInvalid when the document is no object, or has no resourceVersion.
 Result<std::optional<kube::VersionedObject>> status_body(std::string_view document, const Outcome& outcome,
                                                          WallTime now);
+
+// The same for one condition alone, which has the type `type`.
+Result<std::optional<kube::VersionedObject>> condition_body(std::string_view document, std::string_view type,
+                                                            const Condition& condition, std::int64_t generation,
+                                                            WallTime now);
 
 // The error with a capital letter at its beginning.
 std::string capitalised(std::string_view error);

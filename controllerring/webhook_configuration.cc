@@ -165,7 +165,7 @@ std::string webhook_configuration_name(std::string_view ring) {
 std::string webhook_configuration(const ring::ControllerRing& ring, const WebhookSettings& settings,
                                   CaBundle ca_bundle) {
   const json unassigned = {{"key", ring::shard_label(ring.name)}, {"operator", "DoesNotExist"}};
-  json webhook = {{"name", "sharder.sharding.timebertt.dev"},
+  json webhook = {{"name", kWebhookName},
                   {"clientConfig", client_config(ring.name, settings.client_config, ca_bundle)},
                   {"namespaceSelector", selector_json(ring.namespace_selector.value_or(settings.namespace_selector))},
                   {"failurePolicy", "Ignore"},

@@ -12,6 +12,9 @@ namespace sharder::controllerring {
 // Field owner of what is applied here, and source of the Events (protocol, 1 and 5).
 inline constexpr std::string_view kFieldManager = "controllerring-controller";
 
+// The one webhook of each configuration.
+inline constexpr std::string_view kWebhookName = "sharder.sharding.timebertt.dev";
+
 // "controllerring-<ring>".
 std::string webhook_configuration_name(std::string_view ring);
 

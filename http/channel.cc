@@ -2,6 +2,7 @@
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <openssl/x509.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -33,6 +34,14 @@ IoResult Channel::handshake() {
   if (result.status == IoStatus::kFailed && (reason == SSL_R_HTTP_REQUEST || reason == SSL_R_HTTPS_PROXY_REQUEST)) {
     session_.reset();
     return {IoStatus::kNotTls, 0};
+  }
+  if (result.status == IoStatus::kFailed && reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE) {
+    refusal_ = "it showed no certificate";
+    return {IoStatus::kRefused, 0};
+  }
+  if (result.status == IoStatus::kFailed && reason == SSL_R_CERTIFICATE_VERIFY_FAILED) {
+    refusal_ = X509_verify_cert_error_string(SSL_get_verify_result(session_.get()));
+    return {IoStatus::kRefused, 0};
   }
   return result;
 }

@@ -15,6 +15,7 @@ enum class IoStatus {
   kWantWrite,  // again when it can be written
   kClosed,     // the other side sends nothing more
   kNotTls,     // handshake: the client speaks plain HTTP; what is written from now on is plain
+  kRefused,    // handshake: the client's certificate is missing or not accepted; the client has been told
   kFailed,
 };
 
@@ -37,6 +38,8 @@ class Channel {
 
   bool is_tls() const { return session_ != nullptr; }
   IoResult handshake();
+  // After kRefused: why, in OpenSSL's fixed words.
+  std::string_view refusal() const { return refusal_; }
   IoResult read(std::span<char> into);
   // Writes as much as it can. After kWantRead or kWantWrite, go on with the rest (it may be at another address then).
   IoResult write(std::string_view data);
@@ -52,6 +55,7 @@ class Channel {
 
   int fd_;
   SslSession session_;
+  std::string_view refusal_;
 };
 
 }  // namespace sharder::http

@@ -17,9 +17,11 @@ constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
 
 }  // namespace
 
-Connection::Connection(LoopState& loop, FileDescriptor socket, SslSession session, bool shed)
+Connection::Connection(LoopState& loop, FileDescriptor socket, SslSession session, bool shed,
+                       std::uint64_t client_ca_version)
     : Member(shed ? Standing::kShed : Standing::kFresh),
       loop_(loop),
+      client_ca_version_(client_ca_version),
       registration_(loop.events, std::move(socket)),
       channel_(registration_.fd(), std::move(session)),
       slot_(std::make_shared<ReplySlot>(ReplySlot{.inbox = loop.inbox, .target = this})),
@@ -134,6 +136,8 @@ bool Connection::shake_hands() {
       return false;
     case IoStatus::kNotTls:
       return reject({400, "this port speaks HTTPS, not HTTP"});
+    case IoStatus::kRefused:
+      return refuse();
     case IoStatus::kClosed:
     case IoStatus::kFailed:
       break;
@@ -141,6 +145,21 @@ bool Connection::shake_hands() {
   add_one(loop_.counters.failed_handshakes);
   close();
   return false;
+}
+
+// In TLS 1.3 the client has sent its request already. Closing now would reset the connection, and the client would not
+// learn the reason.
+bool Connection::refuse() {
+  add_one(loop_.counters.failed_handshakes);
+  loop_.log_refusal(channel_.refusal());
+  channel_.shut_down();
+  enter(Stage::kLingering);
+  return true;
+}
+
+bool Connection::is_outdated() const {
+  const auto* const client_ca = loop_.server.options.client_ca;
+  return client_ca != nullptr && client_ca->version() != client_ca_version_;
 }
 
 bool Connection::read_head() {
@@ -287,7 +306,8 @@ void Connection::answer(Response response) {
   }
   const auto self = shared_from_this();
   add_one(loop_.counters.requests);
-  close_after_ = !head_.keep_alive || loop_.stopping || loop_.server.draining.load(std::memory_order_relaxed);
+  close_after_ =
+      !head_.keep_alive || loop_.stopping || loop_.server.draining.load(std::memory_order_relaxed) || is_outdated();
   const AnswerOptions options{.close = close_after_, .omit_body = head_.is_head};
   loop_.clear_out();
   if (!append_answer(loop_.out, response, loop_.date_line(), options)) {

@@ -27,8 +27,10 @@ class Connection final : public Member,
                          public ReplyTarget,
                          public std::enable_shared_from_this<Connection> {
  public:
-  // `session`: null for plain HTTP. `shed`: its first request is answered with 503.
-  Connection(LoopState& loop, FileDescriptor socket, SslSession session, bool shed);
+  // `session`: null for plain HTTP. `shed`: its first request is answered with 503. `client_ca_version`: of what the
+  // session verifies the client with, or an older one.
+  Connection(LoopState& loop, FileDescriptor socket, SslSession session, bool shed,
+             std::uint64_t client_ca_version = 0);
 
   // Adds it to the roster.
   void start();
@@ -45,6 +47,7 @@ class Connection final : public Member,
   void advance();
   // Each returns whether there may be more to do now.
   bool shake_hands();
+  bool refuse();
   bool read_head();
   bool begin_request(std::size_t head_bytes);
   bool read_body();
@@ -61,7 +64,11 @@ class Connection final : public Member,
   void wait(Registration::Direction direction);
   void enter(Stage next) { loop_.enter(*this, next); }
 
+  // Whether the client was accepted by a CA that may no longer be the one.
+  bool is_outdated() const;
+
   LoopState& loop_;
+  const std::uint64_t client_ca_version_;
   Registration registration_;
   Channel channel_;
   std::shared_ptr<ReplySlot> slot_;

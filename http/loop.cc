@@ -16,7 +16,7 @@ namespace sharder::http {
 Loop::Loop(ServerState& server, std::unique_ptr<Handler> handler) : state_(server, std::move(handler)) {
   state_.on_deadline = [this] { on_deadline(); };
   if (server.options.tls != nullptr) {
-    tls_.emplace(*server.options.tls, server.log);
+    tls_.emplace(*server.options.tls, server.options.client_ca, server.log);
   }
 }
 
@@ -82,16 +82,21 @@ void Loop::open(FileDescriptor socket, Admission admission) {
     }
   }
   try {
+    // In this order a connection is never taken for newer than it is.
+    const auto* const client_ca = state_.server.options.client_ca;
+    const std::uint64_t client_ca_version = client_ca != nullptr ? client_ca->version() : 0;
     const TlsContext* const context = tls_ ? tls_->current() : nullptr;
     if (tls_ && context == nullptr) {
-      state_.drop_adopted();  // there is no certificate yet
+      state_.drop_adopted();  // there is no certificate, or no client CA, yet
       return;
     }
     SslSession session = tls_ ? context->new_session(socket.get()) : nullptr;
     if (tls_ && !session) {
       throw std::bad_alloc();
     }
-    std::make_shared<Connection>(state_, std::move(socket), std::move(session), admission == Admission::kShed)->start();
+    std::make_shared<Connection>(state_, std::move(socket), std::move(session), admission == Admission::kShed,
+                                 client_ca_version)
+        ->start();
   } catch (const std::exception& error) {  // no memory, for us or for epoll
     state_.server.log.error("cannot take a connection", {{"error", exception_text(error)}});
     state_.drop_adopted();

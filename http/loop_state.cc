@@ -58,6 +58,16 @@ std::string_view LoopState::date_line() {
   return date_.at(std::time(nullptr));
 }
 
+void LoopState::log_refusal(std::string_view reason) {
+  ++refused_;
+  const SteadyTime now = std::chrono::steady_clock::now();
+  if (now >= next_refusal_line_) {
+    next_refusal_line_ = now + std::chrono::minutes(1);
+    server.log.warn("client refused in the TLS handshake",
+                    {{"server", server.options.name}, {"reason", reason}, {"refused", std::exchange(refused_, 0)}});
+  }
+}
+
 void LoopState::clear_out() {
   constexpr std::size_t kKept = std::size_t{256} * 1024;
   if (out.capacity() > kKept) {

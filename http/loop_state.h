@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -68,6 +69,8 @@ struct LoopState {
   // Wakes stop(), which checks whether connections are left.
   void notify_stop();
   std::string_view date_line();
+  // Logs that a client was refused in the handshake, once a minute at most: nobody must fill the log.
+  void log_refusal(std::string_view reason);
   // Empties `out`, and gives its memory back after a large answer.
   void clear_out();
 
@@ -90,6 +93,8 @@ struct LoopState {
   Roster roster_;
   Deadline timer_;
   SteadyTime armed_ = SteadyTime::max();
+  std::uint64_t refused_ = 0;  // since the last line of the log
+  SteadyTime next_refusal_line_ = SteadyTime::min();
 };
 
 }  // namespace sharder::http

@@ -16,6 +16,11 @@ struct ServerOptions {
   // With it the server speaks TLS >= 1.2 only (no renegotiation, no session tickets); each loop takes a new identity
   // for its next handshake. While it holds none, connections are closed at once. Null: plain HTTP. Outlives the server.
   const Published<TlsIdentity>* tls = nullptr;
+  // With it, only clients are served that show a certificate of one of these authorities (PEM), for client
+  // authentication; others fail in the handshake. After a change it holds for new handshakes, and each older connection
+  // ends after its next answer. While it holds none, connections are closed at once. Null: clients show no certificate.
+  // Needs `tls`. Outlives the server.
+  const Published<std::string>* client_ca = nullptr;
 };
 
 }  // namespace sharder::http

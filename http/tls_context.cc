@@ -2,10 +2,14 @@
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 
+#include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 
+#include "base/delete_with.h"
 #include "base/pem_internal.h"
 
 namespace sharder::http {
@@ -30,6 +34,19 @@ int select_http_1_1(SSL* /*session*/, const unsigned char** out, unsigned char* 
   return SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
+// The groups for the key exchange, the strongest first; "" when OpenSSL has none of them. X25519MLKEM768 comes with
+// OpenSSL 3.5, and a FIPS provider may leave out X25519: a name that OpenSSL does not know makes the whole list fail.
+std::string known_groups(SSL_CTX* context) {
+  std::string known;
+  for (const char* const group : {"X25519MLKEM768", "X25519", "P-256", "P-384"}) {
+    if (SSL_CTX_set1_groups_list(context, group) == 1) {
+      known.append(known.empty() ? "" : ":").append(group);
+    }
+  }
+  ERR_clear_error();
+  return known;
+}
+
 Result<void> configure(SSL_CTX* context) {
   // One record of input and one of output are the most that OpenSSL buffers, and nothing while a connection is idle;
   // reading ahead gets a record with one system call instead of two.
@@ -43,7 +60,8 @@ Result<void> configure(SSL_CTX* context) {
   SSL_CTX_set_alpn_select_cb(context, select_http_1_1, nullptr);
   SSL_CTX_set_verify(context, SSL_VERIFY_NONE, nullptr);
   if (SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) != 1 ||
-      SSL_CTX_set_cipher_list(context, "ECDHE+AESGCM:ECDHE+CHACHA20") != 1) {
+      SSL_CTX_set_cipher_list(context, "ECDHE+AESGCM:ECDHE+CHACHA20") != 1 ||
+      SSL_CTX_set1_groups_list(context, known_groups(context).c_str()) != 1) {
     return openssl_failure("TLS settings");
   }
   return {};
@@ -76,13 +94,41 @@ Result<void> use_key(SSL_CTX* context, const std::string& key_pem) {
   return {};
 }
 
+// Bounds of what a client may have us do before it is known: kube-apiserver shows a certificate, and seldom more than
+// one between that and the CA.
+constexpr long kMaxClientChainBytes = 16L * 1024;
+constexpr int kMaxClientChainDepth = 4;
+
+// No session is ever resumed (see configure()), so each handshake verifies. The names of the CA are not sent: a client
+// has one certificate for us, and others need not know who our clients are.
+Result<void> require_client_certificate(SSL_CTX* context, const std::string& client_ca) {
+  const PemCertificates roots = read_pem_certificates(client_ca);
+  if (roots.certificates.empty() || roots.damage) {
+    return fail(ErrorCode::kInvalid, "client CA: " + roots.damage.value_or("there is none"));
+  }
+  // Not the context's own store: from that, OpenSSL would complete the chain that we show.
+  const std::unique_ptr<X509_STORE, DeleteWith<X509_STORE_free>> store(X509_STORE_new());
+  bool good = store && X509_STORE_set_flags(store.get(), X509_V_FLAG_PARTIAL_CHAIN) == 1;
+  for (const CertificatePtr& root : roots.certificates) {
+    good = good && X509_STORE_add_cert(store.get(), root.get()) == 1;
+  }
+  if (!good || SSL_CTX_set1_verify_cert_store(context, store.get()) != 1 ||
+      SSL_CTX_set_purpose(context, X509_PURPOSE_SSL_CLIENT) != 1) {
+    return openssl_failure("client CA");
+  }
+  SSL_CTX_set_max_cert_list(context, kMaxClientChainBytes);
+  SSL_CTX_set_verify_depth(context, kMaxClientChainDepth);
+  SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
+  return {};
+}
+
 }  // namespace
 
 void TlsContext::Delete::operator()(ssl_ctx_st* context) const {
   SSL_CTX_free(context);
 }
 
-Result<TlsContext> TlsContext::make(const TlsIdentity& identity) {
+Result<TlsContext> TlsContext::make(const TlsIdentity& identity, const std::string* client_ca) {
   std::unique_ptr<ssl_ctx_st, Delete> context(SSL_CTX_new(TLS_server_method()));
   if (!context) {
     return openssl_failure("TLS context");
@@ -95,6 +141,11 @@ Result<TlsContext> TlsContext::make(const TlsIdentity& identity) {
   }
   if (auto done = use_key(context.get(), identity.private_key_pem); !done) {
     return std::unexpected(std::move(done.error()));
+  }
+  if (client_ca != nullptr) {
+    if (auto done = require_client_certificate(context.get(), *client_ca); !done) {
+      return std::unexpected(std::move(done.error()));
+    }
   }
   ERR_clear_error();
   return TlsContext(std::move(context));
@@ -111,12 +162,31 @@ SslSession TlsContext::new_session(int fd) const {
   return session;
 }
 
+TlsContextSource::TlsContextSource(const Published<TlsIdentity>& identity, const Published<std::string>* client_ca,
+                                   Logger log)
+    : identity_(identity), log_(std::move(log)) {
+  if (client_ca != nullptr) {
+    client_ca_.emplace(*client_ca);
+  }
+}
+
+bool TlsContextSource::take_newest() {
+  const auto& identity = identity_.get();
+  const auto client_ca = client_ca_ ? client_ca_->get() : nullptr;
+  const bool complete = identity && (client_ca || !client_ca_);
+  if (!complete || (identity == tried_ && client_ca == tried_ca_)) {
+    return false;
+  }
+  tried_ = identity;
+  tried_ca_ = client_ca;
+  return true;
+}
+
 Result<void> TlsContextSource::load() {
-  tried_ = identity_.get();
-  if (!tried_) {
+  if (!take_newest()) {
     return {};
   }
-  auto context = TlsContext::make(*tried_);
+  auto context = TlsContext::make(*tried_, tried_ca_.get());
   if (!context) {
     return std::unexpected(std::move(context.error()));
   }
@@ -125,9 +195,8 @@ Result<void> TlsContextSource::load() {
 }
 
 const TlsContext* TlsContextSource::current() {
-  if (const auto& newest = identity_.get(); newest != tried_ && newest) {
-    tried_ = newest;
-    if (auto context = TlsContext::make(*newest)) {
+  if (take_newest()) {
+    if (auto context = TlsContext::make(*tried_, tried_ca_.get())) {
       context_ = std::make_unique<TlsContext>(std::move(*context));
     } else {
       log_.error("TLS certificate does not load, the old one stays", {{"error", context.error().message}});

@@ -63,6 +63,16 @@ Result<ring::LabelSelector> label_selector(const json& value) {
   return selector;
 }
 
+std::optional<bool> webhook_reachable(const json& status) {
+  for (const json& condition : kube::elements_of(kube::value_at(status, "/conditions"))) {
+    const std::string says = kube::string_at(condition, "/status");
+    if (kube::string_at(condition, "/type") == "WebhookReachable" && says != "Unknown") {
+      return says == "True";
+    }
+  }
+  return std::nullopt;
+}
+
 // A requirement that no label fulfils: In an empty set.
 ring::LabelSelector selects_nothing() {
   return {
@@ -115,7 +125,8 @@ Result<RingObject> decode_ring(std::string_view json_text) {
                     .deleting = !kube::value_at(metadata, "/deletionTimestamp").is_null(),
                     .observed_generation = kube::int_at(status, "/observedGeneration").value_or(0),
                     .status_shards = kube::int_at(status, "/shards").value_or(0),
-                    .status_available_shards = kube::int_at(status, "/availableShards").value_or(0)};
+                    .status_available_shards = kube::int_at(status, "/availableShards").value_or(0),
+                    .webhook_reachable = webhook_reachable(status)};
   if (object.spec.name.empty()) {
     return fail(ErrorCode::kInvalid, "decode ControllerRing: it has no name");
   }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -19,6 +20,7 @@ struct RingObject {
   std::int64_t observed_generation = 0;
   std::int64_t status_shards = 0;
   std::int64_t status_available_shards = 0;
+  std::optional<bool> webhook_reachable = {};  // the condition of this name; nullopt: absent or Unknown
   bool operator==(const RingObject&) const = default;
 };
 

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,6 +34,7 @@ struct RingStatus {
   std::int64_t observed_generation = 0;
   std::int64_t status_shards = 0;
   std::int64_t status_available_shards = 0;
+  std::optional<bool> webhook_reachable = {};  // the condition of this name; nullopt: absent or Unknown
 
   std::vector<ShardStatus> shards;  // sorted by namespace and name
   std::int64_t available_shards = 0;

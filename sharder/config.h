@@ -35,6 +35,7 @@ struct WebhookServerConfig {
   std::string cert_dir = "/tmp/k8s-webhook-server/serving-certs";
   std::string cert_name = "tls.crt";
   std::string key_name = "tls.key";
+  std::string client_ca_file = {};  // "": clients show no certificate
   CertificateSource certificates = CertificateSource::kFiles;
   // In the namespace of the leader election's Lease. With kSelfManaged the default is "sharder-webhook-server".
   std::string secret_name = "webhook-server";

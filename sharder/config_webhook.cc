@@ -20,6 +20,7 @@ void read_webhook_server(ObjectReader& object, WebhookServerConfig& config) {
   object.text("certDir", config.cert_dir);
   object.text("certName", config.cert_name);
   object.text("keyName", config.key_name);
+  object.text("clientCAFile", config.client_ca_file);
 }
 
 void read_certificates(ObjectReader& object, WebhookServerConfig& config) {

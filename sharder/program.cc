@@ -18,7 +18,9 @@
 #include "certs/certificate_files.h"
 #include "certs/certificate_keeper.h"
 #include "certs/certificate_secret.h"
+#include "certs/client_ca_file.h"
 #include "certs/self_signed.h"
+#include "certs/webhook_trust.h"
 #include "controllerring/controller.h"
 #include "http/server.h"
 #include "kube/access/config.h"
@@ -114,6 +116,7 @@ struct Program::Impl {
   // The steps after construction, in this order.
   Result<void> make_clients();
   void make_parts();
+  Result<void> load_client_ca();
   Result<void> load_certificates();
   void make_certificate_secret();
 
@@ -126,6 +129,8 @@ struct Program::Impl {
   bool stop();
   void stop_leading(steady_clock::time_point deadline);
 
+  const Published<TlsIdentity>& webhook_identity() const;
+  std::optional<controllerring::Condition> check_trust(const std::string& roots_pem, const std::string& host) const;
   std::optional<std::string> not_ready() const;
   void set_leading(bool leading);
 
@@ -159,6 +164,7 @@ struct Program::Impl {
   std::unique_ptr<certs::CertificateFiles> webhook_files;    // one of them,
   std::unique_ptr<certs::CertificateSecret> webhook_secret;  // as webhook.certificates says
   std::unique_ptr<certs::CertificateKeeper> certificate_keeper;
+  std::unique_ptr<certs::ClientCaFile> webhook_client_ca;  // null: clients show no certificate
   std::optional<certs::CertificateFiles> metrics_files;
   Published<TlsIdentity> metrics_self_signed;
 
@@ -212,6 +218,8 @@ void Program::Impl::make_parts() {
       control, *api, *discovery, *events, clock, membership->snapshots(),
       controllerring::ControllerOptions{.webhook = config.webhook, .sync_period = config.sync_period},
       log.named("controllerring"), leader_work);
+  controller_rings->report_reachability(
+      [this](const std::string& roots_pem, const std::string& host) { return check_trust(roots_pem, host); });
   membership->add_listener(*controller_rings);
   move_events = std::make_unique<kube::EventRecorder>(*api, clock, "sharder", log.named("events"));
   rebalancer = std::make_unique<rebalancer::Rebalancer>(
@@ -226,6 +234,18 @@ void Program::Impl::make_parts() {
       registry.get(), log.named("rebalancer"), leader_work);
   membership->add_listener(*rebalancer);
   reviewer = std::make_unique<ops::AccessReviewer>(*api, clock, ops::AccessReviewerOptions{}, log.named("ops"));
+}
+
+Result<void> Program::Impl::load_client_ca() {
+  if (config.webhook_server.client_ca_file.empty()) {
+    return {};
+  }
+  webhook_client_ca = std::make_unique<certs::ClientCaFile>(
+      certs::ClientCaFileOptions{.file = config.webhook_server.client_ca_file}, *registry, log.named("certs"));
+  if (auto loaded = webhook_client_ca->start(); !loaded) {
+    return fail("webhook.server.clientCAFile", std::move(loaded).error());
+  }
+  return {};
 }
 
 Result<void> Program::Impl::load_certificates() {
@@ -305,7 +325,8 @@ Result<void> Program::Impl::start_webhook() {
       http::ServerOptions{.name = "webhook",
                           .address = config.webhook_server.bind_address,
                           .loops = usable_cpus(),
-                          .tls = webhook_secret ? &webhook_secret->identity() : &webhook_files->identity()},
+                          .tls = &webhook_identity(),
+                          .client_ca = webhook_client_ca ? &webhook_client_ca->authorities() : nullptr},
       [this](unsigned) {
         return std::make_unique<webhook::WebhookHandler>(membership->ring_sets(), webhook_metrics, clock,
                                                          log.named("webhook"));
@@ -357,6 +378,27 @@ void Program::Impl::set_leading(bool leading) {
   }
 }
 
+const Published<TlsIdentity>& Program::Impl::webhook_identity() const {
+  return webhook_secret ? webhook_secret->identity() : webhook_files->identity();
+}
+
+// A controllerring::TrustCheck, on the control loop.
+std::optional<controllerring::Condition> Program::Impl::check_trust(const std::string& roots_pem,
+                                                                    const std::string& host) const {
+  const auto shown = webhook_identity().get();
+  if (!shown) {
+    return controllerring::Condition{.status = "Unknown",
+                                     .reason = "NoCertificate",
+                                     .message = "the leader has no certificate yet, its /readyz says why"};
+  }
+  auto wrong = certs::distrust(shown->certificate_chain_pem, roots_pem, host, clock.wall());
+  if (!wrong) {
+    return std::nullopt;
+  }
+  return controllerring::Condition{
+      .status = "False", .reason = std::move(wrong->reason), .message = std::move(wrong->message)};
+}
+
 std::optional<std::string> Program::Impl::not_ready() const {
   if (stopping.load(std::memory_order_relaxed)) {
     return "shutting down";
@@ -406,8 +448,10 @@ Result<std::unique_ptr<Program>> Program::create(const Config& config, const std
     return std::unexpected(std::move(made).error());
   }
   impl->make_parts();
-  if (auto loaded = impl->load_certificates(); !loaded) {
-    return std::unexpected(std::move(loaded).error());
+  for (const auto& load : {&Impl::load_client_ca, &Impl::load_certificates}) {
+    if (auto loaded = (impl.get()->*load)(); !loaded) {
+      return std::unexpected(std::move(loaded).error());
+    }
   }
   return std::unique_ptr<Program>(new Program(std::move(impl)));
 }

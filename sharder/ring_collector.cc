@@ -34,6 +34,9 @@ struct Families {
       gauge("controller_sharding_controllerring_status_shards", "The number of shards in a ControllerRing's status.");
   prometheus::MetricFamily available = gauge("controller_sharding_controllerring_status_available_shards",
                                              "The number of available shards in a ControllerRing's status.");
+  prometheus::MetricFamily reachable =
+      gauge("controller_sharding_webhook_reachable",
+            "1 if the ControllerRing's condition WebhookReachable is True, 0 if it is False.");
   prometheus::MetricFamily info = gauge("controller_sharding_shard_info", "Information about a shard's Lease.");
   prometheus::MetricFamily state = gauge("controller_sharding_shard_state",
                                          "The state of a shard as its Lease's label has it: 1 for the one it is in.");
@@ -45,6 +48,9 @@ void add_ring(Families& families, const ring::RingStatus& ring) {
   add(families.observed, labels, ring.observed_generation);
   add(families.shards, labels, ring.status_shards);
   add(families.available, labels, ring.status_available_shards);
+  if (ring.webhook_reachable) {
+    add(families.reachable, labels, *ring.webhook_reachable ? 1 : 0);
+  }
 }
 
 void add_shard(Families& families, const std::string& ring, const ring::ShardStatus& shard) {
@@ -72,8 +78,8 @@ std::vector<prometheus::MetricFamily> RingCollector::Collect() const {
     }
   }
   std::vector<prometheus::MetricFamily> all;
-  for (auto* family : {&families.generation, &families.observed, &families.shards, &families.available, &families.info,
-                       &families.state}) {
+  for (auto* family : {&families.generation, &families.observed, &families.shards, &families.available,
+                       &families.reachable, &families.info, &families.state}) {
     all.push_back(std::move(*family));
   }
   return all;

@@ -17,6 +17,9 @@ CASES = {
     "ShardingRingHasNoShard": (
         {f'controller_sharding_controllerring_status_available_shards{{{RING},pod="a"}}': "0x60"}, "5m",
         {f'controller_sharding_controllerring_status_available_shards{{{RING},pod="a"}}': "1x60"}),
+    "ShardingWebhookNotReachable": (
+        {f'controller_sharding_webhook_reachable{{{RING},pod="a"}}': "0x60"}, "10m",
+        {f'controller_sharding_webhook_reachable{{{RING},pod="a"}}': "1x60"}),
     "ShardingAdmissionWarnings": ({'controller_sharding_admission_warnings_total{job="sharder"}': "0+1x60"}, "10m",
                                   {'controller_sharding_admission_warnings_total{job="sharder"}': "7x60"}),
     # Times are counted from 0: two days after the beginning, and 90 days.

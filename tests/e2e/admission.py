@@ -38,8 +38,11 @@ def secret_review(namespace, name, **options):
 class Webhook:
     """A replica's webhook port. One connection, kept alive; for one thread."""
 
-    def __init__(self, port, ca_file):
+    def __init__(self, port, ca_file, client=None):
+        """`client`: a pki.Pair that it shows."""
         self._context = ssl.create_default_context(cafile=str(ca_file))
+        if client is not None:
+            self._context.load_cert_chain(client.certificate, client.key)
         self._port = port
         self._connection = None
 

@@ -45,9 +45,10 @@ class ControlPlane(Cluster):
     """One cluster without nodes. start() once; etcd and the API server may be paused, killed and started again."""
 
     def __init__(self, folder=None, controller_manager=False, audit_log=False, say=lambda line: None, etcd_bytes=None,
-                 more_controllers=()):
+                 more_controllers=(), webhook_host=None):
         """`etcd_bytes`: how much etcd takes before it refuses writes; None: as much as it takes by default.
-        `more_controllers`: of kube-controller-manager, besides CONTROLLERS."""
+        `more_controllers`: of kube-controller-manager, besides CONTROLLERS. `webhook_host`: "host:port"; when the API
+        server calls a webhook there, it shows `webhook_client`, a certificate of `webhook_client_authority`."""
         self._own_folder = folder is None
         super().__init__(folder or tempfile.mkdtemp(prefix="sharder-e2e-"))
         self.audit_log = self.folder / "audit.log" if audit_log else None
@@ -58,6 +59,8 @@ class ControlPlane(Cluster):
         self._controllers = (*CONTROLLERS, *more_controllers)
         self.etcd = self.apiserver = self.controller_manager = self.proxy = None
         self.authority = None
+        self._webhook_host = webhook_host
+        self.webhook_client_authority = self.webhook_client = None
 
     def __enter__(self):
         try:
@@ -198,6 +201,9 @@ class ControlPlane(Cluster):
         self._serving = self.authority.issue("apiserver", "/CN=kube-apiserver",
                                              ("127.0.0.1", "localhost", "kubernetes.default.svc"))
         self._admin = self.authority.issue("admin", "/O=system:masters/CN=e2e-admin")
+        if self._webhook_host:
+            self.webhook_client_authority = pki.Authority(self.folder / "webhook-client", "webhook-client-ca")
+            self.webhook_client = self.webhook_client_authority.issue("client", "/CN=kube-apiserver")
         self._token_key = pki.make_key(self.folder / "pki" / "service-account.key")
         self._token_public_key = pki.make_public_key(self._token_key, self.folder / "pki" / "service-account.pub")
 
@@ -228,7 +234,22 @@ class ControlPlane(Cluster):
             policy.write_text(AUDIT_POLICY, encoding="ascii")
             command += [f"--audit-policy-file={policy}", f"--audit-log-path={self.audit_log}",
                         "--audit-log-mode=batch", "--audit-log-batch-max-wait=500ms"]
+        if self._webhook_host:
+            command.append(f"--admission-control-config-file={self._write_admission_configuration()}")
         self.apiserver = Process("kube-apiserver", command, self.folder / "apiserver.log")
+
+    def _write_admission_configuration(self):
+        """As docs/operations.md has it."""
+        kubeconfig, configuration = (self.folder / f"admission{end}.yaml" for end in ("-kubeconfig", ""))
+        kubeconfig.write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "Config", "users": [
+            {"name": self._webhook_host, "user": {"client-certificate": str(self.webhook_client.certificate),
+                                                  "client-key": str(self.webhook_client.key)}}]}), encoding="ascii")
+        group = "apiserver.config.k8s.io/v1"
+        configuration.write_text(yaml.safe_dump({"apiVersion": group, "kind": "AdmissionConfiguration", "plugins": [
+            {"name": "MutatingAdmissionWebhook", "configuration": {
+                "apiVersion": group, "kind": "WebhookAdmissionConfiguration", "kubeConfigFile": str(kubeconfig)}}]}),
+            encoding="ascii")
+        return configuration
 
     def _prepare_proxy(self):
         self.sharder_port = self.port

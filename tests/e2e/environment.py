@@ -14,6 +14,7 @@ from agent import Agent
 from control_plane import ControlPlane
 from kubeclient import RESOURCES, ApiError, path_of
 from processes import Failed, allowed, wait_until
+from reach import Address
 from sharder import Sharders, metric
 from shards import Shards
 
@@ -76,13 +77,16 @@ class Environment(Rings):
     """
 
     def __init__(self, replicas=2, controller_manager=False, overrides=None, short=False, start=True,
-                 may_be_forbidden=False, variables=None, audit_log=True, balanced=True, etcd_bytes=None):
+                 may_be_forbidden=False, variables=None, audit_log=True, balanced=True, etcd_bytes=None,
+                 webhook_port=None):
         """`overrides`: of SharderConfig; `variables`: of the replicas' environment; `start`: run them at once.
-        `balanced`: else the API server calls one replica directly, which costs as little as a Service does."""
-        super().__init__(ControlPlane(controller_manager=controller_manager, audit_log=audit_log, etcd_bytes=etcd_bytes),
-                         short)
+        `balanced`: else the API server calls one replica directly, which costs as little as a Service does.
+        `webhook_port`: of the balancer, when the API server is to show a client certificate there."""
+        super().__init__(ControlPlane(controller_manager=controller_manager, audit_log=audit_log, etcd_bytes=etcd_bytes,
+                                      webhook_host=f"127.0.0.1:{webhook_port}" if webhook_port else None), short)
         self._may_be_forbidden = may_be_forbidden or not audit_log
         self._start, self._balanced = start, balanced
+        self._address = Address("127.0.0.1", "127.0.0.1", webhook_port) if webhook_port else None
         self._replicas, self._overrides, self._variables = replicas, overrides, variables or {}
 
     def __enter__(self):
@@ -90,7 +94,7 @@ class Environment(Rings):
         try:
             self.plane.install_manifests()
             if self._replicas:
-                self.sharders = Sharders(self.plane, self._replicas, overrides=self._overrides)
+                self.sharders = Sharders(self.plane, self._replicas, overrides=self._overrides, address=self._address)
                 for replica in self.sharders.replicas:
                     replica.process.environment.update(self._variables)
                 if not self._balanced:
@@ -259,9 +263,9 @@ class Ring:
     def status(self):
         return self.env.admin.get("controllerrings", None, self.name).get("status", {})
 
-    def condition(self):
-        """The Ready condition, {} without one."""
-        return next((one for one in self.status().get("conditions", []) if one["type"] == "Ready"), {})
+    def condition(self, kind="Ready"):
+        """The condition of this type, {} without one."""
+        return next((one for one in self.status().get("conditions", []) if one["type"] == kind), {})
 
     def webhook_configuration(self):
         return self.env.admin.find("mutatingwebhookconfigurations", None, f"controllerring-{self.name}")

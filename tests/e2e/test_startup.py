@@ -205,6 +205,11 @@ def refused(env):
         check("a key of another certificate", ["tls.key"], changed(webhook=webhook))
         (certificates / "tls.key").write_text("nonsense", encoding="ascii")
         check("a key that is none", ["tls.key"], changed(webhook=webhook))
+        client_ca = json.loads(json.dumps(config["webhook"]))
+        client_ca["server"]["clientCAFile"] = str(folder / "client-ca.crt")
+        check("no client CA", ["webhook.server.clientCAFile", "client-ca.crt: No such file"], changed(webhook=client_ca))
+        (folder / "client-ca.crt").write_text("nonsense", encoding="ascii")
+        check("a client CA that is none", ["client-ca.crt: holds no PEM certificate"], changed(webhook=client_ca))
         path = folder / "missing.yaml"
         code, text = refusal(folder, arguments=["--config", path])
         assert code == 2, (code, text)

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "certs/self_managed.h"
+#include "certs/webhook_trust.h"
 #include "certs/x509.h"
 #include "tests/fuzz/require.h"
 
@@ -29,5 +30,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   static_cast<void>(certs::verifies(text, text, {}));
   static_cast<void>(certs::belong_together(text, text));
+  const auto distrusted = certs::distrust(text, text, "sharder.sharding-system.svc", {});
+  require(!distrusted || !distrusted->message.empty());
   return 0;
 }

@@ -42,6 +42,7 @@ struct TestCertificateOptions {
   std::chrono::seconds valid_from{-60};  // relative to now
   std::chrono::seconds valid_for{3600};  // relative to now; negative: expired already
   TestKey key = TestKey::kEcdsaP256;
+  std::string purposes = "serverAuth,clientAuth";  // "": no extended key usage, which means any
 };
 
 namespace detail {
@@ -138,13 +139,15 @@ class TestCa {
   std::string certificate_pem() const { return detail::certificate_pem(certificate_.get()); }
   std::string private_key_pem() const { return detail::key_pem(key_.get()); }
 
-  // A certificate for servers and clients alike.
+  // A certificate for servers and clients alike, if `options` do not say otherwise.
   TestCertificate issue(const TestCertificateOptions& options = {}) const {
     const detail::KeyPtr key = detail::make_key(options.key);
     const detail::CertificatePtr leaf = detail::make_certificate(key.get(), options);
     detail::add_extension(leaf.get(), certificate_.get(), NID_basic_constraints, "critical,CA:FALSE");
     detail::add_extension(leaf.get(), certificate_.get(), NID_key_usage, "critical,digitalSignature,keyEncipherment");
-    detail::add_extension(leaf.get(), certificate_.get(), NID_ext_key_usage, "serverAuth,clientAuth");
+    if (!options.purposes.empty()) {
+      detail::add_extension(leaf.get(), certificate_.get(), NID_ext_key_usage, options.purposes);
+    }
     detail::add_extension(leaf.get(), certificate_.get(), NID_authority_key_identifier, "keyid");
     std::string names;
     for (const auto& name : options.dns_names) {

@@ -106,6 +106,47 @@ TEST_CASE("a key that does not serve is not quoted (design, 6.12)") {
   }
 }
 
+TEST_CASE("what keeps a client from accepting a chain has a name") {
+  const TestCa ca, other;
+  const WallTime now = SystemClock().wall();
+  const auto fault = [&](const TestCertificate& certificate, const std::string& roots, std::chrono::hours later = {}) {
+    return chain_fault(certificate.certificate_pem, roots, now + later);
+  };
+  const TestCertificate good = ca.issue({.valid_for = std::chrono::hours(2)});
+  CHECK(fault(good, ca.certificate_pem()) == std::nullopt);
+  CHECK(fault(good, other.certificate_pem() + ca.certificate_pem()) == std::nullopt);
+  CHECK(fault(good, good.certificate_pem) == std::nullopt);  // as in Go: every certificate is trusted by itself
+  CHECK(fault(good, other.certificate_pem()) == ChainFault::kUntrusted);
+  CHECK(fault(good, TestCa().certificate_pem()) == ChainFault::kUntrusted);  // another key, the same name
+  CHECK(fault(good, "nonsense") == ChainFault::kUnreadable);
+  CHECK(fault({}, ca.certificate_pem()) == ChainFault::kUnreadable);
+  CHECK(fault(good, ca.certificate_pem(), std::chrono::hours(3)) == ChainFault::kExpired);
+  CHECK(fault(good, ca.certificate_pem(), std::chrono::hours(-1)) == ChainFault::kNotYetValid);
+  CHECK(fault(ca.issue({.purposes = "clientAuth"}), ca.certificate_pem()) == ChainFault::kNotForServers);
+}
+
+TEST_CASE("a certificate covers its alternative names, as in Go") {
+  const TestCa ca;
+  const std::string pem = ca.issue({.common_name = "common.example.com",
+                                    .dns_names = {"sharder.sharding-system.svc", "*.wild.example.com"},
+                                    .ip_addresses = {"10.0.0.1", "fd00::1"}})
+                              .certificate_pem;
+  for (const char* const host :
+       {"sharder.sharding-system.svc", "SHARDER.sharding-system.SVC", "sharder.sharding-system.svc.",
+        "a.wild.example.com", "10.0.0.1", "fd00::1", "fd00:0:0::1"}) {
+    CAPTURE(std::string(host));
+    CHECK(covers(pem, host));
+  }
+  for (const char* const host : {"", ".", "common.example.com", "sharder", "sharder.sharding-system", "10.0.0.2",
+                                 "a.b.wild.example.com", "wild.example.com", "xsharder.sharding-system.svc"}) {
+    CAPTURE(std::string(host));
+    CHECK_FALSE(covers(pem, host));
+  }
+  CHECK_FALSE(covers(ca.issue({.dns_names = {"10.0.0.1"}, .ip_addresses = {}}).certificate_pem, "10.0.0.1"));
+  CHECK_FALSE(covers(ca.issue({.common_name = "alone", .dns_names = {}, .ip_addresses = {}}).certificate_pem, "alone"));
+  CHECK_FALSE(covers("nonsense", "sharder.sharding-system.svc"));
+}
+
 TEST_CASE("roots are one PEM certificate or more, and all of them parse") {
   const TestCa first, second;
   CHECK(check_roots(first.certificate_pem()));

@@ -10,13 +10,16 @@
 
 #include "controllerring/webhook_configuration.h"
 #include "kube/client/resource.h"
-#include "tests/support/fake_api.h"
+#include "tests/unit/controllerring/harness.h"
 
 using namespace sharder;
 using namespace sharder::controllerring;
 using namespace std::chrono_literals;
 using nlohmann::json;
 using sharder::kube::Method;
+using sharder::testing::kEnforcerConflict;
+using sharder::testing::make_error;
+using Harness = sharder::testing::ControllerHarness;
 
 namespace {
 
@@ -27,242 +30,9 @@ constexpr const char* kCaConflict =
     "PATCH /x: 409 Conflict: Apply failed with 1 conflict: conflict with \"cainjector\" using v1: "
     ".webhooks[name=\"s\"].clientConfig.caBundle";
 
-constexpr const char* kEnforcerConflict =
-    "PATCH /x: 409 Conflict: Apply failed with 1 conflict: conflict with \"admissionsenforcer\" using "
-    "admissionregistration.k8s.io/v1: .webhooks[name=\"s\"].namespaceSelector";
-
-Error error(ErrorCode code, const std::string& message) {
-  return {.code = code, .message = message};
-}
-
 Error answered(int status, const std::string& message) {
   return {.code = ErrorCode::kUnavailable, .message = message, .http_status = status};
 }
-
-// A controller, the snapshot it works with, and a small API server behind it: rings, webhook configurations, discovery.
-struct Harness {
-  testing::FakeClock clock;
-  testing::FakeExecutor executor{clock};
-  testing::FakeApi api{executor};
-  std::shared_ptr<std::string> lines = std::make_shared<std::string>();
-  kube::Discovery discovery{api, clock, Logger::none()};
-  kube::EventRecorder events{api, clock, std::string(kFieldManager), Logger::none()};
-  Published<ring::Snapshot> snapshots;
-  WaitGroup leader_work;
-  std::unique_ptr<Controller> controller;
-
-  // The API server's side.
-  std::map<std::string, json> rings;
-  std::vector<kube::Request> applies;
-  std::vector<json> statuses;  // written
-  std::vector<json> told;      // Events
-  std::deque<Error> apply_errors;
-  std::deque<Error> status_errors;
-  std::optional<Error> all_fail;
-  bool has_foos = false;
-  std::optional<Error> metrics_fail;  // discovery of metrics.k8s.io
-  // A manager that changes the webhook as soon as it differs from what he wants, and owns what he has changed.
-  std::function<void(json& webhook)> insists;
-  bool readable = true;  // the webhook configuration
-  json live;             // the last one that was applied, as it stands in the cluster
-  std::size_t reads = 0;
-  std::size_t patch_reads = 0;  // by a patch of nothing
-  bool watched = false;
-  std::size_t opened = 0;  // streams
-
-  explicit Harness(WebhookSettings webhook = {}) {
-    controller = std::make_unique<Controller>(executor, api, discovery, events, clock, snapshots,
-                                              ControllerOptions{.webhook = std::move(webhook), .sync_period = 5min},
-                                              Logger::to_string(lines), leader_work);
-  }
-  // It leads, or a request of it is without an answer.
-  bool is_at_work() { return !leader_work.wait_for(0s); }
-  ~Harness() {
-    controller.reset();
-    executor.run();
-  }
-
-  ring::RingStatus make_ring(const std::string& name, std::int64_t generation = 1) {
-    ring::RingStatus status;
-    status.spec = {.name = name,
-                   .uid = "uid-" + name,
-                   .generation = generation,
-                   .resources = {{.main = {"", "secrets"}, .controlled = {{"", "configmaps"}}}},
-                   .namespace_selector = {}};
-    return status;
-  }
-  void publish(std::vector<ring::RingStatus> all) {
-    auto snapshot = std::make_shared<ring::Snapshot>();
-    for (ring::RingStatus& each : all) {
-      if (!rings.contains(each.spec.name)) {
-        rings[each.spec.name] = {
-            {"metadata", {{"name", each.spec.name}, {"uid", each.spec.uid}, {"resourceVersion", "1"}}}};
-      }
-      const std::string name = each.spec.name;
-      snapshot->rings[name] = std::make_shared<const ring::RingStatus>(std::move(each));
-    }
-    snapshots.publish(std::move(snapshot));
-  }
-  void lead() {
-    controller->on_leading(true);
-    settle();
-  }
-  // Answers requests until there are none.
-  void settle() {
-    open_watches();
-    for (executor.run(); !api.pending.empty(); executor.run()) {
-      serve();
-    }
-  }
-  void advance(std::chrono::nanoseconds time) {
-    const SteadyTime end = clock.steady() + time;
-    settle();
-    while (clock.steady() < end) {
-      executor.advance(std::min<std::chrono::nanoseconds>(50ms, end - clock.steady()));
-      settle();
-    }
-  }
-  void serve() {
-    const kube::Request request = api.pending.front().request;
-    if (all_fail) {
-      api.fail(*all_fail);
-    } else if (request.target.starts_with("/api/v1/namespaces/")) {
-      told.push_back(json::parse(request.body));
-      api.answer(request.body);
-    } else if (request.target == "/api/v1") {
-      api.answer(R"({"resources":[{"name":"secrets","kind":"Secret","namespaced":true},
-                                  {"name":"configmaps","kind":"ConfigMap","namespaced":true}]})");
-    } else if (request.target == "/apis/example.com") {
-      if (has_foos) {
-        api.answer(R"({"preferredVersion":{"version":"v1"},"versions":[{"version":"v1"}]})");
-      } else {
-        api.fail(error(ErrorCode::kNotFound, "GET /apis/example.com: 404 Not Found"));
-      }
-    } else if (request.target == "/apis/metrics.k8s.io") {
-      api.answer(R"({"preferredVersion":{"version":"v1beta1"},"versions":[{"version":"v1beta1"}]})");
-    } else if (request.target == "/apis/metrics.k8s.io/v1beta1") {
-      if (metrics_fail) {
-        api.fail(*metrics_fail);
-      } else {
-        api.answer(R"({"resources":[{"name":"pods","kind":"PodMetrics","namespaced":true}]})");
-      }
-    } else if (request.target == "/apis/example.com/v1") {
-      api.answer(R"({"resources":[{"name":"foos","kind":"Foo","namespaced":true}]})");
-    } else if (request.target.contains("/mutatingwebhookconfigurations/")) {
-      serve_apply(request);
-    } else if (request.target.contains("/controllerrings/")) {
-      serve_ring(request);
-    } else {
-      api.fail(error(ErrorCode::kNotFound, "unexpected " + request.target));
-    }
-  }
-  void serve_apply(const kube::Request& request) {
-    const bool by_patch = request.target.contains("dryRun=All");
-    if (request.method == Method::kGet || by_patch) {
-      CHECK((!by_patch || request.body == "{}"));
-      serve_read(by_patch);
-      return;
-    }
-    applies.push_back(request);
-    if (!apply_errors.empty()) {
-      api.fail(std::exchange(apply_errors.front(), {}));
-      apply_errors.pop_front();
-      return;
-    }
-    json body = json::parse(request.body);
-    if (insists && !live.is_null() && !request.target.contains("force=true") && live["webhooks"] != body["webhooks"]) {
-      api.fail(error(ErrorCode::kConflict, kEnforcerConflict));
-      return;
-    }
-    body["metadata"]["resourceVersion"] = std::to_string(100 + applies.size());
-    const bool changed = live.is_null() || live["webhooks"] != body["webhooks"];
-    live = body;
-    api.answer(body.dump());
-    if (changed) {
-      show("MODIFIED", live);
-      interfere();
-    }
-  }
-  void serve_read(bool by_patch) {
-    by_patch ? ++patch_reads : ++reads;
-    if (!readable && !by_patch) {
-      api.fail(error(ErrorCode::kForbidden, "GET: 403 Forbidden"));
-    } else if (live.is_null()) {
-      api.fail(error(ErrorCode::kNotFound, "404 Not Found"));
-    } else {
-      api.answer(live.dump());
-    }
-  }
-  // The configuration stands in the cluster with this caBundle, which an apply of this manager has set.
-  void stand(const std::string& bundle, std::string_view manager, const std::string& version) {
-    live = json::parse(webhook_configuration(make_ring("r").spec, {}));
-    live["webhooks"][0]["clientConfig"]["caBundle"] = bundle;
-    live["metadata"]["resourceVersion"] = version;
-    const std::string webhook = "k:" + json{{"name", live["webhooks"][0]["name"]}}.dump();
-    const json fields{{"f:webhooks", {{webhook, {{"f:clientConfig", {{"f:caBundle", json::object()}}}}}}}};
-    live["metadata"]["managedFields"] = {
-        {{"manager", manager}, {"operation", "Apply"}, {"fieldsType", "FieldsV1"}, {"fieldsV1", fields}}};
-  }
-  void interfere() {
-    const json before = live;
-    if (insists) {
-      insists(live["webhooks"][0]);
-    }
-    if (live != before) {
-      show("MODIFIED", live);
-    }
-  }
-  // On the watch of webhook configurations, where there is one.
-  void show(const std::string& type, const json& object) {
-    if (opened > 0) {
-      configuration_watch().on_data(json({{"type", type}, {"object", object}}).dump() + "\n");
-    }
-  }
-  // From now on each watch of webhook configurations, also one that is begun anew, shows what there is.
-  void open_watch() {
-    watched = true;
-    settle();
-  }
-  void open_watches() {
-    while (watched && opened < api.streams.size()) {
-      api.streams[opened++]->sink->on_open();
-      if (!live.is_null()) {
-        show("ADDED", live);
-      }
-      show("BOOKMARK",
-           {{"metadata", {{"resourceVersion", "1"}, {"annotations", {{"k8s.io/initial-events-end", "true"}}}}}});
-      bookmark_later(api.streams[opened - 1]);
-    }
-  }
-  void bookmark_later(const std::shared_ptr<testing::FakeApi::OpenStream>& stream) {
-    executor.post_after(1min, [this, stream] {
-      if (!stream->cancelled) {
-        stream->sink->on_data("{\"type\":\"BOOKMARK\",\"object\":{}}\n");
-        bookmark_later(stream);
-      }
-    });
-  }
-  void serve_ring(const kube::Request& request) {
-    const std::string name = request.target.substr(request.target.find("/controllerrings/") + 17);
-    const auto found = rings.find(name.substr(0, name.find_first_of("/?")));
-    if (found == rings.end()) {
-      api.fail(error(ErrorCode::kNotFound, "no such ring"));
-    } else if (request.method == Method::kGet) {
-      api.answer(found->second.dump());
-    } else if (!status_errors.empty()) {
-      api.fail(std::exchange(status_errors.front(), {}));
-      status_errors.pop_front();
-    } else {
-      CHECK(request.method == Method::kPut);
-      CHECK(request.target.ends_with("/status?fieldManager=controllerring-controller"));
-      found->second = json::parse(request.body);
-      statuses.push_back(found->second["status"]);
-      api.answer(request.body);
-    }
-  }
-  json ready(std::size_t status) const { return statuses.at(status)["conditions"][0]; }
-  kube::StreamSink& configuration_watch() { return *api.streams.back()->sink; }
-};
 
 bool is_forced(const kube::Request& request) {
   return request.target.contains("force=true");
@@ -413,7 +183,7 @@ TEST_CASE("a resource whose server does not answer keeps nothing from being appl
 
 TEST_CASE("a configuration that cannot be applied keeps resources from being looked up as little") {
   Harness h;
-  h.apply_errors = {error(ErrorCode::kForbidden, "PATCH /x: 403 Forbidden")};
+  h.apply_errors = {make_error(ErrorCode::kForbidden, "PATCH /x: 403 Forbidden")};
   ring::RingStatus ring = h.make_ring("r");
   ring.spec.resources.push_back({.main = {"example.com", "foos"}, .controlled = {}});
   h.publish({ring});
@@ -443,7 +213,7 @@ TEST_CASE("a spec that cannot work is reported and not applied; a change of it e
 
 TEST_CASE("a conflict is forced once, with an Event that names the other manager (protocol, 5)") {
   Harness h;
-  h.apply_errors = {error(ErrorCode::kConflict, kManyConflicts)};
+  h.apply_errors = {make_error(ErrorCode::kConflict, kManyConflicts)};
   h.publish({h.make_ring("r")});
   h.lead();
   h.advance(100ms);
@@ -461,15 +231,15 @@ TEST_CASE("a conflict over the caBundle is reported, never forced (protocol, 5)"
   settings.client_config.ca_bundle = "Cg==";
   Harness h(settings);
   SUBCASE("alone") {
-    h.apply_errors = {error(ErrorCode::kConflict, kCaConflict)};
+    h.apply_errors = {make_error(ErrorCode::kConflict, kCaConflict)};
   }
   SUBCASE("with others, which are forced without it") {
-    h.apply_errors = {error(ErrorCode::kConflict, kCaConflict), error(ErrorCode::kConflict, kManyConflicts)};
+    h.apply_errors = {make_error(ErrorCode::kConflict, kCaConflict), make_error(ErrorCode::kConflict, kManyConflicts)};
   }
   SUBCASE("behind others") {
     std::string message = std::string(kManyConflicts) + "\n- .webhooks[name=\"s\"].clientConfig.caBundle";
     message.replace(message.find("2 conflicts"), 1, "3");
-    h.apply_errors = {error(ErrorCode::kConflict, message)};
+    h.apply_errors = {make_error(ErrorCode::kConflict, message)};
   }
   h.publish({h.make_ring("r")});
   h.lead();
@@ -528,7 +298,7 @@ TEST_CASE("a caBundle of ours is taken back from another manager like every othe
   WebhookSettings settings;
   settings.ca_bundle_is_ours = true;
   Harness h(settings);
-  h.apply_errors = {error(ErrorCode::kConflict, kCaConflict)};
+  h.apply_errors = {make_error(ErrorCode::kConflict, kCaConflict)};
   h.publish({h.make_ring("r")});
   h.lead();
   h.controller->set_ca_bundle("one");
@@ -583,7 +353,7 @@ TEST_CASE("a caBundle that is kept cannot undo what somebody writes at the same 
   Harness h;
   h.stand("b3VycwoK", kFieldManager, "7");
   bool endless = false;
-  h.apply_errors = {error(ErrorCode::kConflict, "PATCH /x: 409 Conflict: the object has been modified")};
+  h.apply_errors = {make_error(ErrorCode::kConflict, "PATCH /x: 409 Conflict: the object has been modified")};
   SUBCASE("once") {}
   SUBCASE("all the time: it is tried later") {
     endless = true;
@@ -601,7 +371,7 @@ TEST_CASE("while the configuration cannot be read, nothing is applied that could
   Harness h;
   h.stand("b3VycwoK", kFieldManager, "7");
   h.publish({h.make_ring("r")});
-  h.all_fail = error(ErrorCode::kUnavailable, "GET /x: connection refused");
+  h.all_fail = make_error(ErrorCode::kUnavailable, "GET /x: connection refused");
   h.lead();
   h.advance(5s);
   CHECK(h.applies.empty());
@@ -631,7 +401,7 @@ TEST_CASE("a conflict of which not all is known is not forced where a caBundle i
   WebhookSettings settings;
   settings.client_config.ca_bundle = "Cg==";
   Harness h(settings);
-  h.apply_errors = {error(ErrorCode::kConflict, "Apply failed with 9 conflicts: conflicts with \"x\":\n- .y")};
+  h.apply_errors = {make_error(ErrorCode::kConflict, "Apply failed with 9 conflicts: conflicts with \"x\":\n- .y")};
   h.publish({h.make_ring("r")});
   h.lead();
   REQUIRE(h.applies.size() == 1);
@@ -642,7 +412,7 @@ TEST_CASE("an apply that is not permitted is reported, and tried with growing pa
   Harness h;
   h.publish({h.make_ring("r")});
   for (int i = 0; i < 100; ++i) {
-    h.apply_errors.push_back(error(ErrorCode::kForbidden, "PATCH /x: 403 Forbidden"));
+    h.apply_errors.push_back(make_error(ErrorCode::kForbidden, "PATCH /x: 403 Forbidden"));
   }
   h.lead();
   h.advance(100ms);
@@ -658,7 +428,7 @@ TEST_CASE("an apply that is not permitted is reported, and tried with growing pa
 TEST_CASE("in an outage the API server is tried every 2 s at the latest, without Events (design, 6.9)") {
   Harness h;
   h.publish({h.make_ring("r")});
-  h.all_fail = error(ErrorCode::kUnavailable, "connection refused");
+  h.all_fail = make_error(ErrorCode::kUnavailable, "connection refused");
   h.lead();
   h.advance(1min);
   CHECK(h.statuses.empty());
@@ -672,7 +442,7 @@ TEST_CASE("in an outage the API server is tried every 2 s at the latest, without
 TEST_CASE("a status that was changed by somebody is read again (design, 6.5)") {
   Harness h;
   h.publish({h.make_ring("r")});
-  h.status_errors = {error(ErrorCode::kConflict, "changed"), error(ErrorCode::kConflict, "changed")};
+  h.status_errors = {make_error(ErrorCode::kConflict, "changed"), make_error(ErrorCode::kConflict, "changed")};
   h.lead();
   CHECK(h.statuses.size() == 1);
   CHECK(h.applies.size() == 1);
@@ -683,11 +453,11 @@ TEST_CASE("a status that cannot be written is tried again") {
   h.publish({h.make_ring("r")});
   SUBCASE("conflicts without end") {
     for (int i = 0; i < 6; ++i) {
-      h.status_errors.push_back(error(ErrorCode::kConflict, "changed"));
+      h.status_errors.push_back(make_error(ErrorCode::kConflict, "changed"));
     }
   }
   SUBCASE("another error") {
-    h.status_errors = {error(ErrorCode::kTimeout, "no answer")};
+    h.status_errors = {make_error(ErrorCode::kTimeout, "no answer")};
   }
   h.lead();
   CHECK(h.statuses.empty());
@@ -789,7 +559,7 @@ TEST_CASE("a webhook configuration that went while nobody watched is repaired be
   h.advance(3s);
   REQUIRE(h.applies.size() == 1);
   h.live = nullptr;
-  h.configuration_watch().on_close(error(ErrorCode::kGone, "410 Gone"));
+  h.configuration_watch().on_close(make_error(ErrorCode::kGone, "410 Gone"));
   h.advance(3s);
   CHECK(h.applies.size() == 2);
   h.advance(1min);
@@ -926,7 +696,7 @@ TEST_CASE("a watch of webhook configurations that is not permitted is logged onc
   const auto refuse = [&](std::chrono::seconds seconds) {
     for (; seconds > 0s; seconds -= 1s) {
       while (refused < h.api.streams.size()) {
-        h.api.streams[refused++]->sink->on_close(error(ErrorCode::kForbidden, "403"));
+        h.api.streams[refused++]->sink->on_close(make_error(ErrorCode::kForbidden, "403"));
       }
       h.advance(1s);
     }
@@ -954,7 +724,7 @@ TEST_CASE("what keeps a ring from being rebalanced is in its condition and an Ev
   h.lead();
   REQUIRE(h.statuses.size() == 2);
   h.controller->on_trouble("r", "list secrets",
-                           error(ErrorCode::kForbidden, "not allowed to list secrets: 403 Forbidden"));
+                           make_error(ErrorCode::kForbidden, "not allowed to list secrets: 403 Forbidden"));
   h.advance(1s);
   REQUIRE(h.statuses.size() == 3);
   CHECK(h.ready(2)["status"] == "False");

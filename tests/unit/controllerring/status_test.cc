@@ -62,6 +62,37 @@ TEST_CASE("a failure is capitalised and leaves the old counts (protocol, 2)") {
      "message": "Resource \"foos\" is missing", "lastTransitionTime": "2026-11-23T08:01:00Z"}]})"));
 }
 
+TEST_CASE("another condition is written beside Ready, and left where it is not known (protocol, 5)") {
+  const Condition reachable{.status = "False", .reason = "NoCABundle", .message = "none"};
+  const auto alone = [&](const json& document) {
+    return condition_body(document.dump(), kWebhookReachable, reachable, 2, kNow).value();
+  };
+  const json first = json::parse(alone(ring_without_status())->text());
+  CHECK(first["metadata"]["resourceVersion"] == "7");
+  CHECK(first["status"] == json::parse(R"({"shards": 0, "availableShards": 0, "conditions": [
+    {"type": "WebhookReachable", "status": "False", "reason": "NoCABundle", "message": "none",
+     "observedGeneration": 2, "lastTransitionTime": "2026-11-23T08:00:00Z"}]})"));
+  CHECK_FALSE(alone(first));
+
+  const Outcome success{.generation = 3, .error = {}, .shards = 3, .available_shards = 1};
+  const json with_ready = next(first, success);
+  REQUIRE(with_ready["status"]["conditions"].size() == 2);
+  CHECK(with_ready["status"]["conditions"][0] == first["status"]["conditions"][0]);
+  CHECK(with_ready["status"]["conditions"][1]["type"] == "Ready");
+  CHECK(with_ready["status"]["shards"] == 3);
+  CHECK(json::parse(alone(with_ready).value_or(kube::VersionedObject::of(with_ready).value()).text()) == with_ready);
+
+  // Which generation it holds for comes with Ready, unless somebody has written another one meanwhile.
+  Outcome both = success;
+  both.webhook_reachable = reachable;
+  const json known = next(with_ready, both);
+  CHECK(known["status"]["conditions"][0]["observedGeneration"] == 3);
+  CHECK(known["status"]["conditions"][0]["status"] == "False");
+  CHECK(unchanged(known, both));
+  both.webhook_reachable = Condition{.status = "True", .reason = "CertificateTrusted", .message = "m"};
+  CHECK(unchanged(with_ready, both));
+}
+
 TEST_CASE("lastTransitionTime moves only with the condition's status (protocol, 2)") {
   const json before = next(ring_without_status(), {.generation = 2, .error = "one"});
   const auto later = kNow + std::chrono::hours(1);

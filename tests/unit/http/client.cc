@@ -49,6 +49,15 @@ int connect_to(std::uint16_t port, const Client::Options& options) {
   return fd;
 }
 
+void use(SSL_CTX* context, const TestCertificate& pair) {
+  const detail::BioPtr certificate(BIO_new_mem_buf(pair.certificate_pem.data(), -1));
+  const detail::BioPtr key(BIO_new_mem_buf(pair.private_key_pem.data(), -1));
+  const detail::CertificatePtr x509(PEM_read_bio_X509(certificate.get(), nullptr, nullptr, nullptr));
+  const detail::KeyPtr private_key(PEM_read_bio_PrivateKey(key.get(), nullptr, nullptr, nullptr));
+  require(SSL_CTX_use_certificate(context, x509.get()) == 1 && SSL_CTX_use_PrivateKey(context, private_key.get()) == 1,
+          "certificate");
+}
+
 std::string lower(std::string text) {
   std::ranges::transform(text, text.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   return text;
@@ -90,6 +99,12 @@ Client::Client(std::uint16_t port, const Options& options) : fd_(connect_to(port
       SSL_CTX_set_min_proto_version(context_.get(), 0);
       SSL_CTX_set_max_proto_version(context_.get(), options.max_tls_version);
       SSL_CTX_set_security_level(context_.get(), 0);
+    }
+    if (!options.groups.empty()) {
+      require(SSL_CTX_set1_groups_list(context_.get(), options.groups.c_str()) == 1, "groups");
+    }
+    if (!options.certificate.certificate_pem.empty()) {
+      use(context_.get(), options.certificate);
     }
     tls_.reset(SSL_new(context_.get()));
     if (!options.alpn.empty()) {

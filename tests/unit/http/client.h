@@ -10,6 +10,8 @@
 #include <string>
 #include <string_view>
 
+#include "tests/support/test_certificate.h"
+
 namespace sharder::testing {
 
 // An answer, taken apart strictly: what is malformed is an exception.
@@ -33,6 +35,8 @@ class Client {
     std::string alpn = {};    // wire format, "\x08http/1.1"
     int receive_buffer = 0;   // bytes, 0: the system's
     std::string host = "127.0.0.1";
+    std::string groups = {};           // for the key exchange, "": whatever OpenSSL has
+    TestCertificate certificate = {};  // that the client shows; empty: none
   };
 
   explicit Client(std::uint16_t port) : Client(port, Options()) {}

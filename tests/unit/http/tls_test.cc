@@ -1,13 +1,17 @@
 #include <doctest/doctest.h>
+#include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
 #include <atomic>
 #include <chrono>
+#include <map>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "base/delete_with.h"
 #include "tests/unit/http/client.h"
 #include "tests/unit/http/fixture.h"
 
@@ -29,6 +33,17 @@ std::string shown_name(Client& client) {
   char name[256] = "";
   X509_NAME_get_text_by_NID(X509_get_subject_name(certificate), NID_commonName, name, sizeof(name));
   return name;
+}
+
+std::string negotiated_group(Client& client) {
+  return SSL_group_to_name(client.tls(), static_cast<int>(SSL_get_negotiated_group(client.tls())));
+}
+
+bool knows_group(const char* name) {
+  const std::unique_ptr<SSL_CTX, sharder::DeleteWith<SSL_CTX_free>> context(SSL_CTX_new(TLS_client_method()));
+  const bool known = SSL_CTX_set1_groups_list(context.get(), name) == 1;
+  ERR_clear_error();
+  return known;
 }
 
 }  // namespace
@@ -74,6 +89,33 @@ TEST_CASE("no session is ever resumed and no ticket given") {
     CHECK(second.ask(kGet)->status == 200);
     CHECK(SSL_session_reused(second.tls()) == 0);
     SSL_SESSION_free(session);
+  }
+}
+
+TEST_CASE("key exchange uses X25519MLKEM768, X25519, P-256 or P-384, and nothing else") {
+  TestServer test({}, true);
+  // In TLS 1.2 a client's groups are also those of an elliptic certificate.
+  test.identity.publish(make_identity({.key = TestKey::kRsa2048}));
+  const std::map<std::string, bool> groups{
+      {"X25519", true}, {"P-256", true}, {"P-384", true}, {"P-521", false}, {"X448", false}};
+  for (const int version : {0, TLS1_2_VERSION}) {
+    for (const auto& [group, works] : groups) {
+      CAPTURE(version);
+      CAPTURE(group);
+      Client client(test.port, {.tls = true, .max_tls_version = version, .groups = group});
+      REQUIRE(client.shake_hands() == works);
+      if (works) {
+        CHECK(client.ask(kGet)->status == 200);
+      }
+    }
+  }
+  Client both(test.port, {.tls = true, .groups = "P-521:P-384"});
+  REQUIRE(both.ask(kGet)->status == 200);
+  CHECK(negotiated_group(both) == "secp384r1");
+  if (knows_group("X25519MLKEM768")) {  // OpenSSL 3.5
+    Client like_go(test.port, {.tls = true, .groups = "X25519MLKEM768:X25519"});
+    REQUIRE(like_go.ask(kGet)->status == 200);
+    CHECK(negotiated_group(like_go) == "X25519MLKEM768");
   }
 }
 

@@ -51,6 +51,17 @@ TEST_CASE("a ControllerRing is read as it stands in the cluster (protocol, 2)") 
   CHECK(object.status_available_shards == 4);
 }
 
+TEST_CASE("the condition WebhookReachable is True, False, or not known") {
+  json object = document();
+  CHECK(decode(object).webhook_reachable == std::nullopt);
+  for (const auto& [status, wanted] :
+       {std::pair("True", std::optional(true)), {"False", std::optional(false)}, {"Unknown", std::optional<bool>()}}) {
+    object["status"]["conditions"] = {{{"type", "Ready"}, {"status", "True"}},
+                                      {{"type", "WebhookReachable"}, {"status", status}}};
+    CHECK(decode(object).webhook_reachable == wanted);
+  }
+}
+
 TEST_CASE("an absent namespaceSelector is not an empty one (protocol, 2)") {
   json object = document();
   object["spec"]["namespaceSelector"] = json::object();

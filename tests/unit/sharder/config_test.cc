@@ -98,7 +98,8 @@ controller:
   sharder: {syncPeriod: 90s, concurrentMoves: 5}
 webhook:
   certificates: files
-  server: {bindAddress: "127.0.0.1:0", certDir: /certs, certName: a.crt, keyName: a.key}
+  server: {bindAddress: "127.0.0.1:0", certDir: /certs, certName: a.crt, keyName: a.key,
+           clientCAFile: /client-ca/ca.crt}
   config:
     annotations: {cert-manager.io/inject-ca-from: sharding-system/webhook-server, quoted: "5"}
     clientConfig:
@@ -131,6 +132,7 @@ shutdownDelay: 0s
   CHECK(config.webhook_server.cert_dir == "/certs");
   CHECK(config.webhook_server.cert_name == "a.crt");
   CHECK(config.webhook_server.key_name == "a.key");
+  CHECK(config.webhook_server.client_ca_file == "/client-ca/ca.crt");
   CHECK(config.webhook.annotations ==
         std::map<std::string, std::string>{{"cert-manager.io/inject-ca-from", "sharding-system/webhook-server"},
                                            {"quoted", "5"}});
