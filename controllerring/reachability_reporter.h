@@ -37,7 +37,7 @@ class ReachabilityReporter {
  public:
   static constexpr std::chrono::seconds kEvery{5};
   // Between two changes of a condition that follow each other soon. With two looks this is still less than a minute.
-  static constexpr BackoffPolicy kPauses{.initial = std::chrono::seconds(5), .max = std::chrono::seconds(30)};
+  static constexpr BackoffPolicy kPauses{.initial = std::chrono::seconds(5), .max = std::chrono::seconds(40)};
 
   // Everything given outlives it.
   ReachabilityReporter(std::shared_ptr<Tools> tools, const Published<ring::Snapshot>& snapshots, TrustCheck check);

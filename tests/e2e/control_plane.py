@@ -19,6 +19,8 @@ import tempfile
 import time
 import urllib.request
 
+import yaml
+
 import api_proxy
 import binaries
 import pki

@@ -69,6 +69,7 @@ TEST_CASE("without roots, names and times alone are judged") {
 TEST_CASE("a message names what is wrong and what to do, and of many names only some") {
   const TestCa ca;
   std::vector<std::string> many;
+  many.reserve(100);
   for (int i = 0; i < 100; ++i) {
     many.push_back("name-" + std::to_string(i));
   }

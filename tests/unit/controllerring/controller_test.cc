@@ -17,7 +17,6 @@ using namespace sharder::controllerring;
 using namespace std::chrono_literals;
 using nlohmann::json;
 using sharder::kube::Method;
-using sharder::testing::kEnforcerConflict;
 using sharder::testing::make_error;
 using Harness = sharder::testing::ControllerHarness;
 
