@@ -241,7 +241,8 @@ def right_values(env):
         resources={"limits": {"cpu": 2, "memory": "1Gi"}}, networkPolicy={"metricsFrom": [
             {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]},
         tolerations=[{"operator": "Exists"}], affinity={"nodeAffinity": {}}, extraObjects=[EXTRA], rings=[RING],
-        config={"clientConnection": {"qps": 50, "burst": 100}, "gracefulShutDown": "-1s"}, **{"global": {"any": 1}}))
+        config={"clientConnection": {"qps": 50, "burst": 100}, "gracefulShutDown": "-1s",
+                "webhook": {"server": {"clientCAFile": "/etc/sharder/client-ca/ca.crt"}}}, **{"global": {"any": 1}}))
 
 
 @suite.case("an image has registry, name, tag and digest; without a tag it is the chart's version")

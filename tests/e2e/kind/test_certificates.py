@@ -143,6 +143,17 @@ def shown(port):
     return None
 
 
+def answers(port):
+    """Whether a TLS port of this machine answers a request of a client without a certificate."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with contextlib.suppress(OSError):  # the server's alert, when the client reads
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as plain, context.wrap_socket(plain) as connection:
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: sharder\r\n\r\n")
+            return bool(connection.recv(1))
+    return False
+
+
 def leaf(chain):
     """The first certificate of a PEM chain, DER."""
     text = chain.decode()
@@ -186,6 +197,24 @@ def existing_secret(env):
         env.rotate_existing()
     with env.unnoticed("from an existing Secret to cert-manager"):
         env.change_mode("cert-manager", "sharder-webhook")
+
+
+@suite.case("only the API server may call the webhook: it shows its client certificate, and nobody notices; others are refused")
+def client_certificates(env):
+    env.plane.kubectl("-n", SYSTEM_NAMESPACE, "create", "configmap", "sharder-client-ca",
+                      f"--from-file=ca.crt={env.plane.admission_ca}")
+    with env.unnoticed("to Helm, selfManaged, and client certificates"):
+        env.installation.helm(
+            "install", "--take-ownership",
+            extraVolumes=[{"name": "client-ca", "configMap": {"name": "sharder-client-ca"}}],
+            extraVolumeMounts=[{"name": "client-ca", "mountPath": "/etc/sharder/client-ca", "readOnly": True}],
+            config={"webhook": {"server": {"clientCAFile": "/etc/sharder/client-ca/ca.crt"}}})
+        env.installation.wait_rollout()
+    with env.unnoticed("client certificates: a rolling update"):
+        env.installation.restart()
+    for pod in env.installation.pods():
+        with env.installation.forwarded(pod, 9443) as port:
+            assert not answers(port), f"{pod['metadata']['name']} answers a client without a certificate"
 
 
 @suite.case("ten minutes of all that, and a node drained", long=True)
