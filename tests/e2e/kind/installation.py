@@ -189,9 +189,16 @@ class Installation:
         except Failed as error:
             raise Failed(f"{error}: {left}") from None
 
+    def remove_rings(self):
+        """As docs/operations.md says: until the webhook configurations are gone, too."""
+        self.kubectl("delete", "controllerrings", "--all", "--timeout=60s")
+        self.kubectl("wait", "--for=delete", "mutatingwebhookconfigurations", "-l",
+                     "alpha.sharding.timebertt.dev/controllerring", "--timeout=110s")
+
     def remove_everything(self):
         """Of any installation, so that the next file begins with none."""
-        self.kubectl("delete", "controllerrings", "--all", "--ignore-not-found", check=False)
+        if self.admin.find("customresourcedefinitions", None, CRD):
+            self.remove_rings()
         if self.helm("status", check=False).returncode == 0:
             self.helm("uninstall", "--wait")
         overlays = [ROOT / "manifests" / "overlays" / name for name in ("cert-manager", "self-managed", "existing-secret")]
