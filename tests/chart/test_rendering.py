@@ -295,6 +295,19 @@ def configuration(env):
             assert str(env.folder / "none") in output, output  # the configuration is good, the kubeconfig is missing
 
 
+@suite.case("the file of webhook.server.clientCAFile comes from a volume, as docs/operations.md has it")
+def client_ca(env):
+    more = env.values(
+        extraVolumes=[{"name": "client-ca", "configMap": {"name": "sharder-client-ca"}}],
+        extraVolumeMounts=[{"name": "client-ca", "mountPath": "/etc/sharder/client-ca", "readOnly": True}],
+        config={"webhook": {"server": {"clientCAFile": "/etc/sharder/client-ca/ca.crt"}}})
+    assert yaml.safe_load(config(env, *more))["webhook"]["server"] == {"clientCAFile": "/etc/sharder/client-ca/ca.crt"}
+    pod = by_name(env.helm.template(*more).stdout)[("Deployment", SYSTEM, "sharder")]["spec"]["template"]["spec"]
+    assert {"name": "client-ca", "configMap": {"name": "sharder-client-ca"}} in pod["volumes"], pod["volumes"]
+    mounts = pod["containers"][0]["volumeMounts"]
+    assert {"name": "client-ca", "mountPath": "/etc/sharder/client-ca", "readOnly": True} in mounts, mounts
+
+
 @suite.case("`config` is merged over the mode's, and another namespace than sharding-system is written into it")
 def merged(env):
     more = env.values(certificates={"mode": "certManager"}, config={"webhook": {"config": {"annotations": {"a": "b"}}}})
@@ -367,7 +380,7 @@ def metrics(_):
                       for path in (ROOT / folder).rglob("*.[ch]*"))
     names = set(re.findall(r"\b(\w+)\{job=", rules)) - {"up"}
     missing = [name for name in names if f'"{name}"' not in sources]
-    assert len(names) == 9 and not missing, missing or names
+    assert len(names) == 10 and not missing, missing or names
 
 
 if __name__ == "__main__":
