@@ -77,14 +77,14 @@ class Installation:
                 arguments = tuple(one for one in arguments if one != "--create-namespace")
         return self._helm.run(verb, "sharder", *arguments, "--namespace", SYSTEM_NAMESPACE, check=check)
 
-    def apply_go_project(self):
-        """The Go project's own manifests, with cert-manager, with the image that was built here."""
+    def apply_go_project(self, image=images.GO_SHARDER):
+        """The Go project's own manifests, with cert-manager."""
         source = images.go_project()
         copied = FOLDER / "go-project"
         shutil.rmtree(copied, ignore_errors=True)
         shutil.copytree(source / "config", copied / "config")
         subprocess.run(["chmod", "-R", "u+w", copied], check=True)
-        name, tag = images.GO_SHARDER.rsplit(":", 1)
+        name, tag = image.rsplit(":", 1)
         (copied / "kustomization.yaml").write_text(yaml.safe_dump({
             "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "resources": ["config/default"],
             "images": [{"name": "ghcr.io/timebertt/kubernetes-controller-sharding/sharder", "newName": name,

@@ -98,18 +98,21 @@ class Traffic:
     def check(self, shards_change=False):
         """No creation failed, and the webhook changed each. What the API server counted agrees. Unless shards have come
         or gone meanwhile, the sharder has patched none afterwards."""
-        assert not self.failures, f"{len(self.failures)} requests failed: {self.failures[0]}"
-        created = len(self.latencies)
-        audited = self._env.plane.creations("secrets", self._ring.namespace, self.began)
-        mine = {name: mutated for name, mutated in audited.items() if name.startswith(self._prefix)}
-        assert len(mine) == created, (len(mine), created)
-        missed = [name for name, mutated in mine.items() if f"controllerring-{self._ring.name}" not in mutated]
+        created, missed = self.missed()
         patched = [patch for patch in self._env.plane.sharder_patches(self._ring.namespace, self.began)
                    if patch.name.startswith(self._prefix)]
         assert not missed, f"{len(missed)} of {created} without the webhook: {missed[:3]}"
         assert shards_change or not patched, f"{len(patched)} of {created} were patched by the sharder: {patched[:3]}"
         assert self._failed_open() == self._fail_open, "apiserver_admission_webhook_fail_open_count grew"
-        return created
+
+    def missed(self):
+        """(how many were created, the names of those that the webhook did not change); no creation failed."""
+        assert not self.failures, f"{len(self.failures)} requests failed: {self.failures[0]}"
+        created = len(self.latencies)
+        audited = self._env.plane.creations("secrets", self._ring.namespace, self.began)
+        mine = {name: changed for name, changed in audited.items() if name.startswith(self._prefix)}
+        assert len(mine) == created, (len(mine), created)
+        return created, [name for name, changed in mine.items() if f"controllerring-{self._ring.name}" not in changed]
 
     def summary(self):
         ordered = sorted(self.latencies)
