@@ -152,6 +152,9 @@ bool Connection::shake_hands() {
 bool Connection::refuse() {
   add_one(loop_.counters.failed_handshakes);
   loop_.log_refusal(channel_.refusal());
+  if (const auto& listener = loop_.server.options.on_refused_client) {
+    listener();
+  }
   channel_.shut_down();
   enter(Stage::kLingering);
   return true;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <string>
 
 #include "base/guarded.h"
@@ -21,6 +22,8 @@ struct ServerOptions {
   // ends after its next answer. While it holds none, connections are closed at once. Null: clients show no certificate.
   // Needs `tls`. Outlives the server.
   const Published<std::string>* client_ca = nullptr;
+  // Called on a loop for each client that fails in the handshake because of its certificate, or has none.
+  std::function<void()> on_refused_client = {};
 };
 
 }  // namespace sharder::http

@@ -326,7 +326,8 @@ Result<void> Program::Impl::start_webhook() {
                           .address = config.webhook_server.bind_address,
                           .loops = usable_cpus(),
                           .tls = &webhook_identity(),
-                          .client_ca = webhook_client_ca ? &webhook_client_ca->authorities() : nullptr},
+                          .client_ca = webhook_client_ca ? &webhook_client_ca->authorities() : nullptr,
+                          .on_refused_client = [this] { webhook_metrics.count_refused_client(); }},
       [this](unsigned) {
         return std::make_unique<webhook::WebhookHandler>(membership->ring_sets(), webhook_metrics, clock,
                                                          log.named("webhook"));

@@ -70,6 +70,11 @@ struct WebhookMetrics::Impl {
                      .Help("Total number of objects that were allowed without a shard, with a warning.")
                      .Register(registry)
                      .Add({})),
+        refused_clients(prometheus::BuildCounter()
+                            .Name("controller_sharding_refused_clients_total")
+                            .Help("Total number of TLS handshakes that failed because of the client's certificate.")
+                            .Register(registry)
+                            .Add({})),
         assignments(prometheus::BuildCounter()
                         .Name("controller_sharding_assignments_total")
                         .Help("Total number of shard assignments made by the webhook.")
@@ -94,6 +99,7 @@ struct WebhookMetrics::Impl {
   prometheus::Histogram& latency;
   prometheus::Counter& panics;
   prometheus::Counter& warnings;
+  prometheus::Counter& refused_clients;
   prometheus::Family<prometheus::Counter>& assignments;
   std::array<prometheus::Counter*, kStatuses.size()> by_status{};
 
@@ -123,6 +129,10 @@ void WebhookMetrics::count_panic() {
 
 void WebhookMetrics::count_warning() {
   impl_->warnings.Increment();
+}
+
+void WebhookMetrics::count_refused_client() {
+  impl_->refused_clients.Increment();
 }
 
 std::shared_ptr<prometheus::Counter> WebhookMetrics::assignments(std::string_view ring,

@@ -26,6 +26,7 @@ namespace sharder::webhook {
 //   controller_sharding_assignments_total{controllerring,group,resource} (protocol, 8): a series is there from the
 //     first assignment on until no loop holds its counter any more (AssignmentCounters).
 //   controller_sharding_admission_warnings_total: objects that were allowed without a shard, with a warning.
+//   controller_sharding_refused_clients_total: TLS handshakes that failed because of the client's certificate.
 class WebhookMetrics {
  public:
   // Registers the families. `registry` outlives this and all counters it gave away.
@@ -38,6 +39,7 @@ class WebhookMetrics {
   // An exception was caught.
   void count_panic();
   void count_warning();
+  void count_refused_client();
 
   // The counter of the assignments of one resource. The series is removed with the last copy of the pointer.
   std::shared_ptr<prometheus::Counter> assignments(std::string_view ring, const ring::GroupResource& resource);

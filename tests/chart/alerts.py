@@ -22,6 +22,8 @@ CASES = {
         {f'controller_sharding_webhook_reachable{{{RING},pod="a"}}': "1x60"}),
     "ShardingAdmissionWarnings": ({'controller_sharding_admission_warnings_total{job="sharder"}': "0+1x60"}, "10m",
                                   {'controller_sharding_admission_warnings_total{job="sharder"}': "7x60"}),
+    "ShardingWebhookRefusesClients": ({'controller_sharding_refused_clients_total{job="sharder"}': "0+1x60"}, "20m",
+                                      {'controller_sharding_refused_clients_total{job="sharder"}': "7x60"}),
     # Times are counted from 0: two days after the beginning, and 90 days.
     "SharderCertificateExpires": ({EXPIRY: "172800x60"}, "20m", {EXPIRY: "7776000x60"}),
     "SharderCertificateUnreadable": ({'certwatcher_read_certificate_errors_total{job="sharder"}': "0+1x60"}, "20m",

@@ -10,6 +10,7 @@ import oracle
 import pki
 from environment import Environment
 from processes import free_ports, wait_until
+from sharder import metric
 from suite import Suite
 
 suite = Suite("client_certificates", parallel=False)
@@ -84,7 +85,9 @@ def strict(bare):
                 assert env.answers(ring, pair) is False, pair
             for replica in env.sharders.replicas:
                 assert "client refused in the TLS handshake" in replica.log()
-                assert replica.health("/readyz")[0] == 200 and replica.scrape(plane.metrics_token())
+                assert replica.health("/readyz")[0] == 200
+                refused = metric(replica.scrape(plane.metrics_token()), "controller_sharding_refused_clients_total")
+                assert refused >= 3, refused  # none, another authority's, a server's
 
             # A change of the CA: trust both, show the new certificate, forget the old one.
             env.trust(first, second)
