@@ -17,6 +17,7 @@ from kind_cluster import FOLDER, ROOT  # first: it finds the modules of tests/e2
 
 from cluster import SYSTEM_NAMESPACE
 from processes import Failed, Process, free_ports, wait_until
+from shards import parse_time
 
 sys.path.insert(0, str(ROOT / "tests" / "chart"))
 
@@ -146,6 +147,17 @@ class Installation:
 
     def delete_pod(self, pod):
         self.kubectl("-n", SYSTEM_NAMESPACE, "delete", "pod", pod["metadata"]["name"], "--wait=true", "--timeout=60s")
+
+    def footprint(self):
+        """A line for each pod: how long it took from its container's start until it was ready, and its memory now."""
+        lines = []
+        for pod in self.pods():
+            status = pod["status"]
+            started = status["containerStatuses"][0]["state"]["running"]["startedAt"]
+            ready = next(one["lastTransitionTime"] for one in status["conditions"] if one["type"] == "Ready")
+            lines.append(f"ready {parse_time(ready) - parse_time(started):.0f} s after its start, "
+                         f"{self.cluster.resident_bytes(pod) / (1 << 20):.1f} MiB resident")
+        return "; ".join(lines)
 
     @contextlib.contextmanager
     def forwarded(self, pod, port):

@@ -229,9 +229,20 @@ def ten_minutes(env):
         for number, step in enumerate(steps):
             time.sleep(max(0, began + number * LONG_SECONDS / len(steps) - time.monotonic()))
             step()
+    env.figure("pods", env.installation.footprint())
+    wanted = ("apiserver_admission_webhook_fail_open_count", "apiserver_admission_webhook_rejection_count",
+              "apiserver_admission_webhook_admission_duration_seconds")
     for line in env.admin.text("/metrics").splitlines():
-        if line.startswith(("apiserver_admission_webhook_fail_open_count", "apiserver_admission_webhook_rejection_count")):
+        if line.startswith(wanted) and "sharder" in line and ("_bucket" not in line or 'le="0.025"' in line):
             env.figure("API server", line)
+
+
+@suite.case("an hour of load, and what the pods take afterwards", long=True)
+def an_hour(env):
+    env.figure("pods before", env.installation.footprint())
+    with env.unnoticed("an hour of load", 3600):
+        pass
+    env.figure("pods after an hour", env.installation.footprint())
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ def kustomize(env):
     ring = env.ring("kustomized")
     with ring.shards(*NAMES, working=True):
         _ready(ring)
+        env.figure("pods after installation", env.installation.footprint())
         ring.create_secrets(50)
         env.installation.scale(0)
         ring.create_secrets(50, prefix="meanwhile")
