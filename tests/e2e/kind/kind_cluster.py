@@ -177,7 +177,7 @@ class Kind(Cluster):
         # The API server's user may not read what only root may; the log is written by root in the container.
         mounts = [{"hostPath": str(self.api_folder), "containerPath": "/e2e"}]
         arguments = {"audit-policy-file": "/e2e/audit-policy.yaml", "audit-log-path": "/e2e/audit.log",
-                     "audit-log-mode": "batch", "audit-log-batch-max-wait": "500ms",
+                     "audit-log-maxsize": "1000", "audit-log-mode": "batch", "audit-log-batch-max-wait": "500ms",
                      "admission-control-config-file": "/e2e/admission.yaml"}
         return {
             "kind": "Cluster", "apiVersion": "kind.x-k8s.io/v1alpha4", "name": NAME,
