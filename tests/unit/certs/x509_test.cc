@@ -125,6 +125,17 @@ TEST_CASE("what keeps a client from accepting a chain has a name") {
   CHECK(fault(ca.issue({.purposes = "clientAuth"}), ca.certificate_pem()) == ChainFault::kNotForServers);
 }
 
+TEST_CASE("names of a certificate are printable ASCII and of bounded length, whatever bytes it has") {
+  const TestCa ca;
+  const std::string pem =
+      ca.issue({.dns_names = {"a\xff\xfe.example.com", "b\x7f\x01\xc3\xa4", std::string(1000, 'c'), "d~!"},
+                .ip_addresses = {}})
+          .certificate_pem;
+  const auto facts = read_certificates(pem);
+  REQUIRE(facts);
+  CHECK(facts->front().names == std::vector<std::string>{"a??.example.com", "b????", std::string(253, 'c'), "d~!"});
+}
+
 TEST_CASE("a certificate covers its alternative names, as in Go") {
   const TestCa ca;
   const std::string pem = ca.issue({.common_name = "common.example.com",
