@@ -220,6 +220,7 @@ void CertificateSecret::Impl::begin() {
     waiting_since = clock.steady();
   }
   trusted_since.reset();
+  blind_since.reset();
   pauses.reset();
   waiting_logged = false;
   timer.cancel();

@@ -55,7 +55,8 @@ class CertificateSecret {
  public:
   // Other API servers see a changed webhook configuration a moment later.
   static constexpr std::chrono::seconds kTakeUp{2};
-  // Where the webhook configurations cannot be read because that is not permitted; and for the first pair.
+  // For each new pair, where the webhook configurations cannot be read because that is not permitted; and for the first
+  // pair.
   static constexpr std::chrono::seconds kBlindPause{30};
   // After this time it is enough that one configuration trusts the candidate: a ring whose configuration is never
   // applied (it is being deleted, its spec is wrong, a policy rejects it) must not keep the others at a root that the

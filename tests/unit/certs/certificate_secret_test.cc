@@ -483,6 +483,22 @@ TEST_CASE("where webhook configurations cannot be read, a new pair waits for hal
   }
 }
 
+TEST_CASE("where reading webhook configurations is not permitted, each new pair waits for half a minute") {
+  Case c;
+  c.put(c.first.pair(c.clock.wall()));
+  c.start();
+  c.cluster.refuse = failing("list", "mutatingwebhookconfigurations", 403);
+  for (int rotation = 0; rotation < 2; ++rotation) {
+    const ServingSecret next = c.second.pair(c.clock.wall());
+    c.put(next);
+    c.cluster.advance(CertificateSecret::kBlindPause - 1s);
+    CHECK(c.shown() != next.certificate_pem);
+    c.cluster.advance(20s);
+    CHECK(c.shown() == next.certificate_pem);
+    c.cluster.advance(24h, 1min);
+  }
+}
+
 TEST_CASE("a Secret that goes or is damaged changes nothing, and is logged once; what was a candidate is forgotten") {
   Case c;
   const ServingSecret old = c.first.pair(c.clock.wall());
