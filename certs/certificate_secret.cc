@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstddef>
 #include <iterator>
+#include <map>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -32,11 +35,29 @@ constexpr BackoffPolicy kPauses{.initial = std::chrono::milliseconds(200), .max 
 
 using Pair = std::shared_ptr<const TlsIdentity>;
 
-// How many of the caBundles trust the pair.
-std::ptrdiff_t trusting(const std::vector<std::string>& bundles, const TlsIdentity& pair, WallTime now) {
-  return std::ranges::count_if(
-      bundles, [&](const std::string& bundle) { return verifies(pair.certificate_chain_pem, bundle, now); });
-}
+// The caBundles of the webhook configurations. Mostly all are the same, and that one is verified only once.
+class Bundles {
+ public:
+  explicit Bundles(const std::vector<std::string>& all) : all_(std::ssize(all)) {
+    for (const std::string& bundle : all) {
+      ++counts_[bundle];
+    }
+  }
+
+  std::ptrdiff_t all() const { return all_; }
+  // How many of them trust the pair.
+  std::ptrdiff_t trusting(const TlsIdentity& pair, WallTime now) const {
+    std::ptrdiff_t number = 0;
+    for (const auto& [bundle, count] : counts_) {
+      number += verifies(pair.certificate_chain_pem, bundle, now) ? count : 0;
+    }
+    return number;
+  }
+
+ private:
+  std::ptrdiff_t all_;
+  std::map<std::string, std::ptrdiff_t> counts_;
+};
 
 }  // namespace
 
@@ -66,8 +87,8 @@ struct CertificateSecret::Impl {
   // Publishes one of the offers, or finds out which one is trusted.
   void consider();
   void configurations_read(const Result<kube::Response>& answer);
-  void choose_first(const std::vector<std::string>& bundles);
-  void judge_candidate(const std::vector<std::string>& bundles);
+  void choose_first(const Bundles& bundles);
+  void judge_candidate(const Bundles& bundles);
   // The first pair has waited long enough.
   bool is_late() const { return !current && waiting_since && clock.steady() - *waiting_since >= kBlindPause; }
   void wait_for_trust();
@@ -248,7 +269,7 @@ void CertificateSecret::Impl::configurations_read(const Result<kube::Response>& 
   if (bundles) {
     blind_since.reset();
     failure.succeeded(now);
-    current ? judge_candidate(*bundles) : choose_first(*bundles);
+    current ? judge_candidate(Bundles(*bundles)) : choose_first(Bundles(*bundles));
     return;
   }
   if (failure.failed(bundles.error(), now)) {
@@ -263,24 +284,29 @@ void CertificateSecret::Impl::configurations_read(const Result<kube::Response>& 
   }
 }
 
-void CertificateSecret::Impl::choose_first(const std::vector<std::string>& bundles) {
-  const std::vector<Pair> pairs = offers();
-  const auto best = std::ranges::max_element(
-      pairs, {}, [&](const Pair& pair) { return trusting(bundles, *pair, clock.wall()); });  // the first of equals
-  const bool is_trusted = trusting(bundles, **best, clock.wall()) == std::ssize(bundles);
-  const bool has_choice = !bundles.empty() || secret_known;
-  if ((is_trusted && has_choice) || is_late()) {
-    publish(*best);
+void CertificateSecret::Impl::choose_first(const Bundles& bundles) {
+  Pair best;  // the first of equals
+  std::ptrdiff_t most = -1;
+  for (const Pair& pair : offers()) {
+    const auto trust_it = bundles.trusting(*pair, clock.wall());
+    if (trust_it > most) {
+      best = pair;
+      most = trust_it;
+    }
+  }
+  const bool has_choice = bundles.all() > 0 || secret_known;
+  if ((most == bundles.all() && has_choice) || is_late()) {
+    publish(best);
   } else {
     wait_for_trust();
   }
 }
 
-void CertificateSecret::Impl::judge_candidate(const std::vector<std::string>& bundles) {
+void CertificateSecret::Impl::judge_candidate(const Bundles& bundles) {
   const WallTime wall = clock.wall();
   const SteadyTime now = clock.steady();
-  const auto all = std::ssize(bundles);
-  const auto trust_it = trusting(bundles, *candidate, wall);
+  const auto all = bundles.all();
+  const auto trust_it = bundles.trusting(*candidate, wall);
   const bool is_trusted = trust_it == all || (trust_it > 0 && now - *waiting_since >= kStale);
   if (!is_trusted) {
     trusted_since.reset();
@@ -288,7 +314,7 @@ void CertificateSecret::Impl::judge_candidate(const std::vector<std::string>& bu
     return;
   }
   trusted_since = trusted_since.value_or(now);
-  const bool is_better = all > 0 && trusting(bundles, *current, wall) == 0;
+  const bool is_better = all > 0 && bundles.trusting(*current, wall) == 0;
   if (is_better || now - *trusted_since >= kTakeUp) {
     publish(candidate);
   } else {

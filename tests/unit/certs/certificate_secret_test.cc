@@ -268,6 +268,13 @@ TEST_CASE("neither the Secret's pair nor that of certDir is trusted: not ready u
     c.configure("another", e.pair.roots_pem);
     expected = e.pair.certificate_pem;
   }
+  SUBCASE("equal caBundles count as often as they are there") {
+    c.put(pair);
+    c.configure("another", pair.roots_pem);
+    c.configure("third", e.pair.roots_pem);
+    c.configure("fourth", e.pair.roots_pem);
+    expected = e.pair.certificate_pem;
+  }
   c.start();
   CHECK(c.secret->not_ready());
   c.cluster.advance(CertificateSecret::kBlindPause - 1s);
