@@ -87,7 +87,10 @@ struct CertificateSecret::Impl {
   // Publishes one of the offers, or finds out which one is trusted.
   void consider();
   void configurations_read(const Result<kube::Response>& answer);
+  // Whether the pair may be the first that is shown, when so many of the caBundles trust it.
+  bool may_be_first(const Pair& pair, std::ptrdiff_t trust_it, std::ptrdiff_t all) const;
   void choose_first(const Bundles& bundles);
+  void choose_first_blindly();
   void judge_candidate(const Bundles& bundles);
   // The first pair has waited long enough.
   bool is_late() const { return !current && waiting_since && clock.steady() - *waiting_since >= kBlindPause; }
@@ -216,6 +219,9 @@ void CertificateSecret::Impl::consider_pair(const ServingSecret& secret) {
     candidate.reset();
     begin();
   } else if (!is_same(candidate)) {
+    if (!candidate && is_late()) {
+      waiting_since.reset();  // nobody trusts a pair of `earlier`; the Secret's has half a minute of its own
+    }
     candidate = std::make_shared<const TlsIdentity>(std::move(*pair));
     if (!current) {
       not_ready.with([](auto& text) { text = kUntrusted; });
@@ -277,11 +283,18 @@ void CertificateSecret::Impl::configurations_read(const Result<kube::Response>& 
   }
   const bool is_blind = bundles.error().code == ErrorCode::kForbidden;
   blind_since = is_blind ? blind_since.value_or(now) : std::optional<SteadyTime>();
-  if (is_late() || (is_blind && now - *blind_since >= kBlindPause)) {
-    publish(offers().front());
+  if (is_late()) {
+    choose_first_blindly();
+  } else if (current && is_blind && now - *blind_since >= kBlindPause) {
+    publish(candidate);
   } else {
     look_again(pauses.next());
   }
+}
+
+bool CertificateSecret::Impl::may_be_first(const Pair& pair, std::ptrdiff_t trust_it, std::ptrdiff_t all) const {
+  // One of an earlier mode that nobody trusts would make a pod ready that no API server can call.
+  return pair == candidate || trust_it > 0 || (all == 0 && pair->not_after > clock.wall());
 }
 
 void CertificateSecret::Impl::choose_first(const Bundles& bundles) {
@@ -289,16 +302,26 @@ void CertificateSecret::Impl::choose_first(const Bundles& bundles) {
   std::ptrdiff_t most = -1;
   for (const Pair& pair : offers()) {
     const auto trust_it = bundles.trusting(*pair, clock.wall());
-    if (trust_it > most) {
+    if (trust_it > most && may_be_first(pair, trust_it, bundles.all())) {
       best = pair;
       most = trust_it;
     }
   }
   const bool has_choice = bundles.all() > 0 || secret_known;
-  if ((most == bundles.all() && has_choice) || is_late()) {
+  if (best && ((most == bundles.all() && has_choice) || is_late())) {
     publish(best);
   } else {
     wait_for_trust();
+  }
+}
+
+void CertificateSecret::Impl::choose_first_blindly() {
+  const std::vector<Pair> pairs = offers();
+  const auto found = std::ranges::find_if(pairs, [this](const Pair& pair) { return may_be_first(pair, 0, 0); });
+  if (found != pairs.end()) {
+    publish(*found);
+  } else {
+    look_again(pauses.next());
   }
 }
 
@@ -330,7 +353,7 @@ void CertificateSecret::Impl::wait_for_trust() {
 }
 
 void CertificateSecret::Impl::look_again(std::chrono::nanoseconds pause) {
-  if (!current) {
+  if (!current && !is_late()) {
     pause = std::min<std::chrono::nanoseconds>(pause, *waiting_since + kBlindPause - clock.steady());
   }
   timer.set(pause, [this] { consider(); });

@@ -38,8 +38,11 @@ struct CertificateSecretOptions {
 //        │  │             ├─ all trust a pair of `before` ────────────────────────────────► show that
 //        │  │             └─ neither: look again, not ready; after kBlindPause ───────────► show the most trusted pair,
 //        │  └──────────────────────┘                                                        of equals the Secret's
-//        └ the Secret is damaged or missing: the same with `before` alone. With no configuration, every pair is
-//          trusted; but a pair of `before` then waits until the Secret is known.
+//        ├ the Secret is damaged or missing: the same with `before` alone, of which a pair that nobody trusts is never
+//        │ shown. With no configuration, every pair is trusted; but a pair of `before` then waits until the Secret is
+//        │ known, and must not have expired.
+//        └ the configurations cannot be read for kBlindPause: the Secret's pair, else the first of `before` that has
+//          not expired.
 //
 //   shown ──► the Secret has the same pair, or no good one ──► nothing changes; that is logged once
 //     │
