@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstddef>
 #include <iterator>
+#include <map>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -32,11 +35,29 @@ constexpr BackoffPolicy kPauses{.initial = std::chrono::milliseconds(200), .max 
 
 using Pair = std::shared_ptr<const TlsIdentity>;
 
-// How many of the caBundles trust the pair.
-std::ptrdiff_t trusting(const std::vector<std::string>& bundles, const TlsIdentity& pair, WallTime now) {
-  return std::ranges::count_if(
-      bundles, [&](const std::string& bundle) { return verifies(pair.certificate_chain_pem, bundle, now); });
-}
+// The caBundles of the webhook configurations. Mostly all are the same, and that one is verified only once.
+class Bundles {
+ public:
+  explicit Bundles(const std::vector<std::string>& all) : all_(std::ssize(all)) {
+    for (const std::string& bundle : all) {
+      ++counts_[bundle];
+    }
+  }
+
+  std::ptrdiff_t all() const { return all_; }
+  // How many of them trust the pair.
+  std::ptrdiff_t trusting(const TlsIdentity& pair, WallTime now) const {
+    std::ptrdiff_t number = 0;
+    for (const auto& [bundle, count] : counts_) {
+      number += verifies(pair.certificate_chain_pem, bundle, now) ? count : 0;
+    }
+    return number;
+  }
+
+ private:
+  std::ptrdiff_t all_;
+  std::map<std::string, std::ptrdiff_t> counts_;
+};
 
 }  // namespace
 
@@ -66,8 +87,11 @@ struct CertificateSecret::Impl {
   // Publishes one of the offers, or finds out which one is trusted.
   void consider();
   void configurations_read(const Result<kube::Response>& answer);
-  void choose_first(const std::vector<std::string>& bundles);
-  void judge_candidate(const std::vector<std::string>& bundles);
+  // Whether the pair may be the first that is shown, when so many of the caBundles trust it.
+  bool may_be_first(const Pair& pair, std::ptrdiff_t trust_it, std::ptrdiff_t all) const;
+  void choose_first(const Bundles& bundles);
+  void choose_first_blindly();
+  void judge_candidate(const Bundles& bundles);
   // The first pair has waited long enough.
   bool is_late() const { return !current && waiting_since && clock.steady() - *waiting_since >= kBlindPause; }
   void wait_for_trust();
@@ -195,6 +219,9 @@ void CertificateSecret::Impl::consider_pair(const ServingSecret& secret) {
     candidate.reset();
     begin();
   } else if (!is_same(candidate)) {
+    if (!candidate && is_late()) {
+      waiting_since.reset();  // nobody trusts a pair of `earlier`; the Secret's has half a minute of its own
+    }
     candidate = std::make_shared<const TlsIdentity>(std::move(*pair));
     if (!current) {
       not_ready.with([](auto& text) { text = kUntrusted; });
@@ -220,6 +247,7 @@ void CertificateSecret::Impl::begin() {
     waiting_since = clock.steady();
   }
   trusted_since.reset();
+  blind_since.reset();
   pauses.reset();
   waiting_logged = false;
   timer.cancel();
@@ -247,7 +275,7 @@ void CertificateSecret::Impl::configurations_read(const Result<kube::Response>& 
   if (bundles) {
     blind_since.reset();
     failure.succeeded(now);
-    current ? judge_candidate(*bundles) : choose_first(*bundles);
+    current ? judge_candidate(Bundles(*bundles)) : choose_first(Bundles(*bundles));
     return;
   }
   if (failure.failed(bundles.error(), now)) {
@@ -255,31 +283,53 @@ void CertificateSecret::Impl::configurations_read(const Result<kube::Response>& 
   }
   const bool is_blind = bundles.error().code == ErrorCode::kForbidden;
   blind_since = is_blind ? blind_since.value_or(now) : std::optional<SteadyTime>();
-  if (is_late() || (is_blind && now - *blind_since >= kBlindPause)) {
-    publish(offers().front());
+  if (is_late()) {
+    choose_first_blindly();
+  } else if (current && is_blind && now - *blind_since >= kBlindPause) {
+    publish(candidate);
   } else {
     look_again(pauses.next());
   }
 }
 
-void CertificateSecret::Impl::choose_first(const std::vector<std::string>& bundles) {
-  const std::vector<Pair> pairs = offers();
-  const auto best = std::ranges::max_element(
-      pairs, {}, [&](const Pair& pair) { return trusting(bundles, *pair, clock.wall()); });  // the first of equals
-  const bool is_trusted = trusting(bundles, **best, clock.wall()) == std::ssize(bundles);
-  const bool has_choice = !bundles.empty() || secret_known;
-  if ((is_trusted && has_choice) || is_late()) {
-    publish(*best);
+bool CertificateSecret::Impl::may_be_first(const Pair& pair, std::ptrdiff_t trust_it, std::ptrdiff_t all) const {
+  // One of an earlier mode that nobody trusts would make a pod ready that no API server can call.
+  return pair == candidate || trust_it > 0 || (all == 0 && pair->not_after > clock.wall());
+}
+
+void CertificateSecret::Impl::choose_first(const Bundles& bundles) {
+  Pair best;  // the first of equals
+  std::ptrdiff_t most = -1;
+  for (const Pair& pair : offers()) {
+    const auto trust_it = bundles.trusting(*pair, clock.wall());
+    if (trust_it > most && may_be_first(pair, trust_it, bundles.all())) {
+      best = pair;
+      most = trust_it;
+    }
+  }
+  const bool has_choice = bundles.all() > 0 || secret_known;
+  if (best && ((most == bundles.all() && has_choice) || is_late())) {
+    publish(best);
   } else {
     wait_for_trust();
   }
 }
 
-void CertificateSecret::Impl::judge_candidate(const std::vector<std::string>& bundles) {
+void CertificateSecret::Impl::choose_first_blindly() {
+  const std::vector<Pair> pairs = offers();
+  const auto found = std::ranges::find_if(pairs, [this](const Pair& pair) { return may_be_first(pair, 0, 0); });
+  if (found != pairs.end()) {
+    publish(*found);
+  } else {
+    look_again(pauses.next());
+  }
+}
+
+void CertificateSecret::Impl::judge_candidate(const Bundles& bundles) {
   const WallTime wall = clock.wall();
   const SteadyTime now = clock.steady();
-  const auto all = std::ssize(bundles);
-  const auto trust_it = trusting(bundles, *candidate, wall);
+  const auto all = bundles.all();
+  const auto trust_it = bundles.trusting(*candidate, wall);
   const bool is_trusted = trust_it == all || (trust_it > 0 && now - *waiting_since >= kStale);
   if (!is_trusted) {
     trusted_since.reset();
@@ -287,7 +337,7 @@ void CertificateSecret::Impl::judge_candidate(const std::vector<std::string>& bu
     return;
   }
   trusted_since = trusted_since.value_or(now);
-  const bool is_better = all > 0 && trusting(bundles, *current, wall) == 0;
+  const bool is_better = all > 0 && bundles.trusting(*current, wall) == 0;
   if (is_better || now - *trusted_since >= kTakeUp) {
     publish(candidate);
   } else {
@@ -303,7 +353,7 @@ void CertificateSecret::Impl::wait_for_trust() {
 }
 
 void CertificateSecret::Impl::look_again(std::chrono::nanoseconds pause) {
-  if (!current) {
+  if (!current && !is_late()) {
     pause = std::min<std::chrono::nanoseconds>(pause, *waiting_since + kBlindPause - clock.steady());
   }
   timer.set(pause, [this] { consider(); });

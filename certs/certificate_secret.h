@@ -38,8 +38,11 @@ struct CertificateSecretOptions {
 //        │  │             ├─ all trust a pair of `before` ────────────────────────────────► show that
 //        │  │             └─ neither: look again, not ready; after kBlindPause ───────────► show the most trusted pair,
 //        │  └──────────────────────┘                                                        of equals the Secret's
-//        └ the Secret is damaged or missing: the same with `before` alone. With no configuration, every pair is
-//          trusted; but a pair of `before` then waits until the Secret is known.
+//        ├ the Secret is damaged or missing: the same with `before` alone, of which a pair that nobody trusts is never
+//        │ shown. With no configuration, every pair is trusted; but a pair of `before` then waits until the Secret is
+//        │ known, and must not have expired.
+//        └ the configurations cannot be read for kBlindPause: the Secret's pair, else the first of `before` that has
+//          not expired.
 //
 //   shown ──► the Secret has the same pair, or no good one ──► nothing changes; that is logged once
 //     │
@@ -55,7 +58,8 @@ class CertificateSecret {
  public:
   // Other API servers see a changed webhook configuration a moment later.
   static constexpr std::chrono::seconds kTakeUp{2};
-  // Where the webhook configurations cannot be read because that is not permitted; and for the first pair.
+  // For each new pair, where the webhook configurations cannot be read because that is not permitted; and for the first
+  // pair.
   static constexpr std::chrono::seconds kBlindPause{30};
   // After this time it is enough that one configuration trusts the candidate: a ring whose configuration is never
   // applied (it is being deleted, its spec is wrong, a policy rejects it) must not keep the others at a root that the

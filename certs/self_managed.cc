@@ -26,7 +26,7 @@ bool is_due(const CertificateFacts& certificate, std::chrono::seconds lifetime, 
 bool has_names(const CertificateFacts& certificate, const ServerCertificate& wanted) {
   std::vector<std::string> names = wanted.dns_names;
   names.insert(names.end(), wanted.ip_addresses.begin(), wanted.ip_addresses.end());
-  return certificate.names == names;
+  return std::ranges::equal(certificate.names, names, {}, {}, printable_name);
 }
 
 // Why the authority has to be replaced, "" when it serves.

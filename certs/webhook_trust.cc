@@ -71,7 +71,7 @@ std::optional<Distrust> distrust(std::string_view chain_pem, std::string_view ro
                                " on; compare the clocks of this machine and of the issuer"};
   }
   if (!covers(leaf.pem, host)) {
-    return not_for(leaf, host);
+    return not_for(leaf, printable_name(host));
   }
   if (roots_pem.empty()) {
     return std::nullopt;

@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <ctime>
@@ -86,8 +87,8 @@ ChainFault to_fault(int error) {
 }
 
 std::string to_text(const ASN1_STRING* text) {
-  return {reinterpret_cast<const char*>(ASN1_STRING_get0_data(text)),
-          static_cast<std::size_t>(ASN1_STRING_length(text))};
+  return printable_name(
+      {reinterpret_cast<const char*>(ASN1_STRING_get0_data(text)), static_cast<std::size_t>(ASN1_STRING_length(text))});
 }
 
 // "10.0.0.1" or "::1"; "" for an address of another length.
@@ -115,6 +116,13 @@ std::vector<std::string> alternative_names(X509* certificate) {
 }
 
 }  // namespace
+
+std::string printable_name(std::string_view name) {
+  constexpr std::size_t kLongest = 253;
+  std::string text(name.substr(0, kLongest));
+  std::ranges::replace_if(text, [](char c) { return c < ' ' || c > '~'; }, '?');
+  return text;
+}
 
 Result<std::vector<CertificateFacts>> read_certificates(std::string_view pem) {
   const auto parsed = parse_certificates(pem);
@@ -160,6 +168,8 @@ std::optional<ChainFault> chain_fault(std::string_view chain_pem, std::string_vi
   X509_STORE_CTX_set_purpose(context.get(), X509_PURPOSE_SSL_SERVER);
   X509_STORE_CTX_set_flags(context.get(), X509_V_FLAG_PARTIAL_CHAIN);
   X509_STORE_CTX_set_time(context.get(), 0, std::chrono::system_clock::to_time_t(now));
+  constexpr int kNoSha1 = 1;  // of OpenSSL's levels, the first without it; keys of 1,024 bits are permitted, as in Go
+  X509_VERIFY_PARAM_set_auth_level(X509_STORE_CTX_get0_param(context.get()), kNoSha1);
   const bool good = X509_verify_cert(context.get()) == 1;
   ERR_clear_error();
   return good ? std::nullopt : std::optional(to_fault(X509_STORE_CTX_get_error(context.get())));

@@ -29,8 +29,13 @@ struct CertificateFacts {
   std::string pem;  // this certificate alone, as OpenSSL writes it: equal certificates have equal texts
   WallTime not_before;
   WallTime not_after;
-  std::vector<std::string> names;  // alternative names: DNS names and IP addresses, in the order of the certificate
+  // Alternative names: DNS names and IP addresses, in the order of the certificate, each as printable_name() has it.
+  std::vector<std::string> names;
 };
+
+// A name as it is quoted and compared: each byte that is not printable ASCII is '?', because a certificate may have any
+// bytes there, and JSON may not. It is cut to the length of the longest DNS name.
+[[nodiscard]] std::string printable_name(std::string_view name);
 
 // The certificates of a PEM text, in their order. kInvalid: there is none, or one does not parse.
 [[nodiscard]] Result<std::vector<CertificateFacts>> read_certificates(std::string_view pem);
@@ -45,8 +50,8 @@ enum class ChainFault {
 };
 
 // Why a client that trusts `roots_pem` does not accept the chain (leaf first) of a TLS server at this time, as
-// kube-apiserver decides it: every certificate of the bundle is trusted by itself. Names are not compared. nullopt: it
-// accepts the chain.
+// kube-apiserver decides it: every certificate of the bundle is trusted by itself, and a signature with SHA-1 counts
+// for nothing. Names are not compared. nullopt: it accepts the chain.
 [[nodiscard]] std::optional<ChainFault> chain_fault(std::string_view chain_pem, std::string_view roots_pem,
                                                     WallTime now);
 [[nodiscard]] inline bool verifies(std::string_view chain_pem, std::string_view roots_pem, WallTime now) {

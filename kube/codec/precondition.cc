@@ -12,7 +12,8 @@ Result<VersionedObject> VersionedObject::of(const nlohmann::json& object) {
   if (string_at(object, "/metadata/resourceVersion").empty()) {
     return fail(ErrorCode::kInvalid, "the object has no resourceVersion");
   }
-  return VersionedObject(object.dump());
+  // A byte that is not UTF-8, whoever brought it, ends no process.
+  return VersionedObject(object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
 }  // namespace sharder::kube

@@ -260,12 +260,20 @@ TEST_CASE("neither the Secret's pair nor that of certDir is trusted: not ready u
   SUBCASE("then the Secret's is shown") {
     c.put(pair);
   }
-  SUBCASE("then that of certDir is shown if the Secret has none") {
+  SUBCASE("then that of certDir is shown if the Secret has none, and one configuration trusts it") {
+    c.configure("another", e.pair.roots_pem);
     expected = e.pair.certificate_pem;
   }
   SUBCASE("then that of certDir is shown if more configurations trust it") {
     c.put(pair);
     c.configure("another", e.pair.roots_pem);
+    expected = e.pair.certificate_pem;
+  }
+  SUBCASE("equal caBundles count as often as they are there") {
+    c.put(pair);
+    c.configure("another", pair.roots_pem);
+    c.configure("third", e.pair.roots_pem);
+    c.configure("fourth", e.pair.roots_pem);
     expected = e.pair.certificate_pem;
   }
   c.start();
@@ -276,6 +284,66 @@ TEST_CASE("neither the Secret's pair nor that of certDir is trusted: not ready u
   c.cluster.advance(2s);
   CHECK_FALSE(c.secret->not_ready());
   CHECK(c.shown() == expected);
+}
+
+TEST_CASE(
+    "without a pair in the Secret, one of certDir that nobody trusts or that has expired never makes a pod ready") {
+  Earlier e;
+  Case& c = e.c;
+  std::string reason = "the webhook's Secret does not exist";
+  bool is_outage = false;
+  SUBCASE("nobody trusts it") {
+    c.configure("ours", c.second.authority.certificate_pem);
+  }
+  SUBCASE("nobody trusts it, and the Secret is damaged") {
+    c.configure("ours", c.second.authority.certificate_pem);
+    c.put({.certificate_pem = "nonsense", .private_key_pem = "nonsense"});
+    reason = "the webhook's Secret has no good certificate";
+  }
+  SUBCASE("it has expired, with the caBundle that once trusted it") {
+    c.configure("ours", e.pair.roots_pem);
+    c.clock.advance(91 * 24h);
+  }
+  SUBCASE("it has expired, and there is no configuration") {
+    c.clock.advance(91 * 24h);
+  }
+  SUBCASE("it has expired, and nobody answers for the configurations") {
+    c.cluster.refuse = failing("list", "mutatingwebhookconfigurations", 0);
+    c.clock.advance(91 * 24h);
+    is_outage = true;
+  }
+  c.start();
+  c.cluster.lists.clear();
+  c.cluster.advance(10min, 1s);
+  CHECK(c.shown().empty());
+  CHECK(c.secret->not_ready() == reason);
+  CHECK(c.cluster.lists.size() < 70);  // the pauses grow
+  // The Secret's has as long as without the other.
+  const ServingSecret pair = c.first.pair(c.clock.wall());
+  if (!is_outage) {
+    c.configure("ours", c.second.authority.certificate_pem);
+  }
+  c.put(pair);
+  c.cluster.advance(CertificateSecret::kBlindPause - 1s);
+  CHECK(c.shown().empty());
+  c.cluster.advance(2s);
+  CHECK(c.shown() == pair.certificate_pem);
+}
+
+TEST_CASE(
+    "while webhook configurations cannot be read, the first pair of certDir that has not expired is shown if late") {
+  const WallTime now = FakeClock().wall();
+  const ServingSecret expired = Issuer(now).pair(now, 10s);
+  const ServingSecret usable = Issuer(now).pair(now);
+  const ServingSecret further = Issuer(now).pair(now);
+  Case c({expired, usable, further});
+  c.configure("ours", c.second.authority.certificate_pem);
+  c.cluster.refuse = failing("list", "mutatingwebhookconfigurations", 500);
+  c.start();
+  c.cluster.advance(CertificateSecret::kBlindPause - 1s);
+  CHECK(c.shown().empty());
+  c.cluster.advance(2s);
+  CHECK(c.shown() == usable.certificate_pem);
 }
 
 TEST_CASE("while the first pair waits, whichever pair is trusted first is shown") {
@@ -480,6 +548,22 @@ TEST_CASE("where webhook configurations cannot be read, a new pair waits for hal
     c.cluster.refuse = nullptr;
     c.cluster.advance(20s);
     CHECK(c.shown() == next.certificate_pem);
+  }
+}
+
+TEST_CASE("where reading webhook configurations is not permitted, each new pair waits for half a minute") {
+  Case c;
+  c.put(c.first.pair(c.clock.wall()));
+  c.start();
+  c.cluster.refuse = failing("list", "mutatingwebhookconfigurations", 403);
+  for (int rotation = 0; rotation < 2; ++rotation) {
+    const ServingSecret next = c.second.pair(c.clock.wall());
+    c.put(next);
+    c.cluster.advance(CertificateSecret::kBlindPause - 1s);
+    CHECK(c.shown() != next.certificate_pem);
+    c.cluster.advance(20s);
+    CHECK(c.shown() == next.certificate_pem);
+    c.cluster.advance(24h, 1min);
   }
 }
 

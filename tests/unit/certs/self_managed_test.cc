@@ -163,4 +163,16 @@ TEST_CASE("other names bring another certificate") {
   CHECK(change->secret.roots_pem == c.secret.roots_pem);
 }
 
+TEST_CASE("a name that is not printable ASCII, or too long, is no reason to renew again and again") {
+  Case c;
+  ServerCertificate wanted = names();
+  wanted.dns_names = {
+      "b\xc3\xbc"
+      "cher.example.com",
+      std::string(300, 'x')};
+  ServingSecret written = c.next(c.secret, nullptr, wanted)->secret;
+  written.resource_version = "1";
+  CHECK_FALSE(c.next(written, nullptr, wanted));
+}
+
 }  // namespace

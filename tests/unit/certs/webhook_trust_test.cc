@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+
 #include "base/clock.h"
 #include "tests/support/test_certificate.h"
 
@@ -83,6 +85,18 @@ TEST_CASE("a message names what is wrong and what to do, and of many names only 
       "also for sharder.sharding-system.svc");
   CHECK(message({}).contains("is for no name;"));
   CHECK(message(many).contains("name-7, ...;"));
+}
+
+TEST_CASE("a message is short ASCII, whatever bytes the certificate and the host have: it goes into JSON") {
+  const TestCa ca;
+  const std::vector<std::string> names(100, std::string(1000, '\xff'));
+  const auto found =
+      distrust(ca.issue({.dns_names = names, .ip_addresses = {}}).certificate_pem, "", "h\xff", SystemClock().wall());
+  REQUIRE(found);
+  CHECK(found->reason == "NameNotCovered");
+  CHECK(found->message.contains("calls h?, "));
+  CHECK(std::ranges::all_of(found->message, [](char c) { return c >= ' ' && c <= '~'; }));
+  CHECK(found->message.size() < 4096);
 }
 
 }  // namespace

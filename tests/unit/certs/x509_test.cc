@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include "base/pem_internal.h"
 #include "tests/support/test_certificate.h"
 
 // docs/design.md, section 7: a pair that cannot serve is an error before a listener sees it.
@@ -123,6 +124,38 @@ TEST_CASE("what keeps a client from accepting a chain has a name") {
   CHECK(fault(good, ca.certificate_pem(), std::chrono::hours(3)) == ChainFault::kExpired);
   CHECK(fault(good, ca.certificate_pem(), std::chrono::hours(-1)) == ChainFault::kNotYetValid);
   CHECK(fault(ca.issue({.purposes = "clientAuth"}), ca.certificate_pem()) == ChainFault::kNotForServers);
+}
+
+// The same certificate with a signature of `ca` that uses SHA-1.
+TestCertificate signed_with_sha1(const TestCertificate& certificate, const TestCa& ca) {
+  const PemCertificates found = read_pem_certificates(certificate.certificate_pem);
+  const PemKey key = read_pem_key(ca.private_key_pem());
+  REQUIRE(X509_sign(found.certificates.at(0).get(), key.key.get(), EVP_sha1()) > 0);
+  return {.certificate_pem = sharder::testing::detail::certificate_pem(found.certificates.at(0).get()),
+          .private_key_pem = certificate.private_key_pem};
+}
+
+TEST_CASE("a signature with SHA-1 is not accepted, as in Go; the keys that are in use are") {
+  const TestCa ca;
+  const WallTime now = SystemClock().wall();
+  for (const TestKey key : {TestKey::kEcdsaP256, TestKey::kRsa2048}) {
+    const TestCertificate good = ca.issue({.key = key});
+    CHECK(chain_fault(good.certificate_pem, ca.certificate_pem(), now) == std::nullopt);
+    const TestCertificate old = signed_with_sha1(good, ca);
+    CHECK(chain_fault(old.certificate_pem, ca.certificate_pem(), now) == ChainFault::kUntrusted);
+    CHECK(chain_fault(old.certificate_pem, old.certificate_pem, now) == std::nullopt);  // it is trusted by itself
+  }
+}
+
+TEST_CASE("names of a certificate are printable ASCII and of bounded length, whatever bytes it has") {
+  const TestCa ca;
+  const std::string pem =
+      ca.issue({.dns_names = {"a\xff\xfe.example.com", "b\x7f\x01\xc3\xa4", std::string(1000, 'c'), "d~!"},
+                .ip_addresses = {}})
+          .certificate_pem;
+  const auto facts = read_certificates(pem);
+  REQUIRE(facts);
+  CHECK(facts->front().names == std::vector<std::string>{"a??.example.com", "b????", std::string(253, 'c'), "d~!"});
 }
 
 TEST_CASE("a certificate covers its alternative names, as in Go") {

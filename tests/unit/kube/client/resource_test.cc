@@ -89,3 +89,9 @@ TEST_CASE("what is written carries a resourceVersion that is not empty (design, 
     CHECK(guarded.error().code == ErrorCode::kInvalid);
   }
 }
+
+TEST_CASE("bytes that are not UTF-8 in an object are replaced, and do not throw") {
+  const auto body = VersionedObject::of({{"metadata", {{"resourceVersion", "7"}}}, {"message", "a\xff"}});
+  REQUIRE(body);
+  CHECK(body->text().contains("a\xef\xbf\xbd"));
+}
