@@ -24,7 +24,6 @@
 #include "controllerring/controller.h"
 #include "http/server.h"
 #include "kube/access/config.h"
-#include "kube/access/server_url.h"
 #include "kube/client/client.h"
 #include "kube/client/discovery.h"
 #include "kube/election/leader_election.h"
@@ -35,11 +34,10 @@
 #include "ops/metrics_handler.h"
 #include "ops/process_collector.h"
 #include "rebalancer/rebalancer.h"
-#include "ring/names.h"
 #include "sharder/cpu_quota.h"
 #include "sharder/identity.h"
+#include "sharder/part_options.h"
 #include "sharder/ring_collector.h"
-#include "sharder/values.h"
 #include "webhook/handler.h"
 #include "webhook/metrics.h"
 
@@ -55,47 +53,6 @@ constexpr std::string_view kMetricsCertificateFolder = "/tmp/k8s-metrics-server/
 // For the ports of probes and scrapes: their requests have no body and come from few clients.
 constexpr http::Limits kSmallLimits{
     .max_body_bytes = 4096, .max_connections = 64, .max_buffered_bytes = std::size_t{1024} * 1024};
-
-kube::LeaderElectionOptions election_options(const LeaderElectionConfig& config, const std::string& identity) {
-  return {
-      .lease_namespace = config.resource_namespace,
-      .lease_name = config.resource_name,
-      .identity = identity,
-      .lease_duration = duration_cast<milliseconds>(config.lease_duration),
-      .renew_deadline = duration_cast<milliseconds>(config.renew_deadline),
-      .retry_period = duration_cast<milliseconds>(config.retry_period),
-  };
-}
-
-certs::CertificateFilesOptions webhook_certificate(const WebhookServerConfig& config) {
-  return {.server = "webhook",
-          .folder = config.cert_dir,
-          .certificate_name = config.cert_name,
-          .key_name = config.key_name};
-}
-
-certs::CertificateSecretOptions secret_options(const Config& config) {
-  return {.secret_namespace = config.leader_election.resource_namespace,
-          .name = config.webhook_server.secret_name,
-          .webhook_selector =
-              "app.kubernetes.io/name=" + std::string(ring::kAppName) + "," + std::string(ring::kRingLabel)};
-}
-
-// The names by which API servers reach the webhook.
-certs::ServerCertificate webhook_names(const controllerring::WebhookClientConfig& config) {
-  certs::ServerCertificate wanted{.common_name = "sharder webhook"};
-  if (config.url.empty()) {
-    const std::string name = config.service.name + "." + config.service.service_namespace;
-    wanted.dns_names = {name + ".svc", name + ".svc.cluster.local", name};
-  } else if (const auto url = kube::parse_server_url(config.url)) {
-    if (const auto address = normal_ip_address(url->host)) {
-      wanted.ip_addresses = {*address};
-    } else {
-      wanted.dns_names = {url->host};
-    }
-  }
-  return wanted;
-}
 
 prometheus::Gauge& master_status_gauge(prometheus::Registry& registry, const std::string& lease_name) {
   return prometheus::BuildGauge()
@@ -392,12 +349,7 @@ std::optional<controllerring::Condition> Program::Impl::check_trust(const std::s
                                      .reason = "NoCertificate",
                                      .message = "the leader has no certificate yet, its /readyz says why"};
   }
-  auto wrong = certs::distrust(shown->certificate_chain_pem, roots_pem, host, clock.wall());
-  if (!wrong) {
-    return std::nullopt;
-  }
-  return controllerring::Condition{
-      .status = "False", .reason = std::move(wrong->reason), .message = std::move(wrong->message)};
+  return not_reachable(certs::distrust(shown->certificate_chain_pem, roots_pem, host, clock.wall()));
 }
 
 std::optional<std::string> Program::Impl::not_ready() const {
