@@ -38,12 +38,8 @@ constexpr std::string_view kFailed = "ReconciliationFailed";
 // A new leader learns the caBundle in a moment, if it is ours. After this time its absence is a failure.
 constexpr std::chrono::seconds kCaBundleWait{10};
 
-std::string joined(const std::map<std::string, Error>& troubles) {
-  std::string text;
-  for (const auto& [what, trouble] : troubles) {
-    text += (text.empty() ? "" : "; ") + trouble.message;
-  }
-  return text;
+std::string messages(const std::map<std::string, Error>& troubles) {
+  return joined(troubles, "; ", [](const auto& trouble) { return trouble.second.message; });
 }
 
 }  // namespace
@@ -294,7 +290,7 @@ void Controller::Impl::begin(const std::string& ring) {
   work.run = std::make_shared<Reconciliation>(
       tools, found->second,
       Reconciliation::Known{
-          .trouble = known == troubles.end() ? "" : joined(known->second),
+          .trouble = known == troubles.end() ? "" : messages(known->second),
           .webhook_reachable = reachability ? reachability->reported(ring, found->second->spec.uid) : std::nullopt},
       narrowing, conflicts, work.ca_bundle,
       lifetime.bind([this, ring](const Reconciliation::Report& report) { finish(ring, report); }));

@@ -58,13 +58,13 @@ class Controller final : public ring::Listener {
   void on_shards_changed(const std::string& ring) override;
   void on_leading(bool leading) override;
 
-  // A lasting failure of another component for the ring: reported in the Ready condition, and recorded as an Event.
   // WebhookSettings::ca_bundle_is_ours: the roots (PEM) that the webhook configurations are to trust from now on; ""
   // leaves the caBundle to others. On the control loop.
   void set_ca_bundle(const std::string& pem);
   // From now on the condition WebhookReachable is reported (ReachabilityReporter). Before it leads.
   void report_reachability(TrustCheck check);
 
+  // A lasting failure of another component for the ring: reported in the Ready condition, and recorded as an Event.
   void on_trouble(const std::string& ring, const std::string& what, const std::optional<Error>& trouble) override;
 
  private:

@@ -6,6 +6,7 @@
 #include "controllerring/webhook_configuration.h"
 #include "kube/client/resource.h"
 #include "kube/codec/json.h"
+#include "ring/names.h"
 
 namespace sharder::controllerring {
 
@@ -138,7 +139,7 @@ void ReachabilityReporter::ring_read(Report report, Result<kube::Response> answe
     return;
   }
   auto body =
-      condition_body(answer->body, kWebhookReachable, report.condition, report.generation, tools_->clock.wall());
+      condition_body(answer->body, ring::kWebhookReachable, report.condition, report.generation, tools_->clock.wall());
   if (!body) {
     failed(report, body.error());
   } else if (!*body) {

@@ -34,14 +34,6 @@ std::vector<ring::GroupResource> all_resources(const ring::ControllerRing& ring)
   return found;
 }
 
-std::string join(const std::vector<std::string>& names) {
-  std::string text;
-  for (const std::string& name : names) {
-    text += (text.empty() ? "\"" : ", \"") + name + "\"";
-  }
-  return text;
-}
-
 // The API server has just answered, so an error that is no outage lasts: the resource does not exist, or the aggregated
 // API server that serves it does not answer.
 Error missing_resource(const ring::GroupResource& resource, const Error& error) {
@@ -182,7 +174,7 @@ void Reconciliation::apply_failed(Error error) {
   const bool with_ca_bundle =
       !webhook_.client_config.ca_bundle.empty() && !webhook_.ca_bundle_is_ours && ca_bundle_ == CaBundle::kAsConfigured;
   if (conflict) {
-    report_.managers = join(conflict->managers);
+    report_.managers = joined(conflict->managers, ", ", [](const std::string& name) { return '"' + name + '"'; });
   }
   if (conflict && with_ca_bundle && conflict->ca_bundle) {
     note({.code = ErrorCode::kForbidden,

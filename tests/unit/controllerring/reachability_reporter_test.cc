@@ -7,6 +7,7 @@
 #include <string>
 
 #include "base/base64.h"
+#include "ring/names.h"
 #include "tests/unit/controllerring/harness.h"
 
 // docs/protocol.md, section 5: the leader reports in the condition WebhookReachable whether the API server accepts the
@@ -52,7 +53,7 @@ struct Case : ControllerHarness {
   }
   json condition(const std::string& ring = "r") {
     for (const json& each : rings[ring].value("/status/conditions"_json_pointer, json::array())) {
-      if (each["type"] == kWebhookReachable) {
+      if (each["type"] == ring::kWebhookReachable) {
         return each;
       }
     }
@@ -64,7 +65,7 @@ struct Case : ControllerHarness {
     for (const json& status : statuses) {
       std::string now;
       for (const json& each : status["conditions"]) {
-        now += each["type"] == kWebhookReachable ? each.dump() : "";
+        now += each["type"] == ring::kWebhookReachable ? each.dump() : "";
       }
       count += now == before ? 0 : 1;
       before = now;
