@@ -310,8 +310,8 @@ void Controller::Impl::finish(const std::string& ring, const Reconciliation::Rep
   if (report.ca_bundle_is_left) {
     work.ca_bundle = LiveCaBundle::kNotOurs;  // and is not going to be: it is never applied
   }
-  if (reachability && !configuration_watch && !report.configuration.empty()) {
-    reachability->configuration_seen(ring, report.configuration);  // the watch, where there is one, knows it better
+  if (reachability && !report.configuration.empty()) {
+    reachability->configuration_applied(ring, report.configuration);
   }
   log_result(work, ring, report);
   log_contest(work, report);
@@ -423,7 +423,7 @@ void Controller::Impl::configuration_seen(const std::string& ring, const std::st
 
 void Controller::Impl::configurations_listed(const std::set<std::string>& rings, bool again) {
   if (reachability) {
-    reachability->set_complete(true);
+    reachability->watch_complete();
   }
   if (!again) {
     return;
@@ -442,7 +442,7 @@ void Controller::Impl::configuration_watch_not_permitted(const Error& error) {
   }
   configuration_watch.reset();
   if (reachability) {
-    reachability->set_complete(false);
+    reachability->watch_given_up();
   }
   if (!std::exchange(not_permitted_logged, true)) {
     log.info("not allowed to watch webhook configurations, they are repaired at each sync only",

@@ -16,15 +16,6 @@ namespace {
 constexpr int kMaxStatusConflicts = 3;
 constexpr int kMaxChangesMeanwhile = 3;
 
-// Gives the configuration to a client that may patch and not read it, as with the Go project's ClusterRole: a patch of
-// nothing, which is not carried out either.
-kube::Request read_by_patch(const std::string& configuration) {
-  return {.method = kube::Method::kPatch,
-          .target = kube::path(kube::kMutatingWebhookConfigurations, "", configuration, {}, {{"dryRun", "All"}}),
-          .body = "{}",
-          .content_type = std::string(kube::kMergePatch)};
-}
-
 std::vector<ring::GroupResource> all_resources(const ring::ControllerRing& ring) {
   std::vector<ring::GroupResource> found;
   for (const ring::RingResource& resource : ring.resources) {
@@ -47,6 +38,13 @@ Error missing_resource(const ring::GroupResource& resource, const Error& error) 
 }
 
 }  // namespace
+
+kube::Request read_by_patch(const std::string& configuration) {
+  return {.method = kube::Method::kPatch,
+          .target = kube::path(kube::kMutatingWebhookConfigurations, "", configuration, {}, {{"dryRun", "All"}}),
+          .body = "{}",
+          .content_type = std::string(kube::kMergePatch)};
+}
 
 Reconciliation::Reconciliation(std::shared_ptr<Tools> tools, std::shared_ptr<const ring::RingStatus> ring, Known known,
                                Narrowing narrowing, Conflicts conflicts, LiveCaBundle live_ca_bundle, Done done)

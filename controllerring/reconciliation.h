@@ -39,6 +39,10 @@ struct Tools {
   bool waits_for_ca_bundle() const { return options.webhook.ca_bundle_is_ours && !has_ca_bundle; }
 };
 
+// Gives a webhook configuration to a client that may patch and not read it, as with the Go project's ClusterRole: a
+// patch of nothing, which is not carried out either.
+kube::Request read_by_patch(const std::string& configuration);
+
 // What to do with a webhook's namespaceSelector that another manager has narrowed (decision 6).
 enum class Narrowing { kTakeBack, kLeave };
 
