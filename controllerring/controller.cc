@@ -38,12 +38,8 @@ constexpr std::string_view kFailed = "ReconciliationFailed";
 // A new leader learns the caBundle in a moment, if it is ours. After this time its absence is a failure.
 constexpr std::chrono::seconds kCaBundleWait{10};
 
-std::string joined(const std::map<std::string, Error>& troubles) {
-  std::string text;
-  for (const auto& [what, trouble] : troubles) {
-    text += (text.empty() ? "" : "; ") + trouble.message;
-  }
-  return text;
+std::string messages(const std::map<std::string, Error>& troubles) {
+  return joined(troubles, "; ", [](const auto& trouble) { return trouble.second.message; });
 }
 
 }  // namespace
@@ -294,7 +290,7 @@ void Controller::Impl::begin(const std::string& ring) {
   work.run = std::make_shared<Reconciliation>(
       tools, found->second,
       Reconciliation::Known{
-          .trouble = known == troubles.end() ? "" : joined(known->second),
+          .trouble = known == troubles.end() ? "" : messages(known->second),
           .webhook_reachable = reachability ? reachability->reported(ring, found->second->spec.uid) : std::nullopt},
       narrowing, conflicts, work.ca_bundle,
       lifetime.bind([this, ring](const Reconciliation::Report& report) { finish(ring, report); }));
@@ -314,8 +310,8 @@ void Controller::Impl::finish(const std::string& ring, const Reconciliation::Rep
   if (report.ca_bundle_is_left) {
     work.ca_bundle = LiveCaBundle::kNotOurs;  // and is not going to be: it is never applied
   }
-  if (reachability && !configuration_watch && !report.configuration.empty()) {
-    reachability->configuration_seen(ring, report.configuration);  // the watch, where there is one, knows it better
+  if (reachability && !report.configuration.empty()) {
+    reachability->configuration_applied(ring, report.configuration);
   }
   log_result(work, ring, report);
   log_contest(work, report);
@@ -427,7 +423,7 @@ void Controller::Impl::configuration_seen(const std::string& ring, const std::st
 
 void Controller::Impl::configurations_listed(const std::set<std::string>& rings, bool again) {
   if (reachability) {
-    reachability->set_complete(true);
+    reachability->watch_complete();
   }
   if (!again) {
     return;
@@ -446,7 +442,7 @@ void Controller::Impl::configuration_watch_not_permitted(const Error& error) {
   }
   configuration_watch.reset();
   if (reachability) {
-    reachability->set_complete(false);
+    reachability->watch_given_up();
   }
   if (!std::exchange(not_permitted_logged, true)) {
     log.info("not allowed to watch webhook configurations, they are repaired at each sync only",

@@ -1,11 +1,13 @@
 #include "controllerring/reachability_reporter.h"
 
+#include <algorithm>
 #include <tuple>
 #include <utility>
 
 #include "controllerring/webhook_configuration.h"
 #include "kube/client/resource.h"
 #include "kube/codec/json.h"
+#include "ring/names.h"
 
 namespace sharder::controllerring {
 
@@ -22,7 +24,7 @@ ReachabilityReporter::ReachabilityReporter(std::shared_ptr<Tools> tools, const P
 
 void ReachabilityReporter::lead(bool leading) {
   works_.clear();
-  complete_ = false;
+  watch_given_up();
   timer_.cancel();
   if (leading_) {
     *leading_ = false;
@@ -35,6 +37,17 @@ void ReachabilityReporter::lead(bool leading) {
 }
 
 void ReachabilityReporter::configuration_seen(const std::string& ring, std::string_view document) {
+  is_watched_ = true;
+  know(ring, document);
+}
+
+void ReachabilityReporter::configuration_applied(const std::string& ring, std::string_view document) {
+  if (!is_watched_) {
+    know(ring, document);
+  }
+}
+
+void ReachabilityReporter::know(const std::string& ring, std::string_view document) {
   const auto snapshot = snapshots_.get();
   const bool has_ring = snapshot && snapshot->find(ring) != nullptr;
   if (document.empty() && !has_ring) {
@@ -55,7 +68,7 @@ std::optional<Condition> ReachabilityReporter::reported(const std::string& ring,
 
 ReachabilityReporter::Work* ReachabilityReporter::work_of(const Report& report) {
   const auto found = works_.find(report.ring);
-  return found == works_.end() ? nullptr : &found->second;
+  return found == works_.end() || found->second.writing != report.uid ? nullptr : &found->second;
 }
 
 void ReachabilityReporter::look() {
@@ -75,7 +88,7 @@ void ReachabilityReporter::look() {
   };
   for (const auto& [name, ring] : snapshot->rings) {
     Work& work = works_[name];
-    if (!ring->deleting && (work.call || complete_)) {
+    if (!ring->deleting && (work.call || is_complete_)) {
       consider(*ring, work, check);
     }
   }
@@ -93,20 +106,46 @@ void ReachabilityReporter::consider(const ring::RingStatus& ring, Work& work, co
   if (lasts && found.status == "True") {
     work.recorded.clear();
   }
-  if (!is_stable || work.writing || now < work.not_before || is_reported(ring, work)) {
+  if (!is_stable || !work.writing.empty() || now < work.not_before || is_reported(ring, work)) {
     return;
   }
-  work.writing = true;
-  read({.ring = ring.spec.name,
-        .uid = ring.spec.uid,
-        .generation = ring.spec.generation,
-        .condition = std::move(found)});
+  work.writing = ring.spec.uid;
+  Report report{
+      .ring = ring.spec.name, .uid = ring.spec.uid, .generation = ring.spec.generation, .condition = std::move(found)};
+  if (report.condition.status == "False" && !is_watched_) {
+    kube::Request request = read_by_patch(webhook_configuration_name(report.ring));
+    send(std::move(request), std::move(report), &ReachabilityReporter::configuration_read);
+  } else {
+    read(std::move(report));
+  }
+}
+
+void ReachabilityReporter::configuration_read(Report report, Result<kube::Response> answer) {
+  if (!answer && answer.error().code != ErrorCode::kNotFound) {
+    failed(report, answer.error());
+    return;
+  }
+  if (work_of(report) != nullptr) {
+    configuration_applied(report.ring, answer ? answer->body : "");
+  }
+  Work* const work = work_of(report);
+  if (work == nullptr) {
+    return;
+  }
+  if (webhook_reachable(report.ring, work->call.value_or(std::nullopt), check_) == report.condition) {
+    read(std::move(report));
+  } else {
+    work->writing.clear();  // the next two looks report what it is
+  }
 }
 
 // Somebody may have taken the condition away, so the ring is read from time to time.
 bool ReachabilityReporter::is_reported(const ring::RingStatus& ring, const Work& work) const {
+  const auto sync = tools_->options.sync_period;
+  const bool is_read = work.found->status == "False" && !is_watched_;
+  const auto period = is_read ? std::min<std::chrono::nanoseconds>(kReadEvery, sync) : sync;
   return work.reported == work.found && work.uid == ring.spec.uid && work.generation == ring.spec.generation &&
-         tools_->clock.steady() - work.reported_at < tools_->options.sync_period;
+         tools_->clock.steady() - work.reported_at < period;
 }
 
 void ReachabilityReporter::send(kube::Request request, Report report, Step then) {
@@ -133,12 +172,12 @@ void ReachabilityReporter::ring_read(Report report, Result<kube::Response> answe
   const auto object = kube::parse_json(answer->body);
   if (object && kube::string_at(*object, "/metadata/uid") != report.uid) {
     if (Work* const work = work_of(report)) {
-      work->writing = false;  // there is another ring of the same name: the watch is about to show it
+      work->writing.clear();  // there is another ring of the same name: the watch is about to show it
     }
     return;
   }
   auto body =
-      condition_body(answer->body, kWebhookReachable, report.condition, report.generation, tools_->clock.wall());
+      condition_body(answer->body, ring::kWebhookReachable, report.condition, report.generation, tools_->clock.wall());
   if (!body) {
     failed(report, body.error());
   } else if (!*body) {
@@ -169,7 +208,7 @@ void ReachabilityReporter::done(const Report& report, bool changed) {
   }
   Work& work = *found;
   work.failure_pauses.reset();
-  work.writing = false;
+  work.writing.clear();
   const bool is_news = changed && work.reported != report.condition;
   if (!work.reported || work.reported->status != report.condition.status) {
     work.changed_at = now;
@@ -203,7 +242,7 @@ void ReachabilityReporter::announce(const Report& report, Work& work) {
 void ReachabilityReporter::failed(const Report& report, const Error& error) {
   const SteadyTime now = tools_->clock.steady();
   if (Work* const work = work_of(report)) {
-    work->writing = false;
+    work->writing.clear();
     work->not_before = now + work->failure_pauses.next();
   }
   if (error.code != ErrorCode::kNotFound && error.code != ErrorCode::kConflict && failure_.failed(error, now)) {

@@ -31,11 +31,15 @@ namespace sharder::controllerring {
 //    └─────► other than at the last look, or too soon after the last change ──► the next look
 //    └─────► read the ring ──► PUT /status if it changes ──► log; Event, if it is a new reason for False
 //
+// Where webhook configurations are not watched, the answers to applies show them. Somebody may have changed one since,
+// so it is read again before False is reported, and every kReadEvery for as long as it is.
+//
 // A configuration that somebody changes again and again costs a write in half a minute and one Event for each reason,
 // until it was right for a sync period. Lives on the control loop.
 class ReachabilityReporter {
  public:
   static constexpr std::chrono::seconds kEvery{5};
+  static constexpr std::chrono::seconds kReadEvery{30};
   // Between two changes of a condition that follow each other soon. With two looks this is still less than a minute.
   static constexpr BackoffPolicy kPauses{.initial = std::chrono::seconds(5), .max = std::chrono::seconds(40)};
 
@@ -47,10 +51,14 @@ class ReachabilityReporter {
 
   // Forgets everything that it knew.
   void lead(bool leading);
-  // A ring's webhook configuration (JSON) as it stands in the cluster; "": it does not exist.
+  // The watch shows a ring's webhook configuration (JSON) as it stands in the cluster; "": it does not exist. From now
+  // on the watch alone is believed.
   void configuration_seen(const std::string& ring, std::string_view document);
-  // Whether those that were not seen do not exist.
-  void set_complete(bool complete) { complete_ = complete; }
+  // So an apply was answered.
+  void configuration_applied(const std::string& ring, std::string_view document);
+  // The watch has shown all: those that were not seen do not exist.
+  void watch_complete() { is_watched_ = is_complete_ = true; }
+  void watch_given_up() { is_watched_ = is_complete_ = false; }
   void ring_removed(const std::string& ring);
 
   // What the status of the ring with this uid says, for Outcome::webhook_reachable; nullopt: not known.
@@ -66,7 +74,7 @@ class ReachabilityReporter {
     std::int64_t generation = 0;
     SteadyTime reported_at = {};  // the last time that it was found to say so
     SteadyTime changed_at = {};   // since when it has this status
-    bool writing = false;         // a request is under way
+    std::string writing;          // the uid of the ring whose report is under way; "": none
     SteadyTime not_before = SteadyTime::min();
     Backoff change_pauses{kPauses};
     Backoff failure_pauses{kube::kLastingPauses};
@@ -84,13 +92,15 @@ class ReachabilityReporter {
   void look();
   void consider(const ring::RingStatus& ring, Work& work, const TrustCheck& check);
   bool is_reported(const ring::RingStatus& ring, const Work& work) const;
+  void know(const std::string& ring, std::string_view document);
   void send(kube::Request request, Report report, Step then);
+  void configuration_read(Report report, Result<kube::Response> answer);
   void read(Report report);
   void ring_read(Report report, Result<kube::Response> answer);
   void written(Report report, Result<kube::Response> answer);
   void done(const Report& report, bool changed);
   void announce(const Report& report, Work& work);
-  // null when the ring has gone.
+  // null when the ring has gone, also if there is another one of the same name.
   Work* work_of(const Report& report);
   void failed(const Report& report, const Error& error);
 
@@ -98,7 +108,8 @@ class ReachabilityReporter {
   const Published<ring::Snapshot>& snapshots_;
   const TrustCheck check_;
   std::map<std::string, Work> works_;
-  bool complete_ = false;
+  bool is_watched_ = false;   // the watch has shown something, so it knows more than the answers to applies
+  bool is_complete_ = false;  // and has shown all
   kube::LastingFailure failure_;
   std::shared_ptr<std::atomic<bool>> leading_;  // read on the API loop, before a request is sent
   std::unique_ptr<Lifetime> term_;              // answers that come after its end are ignored

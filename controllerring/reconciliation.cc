@@ -16,15 +16,6 @@ namespace {
 constexpr int kMaxStatusConflicts = 3;
 constexpr int kMaxChangesMeanwhile = 3;
 
-// Gives the configuration to a client that may patch and not read it, as with the Go project's ClusterRole: a patch of
-// nothing, which is not carried out either.
-kube::Request read_by_patch(const std::string& configuration) {
-  return {.method = kube::Method::kPatch,
-          .target = kube::path(kube::kMutatingWebhookConfigurations, "", configuration, {}, {{"dryRun", "All"}}),
-          .body = "{}",
-          .content_type = std::string(kube::kMergePatch)};
-}
-
 std::vector<ring::GroupResource> all_resources(const ring::ControllerRing& ring) {
   std::vector<ring::GroupResource> found;
   for (const ring::RingResource& resource : ring.resources) {
@@ -32,14 +23,6 @@ std::vector<ring::GroupResource> all_resources(const ring::ControllerRing& ring)
     found.insert(found.end(), resource.controlled.begin(), resource.controlled.end());
   }
   return found;
-}
-
-std::string join(const std::vector<std::string>& names) {
-  std::string text;
-  for (const std::string& name : names) {
-    text += (text.empty() ? "\"" : ", \"") + name + "\"";
-  }
-  return text;
 }
 
 // The API server has just answered, so an error that is no outage lasts: the resource does not exist, or the aggregated
@@ -55,6 +38,13 @@ Error missing_resource(const ring::GroupResource& resource, const Error& error) 
 }
 
 }  // namespace
+
+kube::Request read_by_patch(const std::string& configuration) {
+  return {.method = kube::Method::kPatch,
+          .target = kube::path(kube::kMutatingWebhookConfigurations, "", configuration, {}, {{"dryRun", "All"}}),
+          .body = "{}",
+          .content_type = std::string(kube::kMergePatch)};
+}
 
 Reconciliation::Reconciliation(std::shared_ptr<Tools> tools, std::shared_ptr<const ring::RingStatus> ring, Known known,
                                Narrowing narrowing, Conflicts conflicts, LiveCaBundle live_ca_bundle, Done done)
@@ -114,7 +104,9 @@ void Reconciliation::start() {
 }
 
 bool Reconciliation::looks_at_ca_bundle() const {
-  return live_ca_bundle_ == LiveCaBundle::kKeepOurs && webhook_.client_config.ca_bundle.empty();
+  // A url without a caBundle stands for the roots of the API server's machine.
+  return live_ca_bundle_ == LiveCaBundle::kKeepOurs && webhook_.client_config.ca_bundle.empty() &&
+         webhook_.client_config.url.empty();
 }
 
 void Reconciliation::read_ca_bundle() {
@@ -141,11 +133,14 @@ void Reconciliation::ca_bundle_read(Result<kube::Response> answer) {
 
 void Reconciliation::apply() {
   std::string body = webhook_configuration(spec(), webhook_, ca_bundle_);
-  auto with_bundle = live_ && looks_at_ca_bundle() ? with_own_ca_bundle(body, *live_) : std::nullopt;
+  auto with_bundle = live_ && looks_at_ca_bundle() && ca_bundle_ == CaBundle::kAsConfigured
+                         ? with_own_ca_bundle(body, *live_)
+                         : std::nullopt;
   keeps_ca_bundle_ = with_bundle.has_value();
   if (with_bundle) {
     body = std::move(*with_bundle);
   }
+  report_.contest = Contest::kNone;
   if (auto narrowed = keeps_selector_ && live_ ? with_narrowed_selector(body, *live_) : std::nullopt) {
     body = std::move(*narrowed);
     report_.contest = Contest::kNarrowed;
@@ -175,19 +170,23 @@ void Reconciliation::apply_failed(Error error) {
   const auto conflict = parse_apply_conflict(error);
   if (error.code == ErrorCode::kConflict && !conflict && keeps_ca_bundle_ &&
       ++changes_meanwhile_ <= kMaxChangesMeanwhile) {
+    force_ = false;    // of what conflicts now, the caBundle may be a part
     read_ca_bundle();  // somebody has changed the configuration since it was read
     return;
   }
-  // One that gives way to another manager's.
-  const bool with_ca_bundle =
+  const bool is_configured =
       !webhook_.client_config.ca_bundle.empty() && !webhook_.ca_bundle_is_ours && ca_bundle_ == CaBundle::kAsConfigured;
+  // One that gives way to another manager's.
+  const bool with_ca_bundle = is_configured || keeps_ca_bundle_;
   if (conflict) {
-    report_.managers = join(conflict->managers);
+    report_.managers = joined(conflict->managers, ", ", [](const std::string& name) { return '"' + name + '"'; });
   }
   if (conflict && with_ca_bundle && conflict->ca_bundle) {
-    note({.code = ErrorCode::kForbidden,
-          .message = "the caBundle of webhook configuration " + configuration + " is managed by " + report_.managers +
-                     " and stays as it is"});
+    if (is_configured) {
+      note({.code = ErrorCode::kForbidden,
+            .message = "the caBundle of webhook configuration " + configuration + " is managed by " + report_.managers +
+                       " and stays as it is"});
+    }
     ca_bundle_ = CaBundle::kLeaveOut;
     apply();
     return;

@@ -39,6 +39,10 @@ struct Tools {
   bool waits_for_ca_bundle() const { return options.webhook.ca_bundle_is_ours && !has_ca_bundle; }
 };
 
+// Gives a webhook configuration to a client that may patch and not read it, as with the Go project's ClusterRole: a
+// patch of nothing, which is not carried out either.
+kube::Request read_by_patch(const std::string& configuration);
+
 // What to do with a webhook's namespaceSelector that another manager has narrowed (decision 6).
 enum class Narrowing { kTakeBack, kLeave };
 
@@ -47,7 +51,7 @@ enum class Narrowing { kTakeBack, kLeave };
 enum class Conflicts { kTakeBack, kLeave };
 
 // What to do with the caBundle in the cluster when none is configured. One that we own, from an earlier mode of the
-// certificate, stays until somebody else has changed it (decision 6).
+// certificate, stays until somebody else has changed or claimed it (decision 6), but not with a url.
 enum class LiveCaBundle { kKeepOurs, kNotOurs };
 
 // One reconciliation of one ring: applies its webhook configuration, looks its resources up, writes its status (see

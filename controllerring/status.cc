@@ -6,6 +6,7 @@
 #include "base/ascii.h"
 #include "base/rfc3339.h"
 #include "kube/codec/json.h"
+#include "ring/names.h"
 
 namespace sharder::controllerring {
 
@@ -106,7 +107,7 @@ Result<std::optional<kube::VersionedObject>> status_body(std::string_view docume
     status["observedGeneration"] = outcome.generation;
     set_counts(status, outcome);
     set_condition(status["conditions"], "Ready", ready(outcome.error), outcome.generation, now);
-    json* const reachable = find_condition(status["conditions"], kWebhookReachable);
+    json* const reachable = find_condition(status["conditions"], ring::kWebhookReachable);
     if (reachable != nullptr && outcome.webhook_reachable && says(*reachable, *outcome.webhook_reachable)) {
       (*reachable)["observedGeneration"] = outcome.generation;
     }

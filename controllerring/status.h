@@ -11,8 +11,6 @@
 
 namespace sharder::controllerring {
 
-inline constexpr std::string_view kWebhookReachable = "WebhookReachable";
-
 // A metav1.Condition: a plain value.
 struct Condition {
   std::string status;  // "True", "False" or "Unknown"
@@ -46,5 +44,16 @@ Result<std::optional<kube::VersionedObject>> condition_body(std::string_view doc
 
 // The error with a capital letter at its beginning.
 std::string capitalised(std::string_view error);
+
+// What `text_of` makes of each element, with the separator between them.
+template <class Range, class TextOf>
+std::string joined(const Range& elements, std::string_view separator, TextOf text_of) {
+  std::string all;
+  for (const auto& element : elements) {
+    all += all.empty() ? "" : separator;
+    all += text_of(element);
+  }
+  return all;
+}
 
 }  // namespace sharder::controllerring

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kube/codec/json.h"
+#include "ring/names.h"
 
 namespace sharder::membership {
 
@@ -66,7 +67,7 @@ Result<ring::LabelSelector> label_selector(const json& value) {
 std::optional<bool> webhook_reachable(const json& status) {
   for (const json& condition : kube::elements_of(kube::value_at(status, "/conditions"))) {
     const std::string says = kube::string_at(condition, "/status");
-    if (kube::string_at(condition, "/type") == "WebhookReachable" && says != "Unknown") {
+    if (kube::string_at(condition, "/type") == ring::kWebhookReachable && says != "Unknown") {
       return says == "True";
     }
   }

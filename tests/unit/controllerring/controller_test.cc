@@ -366,6 +366,87 @@ TEST_CASE("a caBundle that is kept cannot undo what somebody writes at the same 
   CHECK(h.ready(h.statuses.size() - 1)["status"] == "True");
 }
 
+TEST_CASE("a caBundle that is kept is never taken from another manager: it is left out (decision 6)") {
+  Harness h;
+  h.stand("b3Vycw==", kFieldManager, "7");  // without the empty line: another manager may have applied the same value
+  h.publish({h.make_ring("r")});
+  SUBCASE("the conflict names it: it is not ours any more") {
+    h.apply_errors = {make_error(ErrorCode::kConflict, kCaConflict)};
+    SUBCASE("alone") {}
+    SUBCASE("other fields are taken back without it") {
+      h.apply_errors.push_back(make_error(ErrorCode::kConflict, kManyConflicts));
+    }
+    const bool others = h.apply_errors.size() > 1;
+    h.lead();
+    REQUIRE(h.applies.size() == (others ? 3 : 2));
+    CHECK(applied_bundle(h.applies[0]) == "b3VycwoK");
+    CHECK(applied_bundle(h.applies[1]).empty());
+    CHECK_FALSE(is_forced(h.applies[1]));
+    CHECK(applied_bundle(h.applies.back()).empty());
+    CHECK(is_forced(h.applies.back()) == others);
+    CHECK(h.told.size() == (others ? 1 : 0));
+    CHECK(h.ready(0)["status"] == "True");
+    const auto reads = h.reads;
+    h.controller->on_shards_changed("r");
+    h.advance(1s);
+    CHECK(h.reads == reads);
+  }
+  SUBCASE("not all of the conflict is known: it is reported") {
+    h.apply_errors = {make_error(ErrorCode::kConflict, "Apply failed with 9 conflicts: conflicts with \"x\":\n- .y")};
+    h.lead();
+    CHECK(h.applies.size() == 1);
+    CHECK(h.ready(0)["status"] == "False");
+  }
+  SUBCASE("another field is taken back, and meanwhile somebody changes the configuration") {
+    h.apply_errors = {make_error(ErrorCode::kConflict, kManyConflicts),
+                      make_error(ErrorCode::kConflict, "PATCH /x: 409 Conflict: the object has been modified"),
+                      make_error(ErrorCode::kConflict, kCaConflict)};
+    h.lead();
+    REQUIRE(h.applies.size() == 4);
+    CHECK(is_forced(h.applies[1]));
+    CHECK_FALSE(is_forced(h.applies[2]));
+    CHECK(applied_bundle(h.applies[3]).empty());
+  }
+}
+
+TEST_CASE("a url without a caBundle trusts the roots of the API server's machine: ours is not kept (decision 6)") {
+  WebhookSettings settings;
+  settings.client_config.url = "https://sharder.example.com";
+  Harness h(settings);
+  h.stand("b3VycwoK", kFieldManager, "7");
+  h.publish({h.make_ring("r")});
+  h.lead();
+  REQUIRE(h.applies.size() == 1);
+  CHECK(applied_bundle(h.applies[0]).empty());
+  CHECK(h.reads + h.patch_reads == 0);
+}
+
+TEST_CASE("a namespaceSelector that is wide again when the configuration is read again is not said to be left") {
+  Harness h;
+  h.stand("b3VycwoK", kFieldManager, "7");
+  h.apply_errors = {make_error(ErrorCode::kConflict, sharder::testing::kEnforcerConflict)};
+  h.publish({h.make_ring("r")});
+  h.lead();
+  h.advance(1s);
+  h.stand("b3VycwoK", kFieldManager, "8");
+  const json wide = h.live;
+  h.live["webhooks"][0]["namespaceSelector"]["matchLabels"]["x"] = "y";
+  h.apply_errors = {make_error(ErrorCode::kConflict, sharder::testing::kEnforcerConflict),
+                    make_error(ErrorCode::kConflict, "PATCH /x: 409 Conflict: the object has been modified")};
+  const auto applies = h.applies.size();
+  h.controller->on_shards_changed("r");
+  for (h.executor.run(); !h.api.pending.empty(); h.executor.run()) {
+    h.serve();
+    if (h.applies.size() == applies + 2) {
+      h.live = wide;
+    }
+  }
+  REQUIRE(h.applies.size() == applies + 3);
+  CHECK(h.applies[applies + 1].body.contains("\"x\":\"y\""));
+  CHECK_FALSE(h.applies[applies + 2].body.contains("\"x\":\"y\""));
+  CHECK_FALSE(h.lines->contains("leaving a webhook's namespaceSelector"));
+}
+
 TEST_CASE("while the configuration cannot be read, nothing is applied that could take our caBundle away (decision 6)") {
   Harness h;
   h.stand("b3VycwoK", kFieldManager, "7");

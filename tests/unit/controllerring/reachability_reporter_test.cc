@@ -7,6 +7,7 @@
 #include <string>
 
 #include "base/base64.h"
+#include "ring/names.h"
 #include "tests/unit/controllerring/harness.h"
 
 // docs/protocol.md, section 5: the leader reports in the condition WebhookReachable whether the API server accepts the
@@ -50,9 +51,16 @@ struct Case : ControllerHarness {
     show("MODIFIED", live);
     settle();
   }
+  // As with the Go project's permissions, until the leader gives it up.
+  void refuse_watch() {
+    for (int i = 0; i < 20 && !api.streams.back()->cancelled; ++i) {
+      api.streams.back()->sink->on_close(make_error(ErrorCode::kForbidden, "403"));
+      advance(2s);
+    }
+  }
   json condition(const std::string& ring = "r") {
     for (const json& each : rings[ring].value("/status/conditions"_json_pointer, json::array())) {
-      if (each["type"] == kWebhookReachable) {
+      if (each["type"] == ring::kWebhookReachable) {
         return each;
       }
     }
@@ -64,7 +72,7 @@ struct Case : ControllerHarness {
     for (const json& status : statuses) {
       std::string now;
       for (const json& each : status["conditions"]) {
-        now += each["type"] == kWebhookReachable ? each.dump() : "";
+        now += each["type"] == ring::kWebhookReachable ? each.dump() : "";
       }
       count += now == before ? 0 : 1;
       before = now;
@@ -243,13 +251,38 @@ TEST_CASE("without a webhook configuration the condition is Unknown") {
 TEST_CASE("where webhook configurations may not be watched, the answer of each apply shows them") {
   Case c;
   c.lead();
-  for (int i = 0; i < 20 && !c.api.streams.empty() && !c.api.streams.back()->cancelled; ++i) {
-    c.api.streams.back()->sink->on_close(make_error(ErrorCode::kForbidden, "403"));
-    c.advance(2s);
-  }
-  c.advance(5min);
+  c.refuse_watch();
   c.advance(1min);
   CHECK(c.condition()["status"] == "True");
+}
+
+TEST_CASE("where they may not be watched, one is read again before it is said to be wrong, and while it is") {
+  Case c("");
+  c.readable = false;  // except by a patch
+  c.lead();
+  c.inject("CA");  // behind the apply, as cainjector does for a new ring
+  c.refuse_watch();
+  c.advance(1min);
+  CHECK(c.condition()["status"] == "True");
+  c.shown_by = "NEXT";  // a renewal
+  c.inject("NEXT");
+  c.advance(1min);
+  CHECK(c.condition()["status"] == "True");
+  CHECK(c.writes() == 1);
+  CHECK(c.told.empty());
+
+  c.inject("OTHER");
+  c.advance(6min);
+  CHECK(c.condition()["reason"] == "Untrusted");
+  CHECK(c.told.size() == 1);
+  const auto reads = c.patch_reads;
+  c.advance(10min);
+  CHECK(c.patch_reads - reads <= 20);
+  CHECK(c.writes() == 2);
+  c.inject("NEXT");
+  c.advance(1min);
+  CHECK(c.condition()["status"] == "True");
+  CHECK(c.told.size() == 1);
 }
 
 TEST_CASE("a ring that is made anew gets a condition of its own") {
@@ -267,4 +300,41 @@ TEST_CASE("a ring that is made anew gets a condition of its own") {
   for (const json& status : c.statuses) {
     CHECK(status["conditions"].size() <= 2);
   }
+}
+
+TEST_CASE("an answer about a ring that was deleted meanwhile says nothing of the one that is made anew") {
+  Injected c;
+  c.shown_by = "NEXT";
+  while (c.api.pending.empty() || c.api.pending.front().request.method != kube::Method::kPut) {
+    c.api.pending.empty() ? c.executor.advance(50ms) : c.serve();
+    c.executor.run();
+  }
+  auto late = std::move(c.api.pending.front());
+  c.api.pending.pop_front();
+  c.controller->on_ring_removed("r");
+  c.rings.erase("r");
+  ring::RingStatus anew = c.make_ring("r");
+  anew.spec.uid = "uid-anew";
+  c.publish({anew});
+  c.controller->on_ring_added("r");
+  c.inject("CA");
+  late.callback(kube::Response{.status = 200, .body = late.request.body});
+  c.advance(1min);
+  CHECK(c.condition()["status"] == "False");
+  REQUIRE(c.told.size() == 1);
+  CHECK(c.told[0]["involvedObject"]["uid"] == "uid-anew");
+}
+
+TEST_CASE("a ring that goes while its webhook configuration is read gets no condition") {
+  Case c("");
+  c.lead();
+  while (c.api.pending.empty() || !c.api.pending.front().request.target.contains("dryRun")) {
+    c.api.pending.empty() ? c.executor.advance(50ms) : c.serve();
+    c.executor.run();
+  }
+  c.publish({});
+  c.live = nullptr;
+  const auto before = c.statuses.size();
+  c.advance(1min);
+  CHECK(c.statuses.size() == before);
 }

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/rfc3339.h"
+#include "ring/names.h"
 #include "tests/unit/controllerring/fixture.h"
 
 using namespace sharder;
@@ -65,7 +66,7 @@ TEST_CASE("a failure is capitalised and leaves the old counts (protocol, 2)") {
 TEST_CASE("another condition is written beside Ready, and left where it is not known (protocol, 5)") {
   const Condition reachable{.status = "False", .reason = "NoCABundle", .message = "none"};
   const auto alone = [&](const json& document) {
-    return condition_body(document.dump(), kWebhookReachable, reachable, 2, kNow).value();
+    return condition_body(document.dump(), ring::kWebhookReachable, reachable, 2, kNow).value();
   };
   const json first = json::parse(alone(ring_without_status())->text());
   CHECK(first["metadata"]["resourceVersion"] == "7");
