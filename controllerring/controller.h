@@ -36,9 +36,9 @@ namespace sharder::controllerring {
 // managers. While a manager insists, the pauses of Repairs come first (controllerring/repairs.h). The caBundle is never
 // forced: it is left out then, and the conflict is reported. A namespaceSelector that another manager narrows again and
 // again is left as it is (decision 6). Without a configured caBundle, one that an earlier mode of the certificate has
-// applied is applied further, until somebody else has changed or claimed it; with a url, it is removed. A failure of
-// one ring does not affect the others. When the leadership ends, the queue is dropped; requests in flight end by
-// themselves.
+// applied is applied further, until somebody else has changed or claimed it; with a url that nobody injects one for, it
+// is removed. A failure of one ring does not affect the others. When the leadership ends, the queue is dropped;
+// requests in flight end by themselves.
 //
 // Lives on the control loop, which calls the listener's functions. Destroy it when that loop has stopped, or on it.
 // Everything given to the constructor outlives it.
@@ -60,8 +60,8 @@ class Controller final : public ring::Listener {
   void on_leading(bool leading) override;
 
   // WebhookSettings::ca_bundle_is_ours: the roots (PEM) that the webhook configurations are to trust from now on; ""
-  // leaves the caBundle to others, and the last one of ours stays until they have changed it, except with a url
-  // (decision 6). On the control loop.
+  // leaves the caBundle to others, and the last one of ours stays until they have changed it (decision 6; with a url
+  // only if the annotations ask for an injector). On the control loop.
   void set_ca_bundle(const std::string& pem);
   // From now on the condition WebhookReachable is reported (ReachabilityReporter). Before it leads.
   void report_reachability(TrustCheck check);

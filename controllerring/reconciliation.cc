@@ -1,5 +1,6 @@
 #include "controllerring/reconciliation.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -23,6 +24,11 @@ std::vector<ring::GroupResource> all_resources(const ring::ControllerRing& ring)
     found.insert(found.end(), resource.controlled.begin(), resource.controlled.end());
   }
   return found;
+}
+
+// cert-manager.io/inject-ca-from, service.beta.openshift.io/inject-cabundle and the like.
+bool asks_for_injection(const std::map<std::string, std::string>& annotations) {
+  return std::ranges::any_of(annotations, [](const auto& each) { return each.first.contains("/inject-"); });
 }
 
 // The API server has just answered, so an error that is no outage lasts: the resource does not exist, or the aggregated
@@ -104,9 +110,9 @@ void Reconciliation::start() {
 }
 
 bool Reconciliation::looks_at_ca_bundle() const {
-  // A url without a caBundle stands for the roots of the API server's machine.
+  // A url without a caBundle stands for the roots of the API server's machine, unless somebody is to inject one.
   return live_ca_bundle_ == LiveCaBundle::kKeepOurs && webhook_.client_config.ca_bundle.empty() &&
-         webhook_.client_config.url.empty();
+         (webhook_.client_config.url.empty() || asks_for_injection(webhook_.annotations));
 }
 
 void Reconciliation::read_ca_bundle() {

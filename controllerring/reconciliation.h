@@ -51,7 +51,8 @@ enum class Narrowing { kTakeBack, kLeave };
 enum class Conflicts { kTakeBack, kLeave };
 
 // What to do with the caBundle in the cluster when none is configured. One that we own, from an earlier mode of the
-// certificate, stays until somebody else has changed or claimed it (decision 6), but not with a url.
+// certificate, stays until somebody else has changed or claimed it (decision 6), but not with a url for which nobody
+// injects one.
 enum class LiveCaBundle { kKeepOurs, kNotOurs };
 
 // One reconciliation of one ring: applies its webhook configuration, looks its resources up, writes its status (see

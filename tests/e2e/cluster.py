@@ -141,6 +141,14 @@ class Cluster:
 
         wait_until(allowed, 20, f"RBAC allows {access}")
 
+    def forbid_reading_configurations(self):
+        """As the Go project's ClusterRole: the sharder may only create and patch webhook configurations."""
+        role = yaml.safe_load((ROOT / "manifests/rbac/role.yaml").read_text(encoding="utf-8").split("---")[0])
+        for rule in role["rules"]:
+            if "mutatingwebhookconfigurations" in rule["resources"]:
+                rule["verbs"] = ["create", "patch"]
+        self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=yaml.safe_dump(role))
+
     def grant_sharding(self, role_name, resources, verbs=("list", "watch", "patch")):
         """What the user of a ring grants the sharder on the ring's resources. `resources`: {group: [resource, ...]}."""
         role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": role_name},

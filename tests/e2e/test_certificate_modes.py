@@ -8,8 +8,6 @@ import ssl
 import threading
 import time
 
-import yaml
-
 import oracle
 import pki
 from cluster import ROOT, SYSTEM_NAMESPACE
@@ -346,11 +344,7 @@ def there_and_back(bare):
                 creations.go_on(1)
 
                 # The configuration and the permissions of the Go project: it may not read webhook configurations.
-                role = yaml.safe_load((ROOT / "manifests/rbac/role.yaml").read_text(encoding="utf-8").split("---")[0])
-                for rule in role["rules"]:
-                    if "mutatingwebhookconfigurations" in rule["resources"]:
-                        rule["verbs"] = ["create", "patch"]
-                env.plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=yaml.safe_dump(role))
+                env.plane.forbid_reading_configurations()
                 injector.roots, injector.delay = again["ca.crt"], 5
                 env.roll({"certificates": "files", "secretName": None, "config": {"annotations": annotation}})
                 wait_until(lambda: env.bundle(ring) == again["ca.crt"], 30, "the injector has written its CA")

@@ -12,8 +12,8 @@ from sharder import metric
 from suite import Suite
 
 # The caBundle belongs to this test, as it would to cert-manager's cainjector.
-suite = Suite("webhook_trust", lambda short: Environment(short=short, overrides={"webhook": {
-    "config": {"clientConfig": {"caBundle": None}}}}), parallel=False)
+INJECTED = {"webhook": {"config": {"clientConfig": {"caBundle": None}}}}
+suite = Suite("webhook_trust", lambda short: Environment(short=short, overrides=INJECTED), parallel=False)
 
 MINUTE = 60
 NAMES = ["shard-a", "shard-b"]
@@ -111,6 +111,25 @@ def bundles(env):
     assert ring.condition("WebhookReachable") == before
     assert env.admin.get("controllerrings", None, "bundles")["metadata"]["resourceVersion"] == version
     assert recorded(env, ring) == events
+
+
+@suite.case("with the Go project's permissions, a caBundle is read again before it is said to be wrong, and while it is")
+def unwatched(bare):
+    with Environment(short=bare.short, overrides=INJECTED, start=False, may_be_forbidden=True) as env:
+        env.plane.forbid_reading_configurations()
+        env.sharders.start()
+        right = env.sharders.authority.certificate.read_bytes()
+        ring = env.ring("unread")
+        with ring.shards("shard-a", duration=60) as shards:
+            inject(env, ring, right)  # behind the apply
+            wait_condition(ring, "True", "CertificateTrusted")
+            assert not recorded(env, ring)
+            inject(env, ring, pki.Authority(env.plane.folder / "other-ca", "webhook-ca").certificate.read_bytes())
+            shards.start("shard-b")  # the configuration is applied, and its answer shows it
+            wait_condition(ring, "False", "CertificateNotTrusted")
+            inject(env, ring, right)
+            wait_condition(ring, "True", "CertificateTrusted")
+            wait_until(lambda: len(recorded(env, ring)) == 1, 20, "an Event")
 
 
 if __name__ == "__main__":

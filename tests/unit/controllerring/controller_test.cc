@@ -412,13 +412,16 @@ TEST_CASE("a caBundle that is kept is never taken from another manager: it is le
 TEST_CASE("a url without a caBundle trusts the roots of the API server's machine: ours is not kept (decision 6)") {
   WebhookSettings settings;
   settings.client_config.url = "https://sharder.example.com";
+  SUBCASE("nobody injects another") {}
+  SUBCASE("except until the injector that the annotations ask for has written its own") {
+    settings.annotations["cert-manager.io/inject-ca-from"] = "sharding-system/webhook-server";
+  }
   Harness h(settings);
   h.stand("b3VycwoK", kFieldManager, "7");
   h.publish({h.make_ring("r")});
   h.lead();
   REQUIRE(h.applies.size() == 1);
-  CHECK(applied_bundle(h.applies[0]).empty());
-  CHECK(h.reads + h.patch_reads == 0);
+  CHECK(applied_bundle(h.applies[0]) == (settings.annotations.empty() ? "" : "b3VycwoK"));
 }
 
 TEST_CASE("a namespaceSelector that is wide again when the configuration is read again is not said to be left") {
