@@ -61,14 +61,14 @@ class Certificates(Whole):
 
     def renew(self, certificate, secret):
         """As `cmctl renew` does: cert-manager issues it anew. Until the Secret has it."""
-        before = self.secret(secret).get("tls.crt")
+        before = self.secret(secret).get("tls.crt", b"")
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         path = f"/apis/cert-manager.io/v1/namespaces/{SYSTEM_NAMESPACE}/certificates/{certificate}"
         conditions = [one for one in self.admin.request("GET", path)["status"]["conditions"] if one["type"] != "Issuing"]
         self.admin.request("PATCH", f"{path}/status", {"status": {"conditions": [*conditions, {
             "type": "Issuing", "status": "True", "reason": "ManuallyTriggered", "message": "by a test",
             "lastTransitionTime": now, "observedGeneration": 1}]}}, MERGE_PATCH)
-        wait_until(lambda: self.secret(secret).get("tls.crt") not in (None, before), 60, f"{secret} has a new certificate",
+        wait_until(lambda: (self.secret(secret).get("tls.crt") or before) != before, 60, f"{secret} has a new certificate",
                    interval=0.2)
 
     def wait_served(self, secret, timeout=60):
@@ -92,9 +92,9 @@ class Certificates(Whole):
 
     def rotate_own(self, key):
         """`key` of the Secret, gone: the leader makes what is missing anew."""
-        before = self.secret(OWN)
+        before = self.secret(OWN)["tls.crt"]
         self.admin.patch("secrets", SYSTEM_NAMESPACE, OWN, {"data": {key: ""}})  # the API server wants tls.crt to be there
-        wait_until(lambda: self.secret(OWN).get("tls.crt") not in (None, before["tls.crt"]), 30, "a new certificate")
+        wait_until(lambda: (self.secret(OWN).get("tls.crt") or before) != before, 30, "a new certificate")
         self.wait_served(OWN)
 
     def put_existing(self):
