@@ -24,11 +24,11 @@ GO_PROJECT = ("github.com/timebertt/kubernetes-controller-sharding", "0.11.0")
 GO_SUMS = ("github.com/timebertt/kubernetes-controller-sharding v0.11.0 h1:iIEQdteCppAy5Hy+By1My9vqyLqPJD1491ESAfhyKTw=\n"
            "github.com/timebertt/kubernetes-controller-sharding v0.11.0/go.mod "
            "h1:MNQ7M22tifSDWp7g1U+OF/Oz82CJSrgabp9vvX9FjVs=\n")
-GO_SHARDER, GO_SHARD = f"go-sharder:{GO_PROJECT[1]}", f"go-checksum-controller:{GO_PROJECT[1]}"
+GO_SHARDER, GO_SHARD = f"go-sharder:{GO_PROJECT[1]}-e2e", f"go-checksum-controller:{GO_PROJECT[1]}-e2e"
 
 
 def cert_manager_image(program):
-    return f"cert-manager-{program}:{CERT_MANAGER[1]}"
+    return f"cert-manager-{program}:{CERT_MANAGER[1]}-e2e"
 
 
 def go_project():
@@ -59,11 +59,11 @@ def build_sharder():
 def build_others():
     """Those that are not there."""
     for program in CERT_MANAGER_PROGRAMS:
-        _static(cert_manager_image(program), lambda program=program: binaries.tool(
+        _static(cert_manager_image(program), program, lambda program=program: binaries.tool(
             *CERT_MANAGER, f"cmd/{program}", name=f"cert-manager-{program}"))
-    _static(GO_SHARDER, lambda: binaries.tool(*GO_PROJECT, "cmd/sharder", name="go-sharder", sums=GO_SUMS))
-    _static(GO_SHARD, lambda: binaries.tool(*GO_PROJECT, "cmd/checksum-controller", name="go-checksum-controller",
-                                            sums=GO_SUMS))
+    _static(GO_SHARDER, "sharder", lambda: binaries.tool(*GO_PROJECT, "cmd/sharder", name="go-sharder", sums=GO_SUMS))
+    _static(GO_SHARD, "checksum-controller", lambda: binaries.tool(
+        *GO_PROJECT, "cmd/checksum-controller", name="go-checksum-controller", sums=GO_SUMS))
 
 
 def all_names():
@@ -74,14 +74,15 @@ def is_there(image):
     return docker("image", "inspect", image, check=False).returncode == 0
 
 
-def _static(image, program):
-    """An image of one statically linked program; `program` gives its path."""
+def _static(image, name, program):
+    """An image of one statically linked program, under the name by which clients of the API server are known; `program`
+    gives its path."""
     if is_there(image):
         return
     with io.BytesIO() as archive:
         with tarfile.open(fileobj=archive, mode="w") as tar:
-            tar.add(program(), "program")
-        done = subprocess.run(["docker", "import", "-c", 'ENTRYPOINT ["/program"]', "-c", "USER 65532", "-", image],
+            tar.add(program(), name)
+        done = subprocess.run(["docker", "import", "-c", f'ENTRYPOINT ["/{name}"]', "-c", "USER 65532", "-", image],
                               input=archive.getvalue(), check=False, capture_output=True, timeout=120)
     if done.returncode:
         raise Failed(f"docker import {image}: {done.stderr.decode()}")
