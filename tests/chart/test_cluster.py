@@ -328,8 +328,8 @@ def work_and_removal(env):
 
             def status():
                 found = env.admin.get("controllerrings", None, "shop").get("status", {})
-                return {condition["type"]: condition["status"] for condition in found.get("conditions", [])} == {
-                    "Ready": "True"} and found["availableShards"] == 1
+                conditions = {condition["type"]: condition["status"] for condition in found.get("conditions", [])}
+                return conditions.get("Ready") == "True" and found["availableShards"] == 1
 
             wait_until(status, 30, "the ring is ready, with one shard")
             env.kubectl("create", "deployment", "cart", "--image=cart", "--replicas=0", "-n", "default")

@@ -70,8 +70,11 @@ def status(env):
     ring = env.ring("status")
     with ring.shards(*SHARDS, duration=15, renew_every=1):
         ring.wait_ready(SHARDS)
+        # Reported some seconds after the other one.
+        wait_until(lambda: {one["type"] for one in ring.status()["conditions"]} == {"Ready", "WebhookReachable"}, 60,
+                   "both conditions")
         stored = env.admin.get("controllerrings", None, "status")
-        condition = stored["status"].pop("conditions")[0]
+        condition = next(one for one in stored["status"].pop("conditions") if one["type"] == "Ready")
         assert stored["status"] == {"observedGeneration": 1, "shards": 3, "availableShards": 3}, stored["status"]
         assert {key: condition[key] for key in condition if key != "lastTransitionTime"} == {
             "type": "Ready", "status": "True", "reason": "ReconciliationSucceeded", "observedGeneration": 1,
