@@ -16,8 +16,6 @@
 #include "certs/reload_pauses.h"
 
 namespace prometheus {
-class Counter;
-class Gauge;
 class Registry;
 }  // namespace prometheus
 

@@ -37,9 +37,8 @@ class Installation:
 
     # -- installing
 
-    def apply(self, overlay, config=None, wait=True, **more):
-        """As docs/operations.md says: a kustomization beside the checkout that names the overlay and the image. `config`:
-        a SharderConfig of the operator's own; `more` goes into the kustomization."""
+    def apply(self, overlay):
+        """As docs/operations.md says: a kustomization beside the checkout that names the overlay and the image."""
         folder = FOLDER / "kustomization"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
@@ -47,20 +46,11 @@ class Installation:
         # kustomize takes no absolute path.
         kustomization = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization",
                          "resources": [os.path.relpath(ROOT / "manifests" / "overlays" / overlay, folder)],
-                         "images": [{"name": "sharder", "newName": name, "newTag": tag}], **more}
-        if config is not None:
-            (folder / "config.yaml").write_text(yaml.safe_dump({
-                "apiVersion": "config.sharding.timebertt.dev/v1alpha1", "kind": "SharderConfig", **config}),
-                encoding="utf-8")
-            kustomization["configMapGenerator"] = [{"name": "sharder-config", "namespace": SYSTEM_NAMESPACE,
-                                                    "behavior": "replace", "files": ["config=config.yaml"]}]
+                         "images": [{"name": "sharder", "newName": name, "newTag": tag}]}
         (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization, sort_keys=False), encoding="utf-8")
         # --force-conflicts: an installation that another tool made is taken over.
         self.kubectl("apply", "--server-side", "--force-conflicts", "-k", folder)
-        if config is not None:
-            self.restart(wait=False)
-        if wait:
-            self.wait_rollout()
+        self.wait_rollout()
 
     def delete(self):
         """What apply() applied last."""
@@ -68,14 +58,12 @@ class Installation:
 
     def helm(self, verb, *arguments, check=True, **values):
         """`helm VERB sharder` in sharding-system, with the chart, our image, and values where it takes them."""
-        if verb in ("install", "upgrade"):
+        if verb == "install":
             name, tag = images.SHARDER.rsplit(":", 1)
             values.setdefault("image", {"repository": name, "tag": tag})
             path = FOLDER / "values.yaml"
             path.write_text(yaml.safe_dump(values), encoding="utf-8")
             arguments = (CHART, *arguments, "--create-namespace", "--wait", "--timeout=120s", "--values", path)
-            if verb == "upgrade":
-                arguments = tuple(one for one in arguments if one != "--create-namespace")
         return self._helm.run(verb, "sharder", *arguments, "--namespace", SYSTEM_NAMESPACE, check=check)
 
     def apply_go_project(self, image=images.GO_SHARDER):
@@ -99,10 +87,9 @@ class Installation:
 
     # -- what runs
 
-    def restart(self, wait=True):
+    def restart(self):
         self.kubectl("-n", SYSTEM_NAMESPACE, "rollout", "restart", "deployment/sharder")
-        if wait:
-            self.wait_rollout()
+        self.wait_rollout()
 
     def scale(self, replicas):
         self.kubectl("-n", SYSTEM_NAMESPACE, "scale", "deployment/sharder", f"--replicas={replicas}")

@@ -160,10 +160,10 @@ class Kind(Cluster):
             found[status["name"]] = json.loads(inspected)["info"]["pid"]
         return found
 
-    def kill(self, pod, signal="KILL"):
-        """A signal to the first process of each container of a pod, from outside, so that nothing can catch a KILL."""
+    def kill(self, pod):
+        """The first process of each container of a pod, from outside: in its own namespace, it would ignore a KILL."""
         for process in self.containers(pod).values():
-            self.on_node(pod["spec"]["nodeName"], "kill", f"-{signal}", process)
+            self.on_node(pod["spec"]["nodeName"], "kill", "-KILL", process)
 
     def resident_bytes(self, pod):
         """Of the first process of a pod's first container."""

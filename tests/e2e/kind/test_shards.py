@@ -2,15 +2,12 @@
 """Shards that are pods: the Go project's own sharded controller, which makes a ConfigMap for each Secret. They come, go,
 crash and are rolled, and no Secret is ever taken from a shard that lives and has not acknowledged."""
 
-import json
-
 import yaml
 
 from whole import Handovers, Whole  # first: it finds the modules of tests/e2e
 import images
 
 import oracle
-from environment import Ring, SECRETS, CONFIG_MAPS
 from processes import wait_until
 from suite import Suite
 

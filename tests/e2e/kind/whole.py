@@ -1,18 +1,16 @@
 """What the files of this folder share: the cluster, one installation of the sharder at a time, rings, traffic."""
 
 import http.client
-import json
 import threading
 import time
 
-from kind_cluster import SHARDER, Kind  # first: it finds the modules of tests/e2e
+from kind_cluster import Kind  # first: it finds the modules of tests/e2e
 from installation import Installation, install_cert_manager
 
 import oracle
 from cluster import SYSTEM_NAMESPACE
 from environment import Rings
 from kubeclient import ApiError, Recorder
-from processes import Failed, wait_until
 from shards import parse_time
 
 RATE = 30  # creations a second
