@@ -158,8 +158,8 @@ class Handovers:
         self._leases.__exit__(*exception)
 
     def check(self):
-        """The number of changes from shard to shard."""
-        leases, last, changes = {}, {}, 0
+        """[(object, shard, next shard)] of the changes from shard to shard."""
+        leases, last, changes = {}, {}, []
         for seen, kind, lease in self._leases.history:
             leases.setdefault(lease["metadata"]["name"], []).append(
                 (int(lease["metadata"]["resourceVersion"]), seen, kind, lease))
@@ -173,7 +173,7 @@ class Handovers:
             before = old and oracle.shard_of(old, self._ring.name)
             if not before or before == shard:
                 continue
-            changes += 1
+            changes.append((name, before, shard))
             drained = self._ring.drain_label in old["metadata"]["labels"]
             version = int(item["metadata"]["resourceVersion"])
             earlier = [entry for entry in leases.get(before, []) if entry[0] < version]
