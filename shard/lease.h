@@ -1,0 +1,57 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "shard/options.h"
+
+namespace sharder::kube {
+class Api;
+}
+
+namespace sharder::shard {
+
+// The Lease of a shard (protocol, 3): creates it with the ring label, renews it, releases it. Its name, the shard's
+// name and the holder identity are the same. Has a thread of its own. Shard uses it; use it alone when only the Lease
+// is wanted.
+class Lease {
+ public:
+  struct Callbacks {
+    // Both run on the Lease's thread and must be short: while one runs, nothing is renewed.
+    std::function<void()> on_acquired;
+    // As soon as the Lease is not valid any more: it could not be renewed in time, another holds it, or stop(). It is
+    // tried for again, and on_acquired comes again: end the process if old work may still go on.
+    std::function<void()> on_lost;
+    // May be empty. After each renewal, and when it was lost.
+    std::function<void(BootTime valid_until)> on_renewed = {};
+  };
+
+  // `api` and `clock` outlive it. Needs ring, name and lease_namespace; throws std::invalid_argument when one is
+  // missing or the durations do not fit.
+  Lease(kube::Api& api, const Clock& clock, const Options& options, Callbacks callbacks, const Logger& log);
+  // As stop().
+  ~Lease();
+
+  void start();
+  // Stops renewing. on_lost runs, then `released_when` on the calling thread: it returns when nothing of the shard's
+  // work is under way any more. Then the Lease is released if it is ours; in an outage that takes at most 5 s. From any
+  // thread but the Lease's.
+  void stop(std::function<void()> released_when = {});
+  // Stops renewing without a release: the Lease expires by itself. For work that does not end.
+  void abandon();
+
+  // Any thread. False as soon as its time is over by CLOCK_BOOTTIME, even before on_lost.
+  bool valid() const;
+  // The Lease is valid until then; in the past, or BootTime::min(), when it is not.
+  BootTime valid_until() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace sharder::shard
