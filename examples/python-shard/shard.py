@@ -67,7 +67,7 @@ class LeaseLost(Exception):
 
 
 class Api:
-    """The API server, by paths and plain objects. The official client finds it, authenticates, and keeps connections."""
+    """The API server, by paths and plain objects. The official client finds it, authenticates and keeps connections."""
 
     def __init__(self):
         try:
