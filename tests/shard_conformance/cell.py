@@ -96,6 +96,7 @@ class Player:
     def __init__(self, client, history, main, controlled):
         self._client, self._history, self._main, self._controlled = client, history, main, controlled
         self._ended = False
+        self._playing = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="player", daemon=True)
 
     def start(self):
@@ -104,22 +105,32 @@ class Player:
     def end(self):
         self._ended = True
 
+    @contextlib.contextmanager
+    def pauses(self):
+        """Nobody is labelled meanwhile."""
+        with self._playing:
+            yield
+
     def _run(self):
         while not self._ended:
             with self._history.changed:
-                wrong = self._wrong()
-                if not wrong:
+                if not self._wrong():
                     self._history.changed.wait(1)
                     continue
-            for item, label in wrong:
-                metadata = {"resourceVersion": item["metadata"]["resourceVersion"], "labels": {SHARDS: label}}
-                with contextlib.suppress(ApiError, OSError):  # it has changed: the next version shows it
-                    self._client.patch(self._controlled.plural, PLAYED, item["metadata"]["name"],
-                                       {"metadata": metadata})
+            with self._playing:
+                for item, label in self._wrong():
+                    self._label(item, label)
             time.sleep(0.01)  # until the history has the answers
+
+    def _label(self, item, label):
+        metadata = {"resourceVersion": item["metadata"]["resourceVersion"], "labels": {SHARDS: label}}
+        with contextlib.suppress(ApiError, OSError):  # it has changed: the next version shows it
+            self._client.patch(self._controlled.plural, PLAYED, item["metadata"]["name"], {"metadata": metadata})
 
     def _wrong(self):
         """[(object, the label that it lacks)]."""
+        if self._controlled is None:
+            return []
         mains = {item["metadata"]["uid"]: labels_of(item).get(SHARDS)
                  for item in self._history.objects(self._main.plural, PLAYED)}
         wrong = []
@@ -153,7 +164,8 @@ class Cell:
         self.verdicts = collections.defaultdict(list)  # rule -> [(verdict, expected, seen)]
         self._stack = contextlib.ExitStack()
         self._numbers = itertools.count(1)
-        self.cluster = self.client = self.requests = self.history = self.main = self.controlled = None
+        self.cluster = self.client = self.requests = self.history = self.player = None
+        self.main = self.controlled = None
         self._subjects = []
 
     def __enter__(self):
@@ -175,10 +187,9 @@ class Cell:
                 for namespace in (SHARDED, PLAYED):
                     self.history.follow(resource.plural, namespace)
             self.history.follow("leases", LEASES)
-            if self.controlled:
-                player = Player(self.client, self.history, self.main, self.controlled)
-                player.start()
-                stack.callback(player.end)
+            self.player = Player(self.client, self.history, self.main, self.controlled)
+            self.player.start()
+            stack.callback(self.player.end)
             self._stack = stack.pop_all()
         return self
 

@@ -149,6 +149,8 @@ class Run:
                             key=lambda scene: -scene.seconds)
             with concurrent.futures.ThreadPoolExecutor(self._options.parallel) as pool:
                 list(pool.map(lambda scene: self._play(scene.title, scene.rules, scene.run), scenes))
+        else:
+            self.report.add("", self._rules, {}, "the first scene ended early")
         return time.monotonic() - began
 
     def _survey(self, cell):
