@@ -69,7 +69,7 @@ class LeaseLost(Exception):
 class Api:
     """The API server, by paths and plain objects. The official client finds it, authenticates and keeps connections."""
 
-    def __init__(self):
+    def __init__(self, user_agent):
         try:
             config.load_incluster_config()
         except config.ConfigException:
@@ -77,7 +77,7 @@ class Api:
         settings = client.Configuration.get_default_copy()
         settings.retries = False  # urllib3 would send a write again, perhaps when it may not be sent any more
         connection = client.ApiClient(settings)
-        connection.user_agent = "python-shard"
+        connection.user_agent = user_agent
         self._client = DynamicClient(connection, discoverer=lambda *_: None)  # nothing needs to be discovered
 
     def request(self, method, path, body=None, **query):
@@ -320,7 +320,7 @@ class Shard:
         self.options, self.name = options, options.shard_name
         self.label = f"shard.alpha.sharding.timebertt.dev/{options.controllerring}"
         self.drain_label = f"drain.alpha.sharding.timebertt.dev/{options.controllerring}"
-        self.api = Api()
+        self.api = Api(f"python-shard/{self.name}")  # an audit log tells by it which shard has asked
         self.journal = Journal(options.journal, self.name)
         self.lease = self.lease_type(self.api, options.controllerring, options.lease_namespace, self.name, self.journal)
         self._changed = threading.Condition(threading.RLock())

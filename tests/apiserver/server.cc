@@ -27,7 +27,8 @@ FaultMatch match_of(const json& object) {
   return {.method = object.value("method", ""),
           .verb = object.value("verb", ""),
           .path = object.value("path", ""),
-          .user_agent = object.value("userAgent", "")};
+          .user_agent = object.value("userAgent", ""),
+          .whole_user_agent = object.value("wholeUserAgent", "")};
 }
 
 }  // namespace
