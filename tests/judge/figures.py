@@ -4,7 +4,7 @@ import bisect
 import collections
 
 from journal import ENDS
-from rules import acknowledgements
+from findings import acknowledgements
 from times import NEVER, seconds, show
 from verdict import Finding
 

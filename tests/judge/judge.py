@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 
 import figures
-import rules
+import findings
 from facts import Facts
 from verdict import Verdict
 
@@ -60,15 +60,15 @@ class Judge:
         return verdict
 
     def _findings(self, facts):
-        yield from rules.inputs(facts)
-        yield from rules.overlaps(facts)
-        yield from rules.labels(facts)
-        yield from rules.writes(facts)
-        yield from rules.forgotten(facts, self._newest)
-        yield from rules.settled(facts)
-        yield from rules.acknowledged(facts)
-        yield from rules.leases_at_begin(facts)
-        yield from rules.leases(facts)
+        yield from findings.inputs(facts)
+        yield from findings.overlaps(facts)
+        yield from findings.labels(facts)
+        yield from findings.writes(facts)
+        yield from findings.forgotten(facts, self._newest)
+        yield from findings.settled(facts)
+        yield from findings.acknowledged(facts)
+        yield from findings.leases_at_begin(facts)
+        yield from findings.leases(facts)
 
 
 def state_of(client, namespace, resources):
