@@ -274,8 +274,12 @@ void Engine::Core::show_secondary(Source& source, std::string_view text) {
       return;
     }
   }
-  enqueue(affected(source, before));
-  enqueue(affected(source, shown));
+  // At once: else a worker may take an owner between the two, and reconcile it twice.
+  std::vector<ObjectName> names = affected(source, before);
+  for (ObjectName& name : affected(source, shown)) {
+    names.push_back(std::move(name));
+  }
+  enqueue(names);
 }
 
 void Engine::Core::secondary_gone(Source& source, const ObjectStore::Object& object) {
