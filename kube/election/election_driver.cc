@@ -169,6 +169,9 @@ void ElectionDriver::begin_release() {
 
 void ElectionDriver::release_answered(const Result<Response>& result) {
   log_failure(result);
+  if (state_.is_writing() && result) {
+    log_.info("released the lease", {{"holder", options_.identity}});
+  }
   if (std::optional<Request> next = state_.release_answer(result, read_time(clock_))) {
     send(*std::move(next));
   } else if (state_.is_released()) {

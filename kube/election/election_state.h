@@ -58,7 +58,7 @@ enum class LeaseHolder {
   kSelf,     // this process
   kOther,    // another identity
   kEarlier,  // our identity, not our record, and the first that we have seen: its process may have ended
-  kTwin,     // our identity, not our record, and written while we ran: its process lives
+  kTwin,     // our identity, not our record, and written while we ran: its process lived
 };
 
 class ElectionState {
