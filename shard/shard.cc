@@ -65,6 +65,16 @@ Result<void> check(const Options& options) {
   return {};
 }
 
+// SIGTERM and SIGINT, in this thread and in those that it starts.
+sigset_t block_signals() {
+  sigset_t signals{};
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  return signals;
+}
+
 // As the API server takes a field manager from a user agent.
 std::string field_manager_of(const std::string& user_agent) {
   return user_agent.substr(0, user_agent.find('/'));
@@ -144,8 +154,8 @@ struct Shard::Impl {
   Options options;
   Logger log;
   const SystemClock clock;
-  sigset_t signals{};
-  int wakeup = -1;  // an eventfd: stop(), or the Lease was lost
+  const sigset_t signals = block_signals();  // before the first thread
+  int wakeup = -1;                           // an eventfd: stop(), or the Lease was lost
   std::atomic<State> state = State::kNew;
   std::atomic<bool> was_lost = false;
   std::shared_ptr<prometheus::Registry> registry = std::make_shared<prometheus::Registry>();
@@ -173,10 +183,6 @@ Shard::Impl::Impl(Options o, Logger l)
                         .Register(*registry)
                         .Add({{"name", options.name}})),
       worker("metrics", log) {
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   ::signal(SIGPIPE, SIG_IGN);  // of the listeners
   wakeup = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 }
