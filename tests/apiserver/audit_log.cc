@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 #include <stdexcept>
+#include <utility>
 
 #include "base/rfc3339.h"
 
@@ -25,6 +26,14 @@ json object_reference(const Route& route) {
   return reference;
 }
 
+void add_bodies(json& line, const Request& request, const std::string& answer) {
+  for (const auto& [field, text] : {std::pair("requestObject", &request.body), std::pair("responseObject", &answer)}) {
+    if (json body = json::parse(*text, nullptr, false); body.is_structured()) {
+      line[field] = std::move(body);
+    }
+  }
+}
+
 std::string verb_of(const Request& request) {
   if (const auto route = parse_route(request)) {
     return route->verb;
@@ -34,17 +43,18 @@ std::string verb_of(const Request& request) {
 
 }  // namespace
 
-AuditLog::AuditLog(const std::filesystem::path& file) : file_(file, std::ios::app) {
+AuditLog::AuditLog(const std::filesystem::path& file, AuditLevel level) : level_(level), file_(file, std::ios::app) {
   if (!file_) {
     throw std::runtime_error("cannot write " + file.string());
   }
 }
 
-void AuditLog::write(const Request& request, int code, std::chrono::system_clock::time_point received) {
+void AuditLog::write(const Request& request, int code, const std::string& answer,
+                     std::chrono::system_clock::time_point received) {
   const auto time = [](auto point) { return format_micro_time(std::chrono::floor<std::chrono::microseconds>(point)); };
   json line = {{"kind", "Event"},
                {"apiVersion", "audit.k8s.io/v1"},
-               {"level", "Metadata"},
+               {"level", level_ == AuditLevel::kMetadata ? "Metadata" : "RequestResponse"},
                {"stage", "ResponseComplete"},
                {"requestURI", request.target},
                {"verb", verb_of(request)},
@@ -55,6 +65,9 @@ void AuditLog::write(const Request& request, int code, std::chrono::system_clock
                {"stageTimestamp", time(std::chrono::system_clock::now())}};
   if (const auto route = parse_route(request)) {
     line["objectRef"] = object_reference(*route);
+  }
+  if (level_ == AuditLevel::kRequestResponse && request.method != "GET") {
+    add_bodies(line, request, answer);
   }
   const std::string text = line.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
   const std::lock_guard lock(mutex_);

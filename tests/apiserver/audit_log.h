@@ -9,15 +9,23 @@
 
 namespace sharder::apiserver {
 
+enum class AuditLevel {
+  kMetadata,
+  kRequestResponse,  // writes have requestObject and responseObject too, where they were sent as JSON
+};
+
 // One JSON line per finished request, in the words of audit.k8s.io/v1. Safe from any thread.
 class AuditLog {
  public:
   // Appends to the file. Throws std::runtime_error when it cannot be opened.
-  explicit AuditLog(const std::filesystem::path& file);
+  AuditLog(const std::filesystem::path& file, AuditLevel level);
 
-  void write(const Request& request, int code, std::chrono::system_clock::time_point received);
+  // `answer`: the body of the answer, "" for a watch.
+  void write(const Request& request, int code, const std::string& answer,
+             std::chrono::system_clock::time_point received);
 
  private:
+  const AuditLevel level_;
   std::mutex mutex_;
   std::ofstream file_;
 };

@@ -35,9 +35,9 @@ Status bad(const std::string& why) {
 }
 
 Outcome<Fault> parse(const json& object) {
-  static const std::set<std::string> kKnown{"fault",        "status", "retryAfter", "reason", "message",
-                                            "milliseconds", "when",   "method",     "verb",   "path",
-                                            "userAgent",    "count",  "fraction"};
+  static const std::set<std::string> kKnown{"fault",        "status",         "retryAfter", "reason",  "message",
+                                            "milliseconds", "when",           "method",     "verb",    "path",
+                                            "userAgent",    "wholeUserAgent", "count",      "fraction"};
   for (const auto& [name, value] : object.items()) {
     if (!kKnown.contains(name)) {
       return refuse(bad("unknown field \"" + name + "\""));
@@ -51,7 +51,8 @@ Outcome<Fault> parse(const json& object) {
               .match = {.method = object.value("method", ""),
                         .verb = object.value("verb", ""),
                         .path = object.value("path", ""),
-                        .user_agent = object.value("userAgent", "")}};
+                        .user_agent = object.value("userAgent", ""),
+                        .whole_user_agent = object.value("wholeUserAgent", "")}};
   if (object.contains("count")) {
     fault.count = object.at("count").get<std::uint64_t>();
   }
@@ -92,6 +93,9 @@ bool FaultMatch::matches(const Request& request) const {
   if (!request.path.starts_with(path) || !request.user_agent.starts_with(user_agent)) {
     return false;
   }
+  if (!whole_user_agent.empty() && whole_user_agent != request.user_agent) {
+    return false;
+  }
   if (!verb.empty()) {
     const auto route = parse_route(request);
     return route && route->verb == verb;
@@ -121,6 +125,7 @@ json Fault::to_json() const {
   add("verb", match.verb);
   add("path", match.path);
   add("userAgent", match.user_agent);
+  add("wholeUserAgent", match.whole_user_agent);
   if (count) {
     result["count"] = *count;
   }

@@ -18,10 +18,11 @@ namespace sharder::apiserver {
 
 // Which requests: all fields that are set must match.
 struct FaultMatch {
-  std::string method = {};      // "PATCH"
-  std::string verb = {};        // "list"
-  std::string path = {};        // a prefix
-  std::string user_agent = {};  // a prefix
+  std::string method = {};            // "PATCH"
+  std::string verb = {};              // "list"
+  std::string path = {};              // a prefix
+  std::string user_agent = {};        // a prefix
+  std::string whole_user_agent = {};  // all of it
 
   bool matches(const Request& request) const;
 };

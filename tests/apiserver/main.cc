@@ -54,6 +54,7 @@ constexpr const char* kUsage =
     "  --port N            0, the default: a free one\n"
     "  --kubeconfig FILE   to write\n"
     "  --audit-log FILE    one line of JSON per request\n"
+    "  --audit-level LEVEL Metadata, the default, or RequestResponse: with the bodies of writes\n"
     "  --crd FILE          a CustomResourceDefinition (YAML); may be given again\n"
     "  --no-watch-list     refuse sendInitialEvents\n"
     "  --history N         versions kept per resource\n"
@@ -66,6 +67,13 @@ int number(const std::string& flag, const std::string& text, int max) {
     throw std::runtime_error(flag + ": a number is expected");
   }
   return value;
+}
+
+AuditLevel audit_level(const std::string& text) {
+  if (text != "Metadata" && text != "RequestResponse") {
+    throw std::runtime_error("--audit-level: Metadata or RequestResponse is expected");
+  }
+  return text == "Metadata" ? AuditLevel::kMetadata : AuditLevel::kRequestResponse;
 }
 
 void add_service(const std::string& text, ServerOptions& options) {
@@ -94,6 +102,8 @@ void read_flags(int argc, char** argv, ServerOptions& options, std::string& kube
       kubeconfig = value;
     } else if (flag == "--audit-log") {
       options.audit_log = value;
+    } else if (flag == "--audit-level") {
+      options.audit_level = audit_level(value);
     } else if (flag == "--crd") {
       options.definitions.push_back(read_definition(value));
     } else if (flag == "--history") {

@@ -27,7 +27,8 @@ FaultMatch match_of(const json& object) {
   return {.method = object.value("method", ""),
           .verb = object.value("verb", ""),
           .path = object.value("path", ""),
-          .user_agent = object.value("userAgent", "")};
+          .user_agent = object.value("userAgent", ""),
+          .whole_user_agent = object.value("wholeUserAgent", "")};
 }
 
 }  // namespace
@@ -46,7 +47,7 @@ ApiServer::ApiServer(ServerOptions options)
     }
   }
   if (options_.audit_log) {
-    audit_log_ = std::make_unique<AuditLog>(*options_.audit_log);
+    audit_log_ = std::make_unique<AuditLog>(*options_.audit_log, options_.audit_level);
   }
   const testing::TestCertificate certificate = authority_.issue(
       {.common_name = "kube-apiserver", .dns_names = {"localhost", "kubernetes"}, .valid_for = kValidity});
@@ -89,9 +90,10 @@ int ApiServer::cut_watches(const FaultMatch& match, std::optional<int> error, bo
   return watches_.end(matches, orderly ? WatchStream::State::kEnded : WatchStream::State::kCut, "");
 }
 
-void ApiServer::audit(const Request& request, int code, std::chrono::system_clock::time_point received) {
+void ApiServer::audit(const Request& request, int code, const std::string& answer,
+                      std::chrono::system_clock::time_point received) {
   if (audit_log_) {
-    audit_log_->write(request, code, received);
+    audit_log_->write(request, code, answer, received);
   }
 }
 
@@ -99,7 +101,7 @@ Reply ApiServer::handle(Request request, const Caller& caller) {
   const auto received = std::chrono::system_clock::now();
   request.user = caller.bearer_token == token_ ? "admin" : caller.certificate_name;
   if (request.user.empty() && !is_public(request.path)) {
-    audit(request, 401, received);
+    audit(request, 401, "", received);
     return {.answer = answer_of(failure(401, "Unauthorized"))};
   }
   if (request.path.starts_with(kFaultPath)) {
@@ -121,9 +123,9 @@ Reply ApiServer::handle_known(const Request& request, std::chrono::system_clock:
   if (reply.answer.watch) {
     reply.registration = watches_.add(reply.answer.watch, request);
     reply.frozen = [this, request] { return faults_.frozen(request); };
-    reply.finished = [this, request, received] { audit(request, 200, received); };
+    reply.finished = [this, request, received] { audit(request, 200, "", received); };
   } else {
-    audit(request, reply.answer.code, received);
+    audit(request, reply.answer.code, reply.answer.body, received);
   }
   return reply;
 }

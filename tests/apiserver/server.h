@@ -21,6 +21,7 @@ struct ServerOptions {
   int port = 0;                                  // 0: a free one
   std::vector<nlohmann::json> definitions = {};  // CustomResourceDefinitions that exist from the start
   std::optional<std::filesystem::path> audit_log = {};
+  AuditLevel audit_level = AuditLevel::kMetadata;
   bool streaming_lists = true;
   std::size_t history = 20'000;  // versions kept per resource
   std::chrono::milliseconds bookmark_interval{10'000};
@@ -66,7 +67,8 @@ class ApiServer {
   Answer administer(const Request& request);
   Answer add_faults(const nlohmann::json& body);
   Outcome<int> add_fault(const nlohmann::json& object);
-  void audit(const Request& request, int code, std::chrono::system_clock::time_point received);
+  void audit(const Request& request, int code, const std::string& answer,
+             std::chrono::system_clock::time_point received);
 
   const ServerOptions options_;
   const std::string token_;

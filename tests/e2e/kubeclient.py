@@ -165,6 +165,12 @@ class Client:
         other.timeout, other._local = timeout, threading.local()
         return other
 
+    def named(self, user_agent):
+        """As with_timeout(), with a User-Agent."""
+        other = self.with_timeout(self.timeout)
+        other._headers = {**self._headers, "User-Agent": user_agent}
+        return other
+
     def close(self):
         """Closes this thread's connection."""
         connection = getattr(self._local, "connection", None)

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <chrono>
+#include <fstream>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -13,6 +14,7 @@
 #include "kube/client/resource.h"
 #include "tests/support/call.h"
 #include "tests/support/eventually.h"
+#include "tests/support/temp_folder.h"
 
 // The whole server, through our own client: TLS, HTTP/1.1, a token.
 namespace sharder::apiserver {
@@ -183,6 +185,30 @@ TEST_CASE("a clock that stands still gives every object the same creationTimesta
   const auto made = fixture.create("a");
   REQUIRE(made);
   CHECK((*made)["metadata"]["creationTimestamp"] == "2023-11-14T22:13:20Z");
+}
+
+TEST_CASE("the audit log has the bodies of writes where it is asked for them") {
+  const testing::TempFolder folder;
+  for (const AuditLevel level : {AuditLevel::kMetadata, AuditLevel::kRequestResponse}) {
+    const auto file = folder / (level == AuditLevel::kMetadata ? "metadata" : "bodies");
+    Fixture fixture({.audit_log = file, .audit_level = level});
+    const auto made = fixture.create("a", {{"x", "1"}});
+    REQUIRE(made);
+    REQUIRE(fixture.get("/api/v1/namespaces/default/secrets/a"));
+    std::ifstream lines(file);
+    std::string write;
+    std::string read;
+    REQUIRE(std::getline(lines, write));
+    REQUIRE(std::getline(lines, read));
+    const json event = json::parse(write);
+    CHECK(event["verb"] == "create");
+    CHECK(event.contains("requestObject") == (level == AuditLevel::kRequestResponse));
+    CHECK(event.value("/requestObject/metadata/labels/x"_json_pointer, "") ==
+          (level == AuditLevel::kRequestResponse ? "1" : ""));
+    CHECK(event.value("/responseObject/metadata/resourceVersion"_json_pointer, "") ==
+          (level == AuditLevel::kRequestResponse ? version_of(*made) : ""));
+    CHECK_FALSE(json::parse(read).contains("responseObject"));
+  }
 }
 
 TEST_CASE("what an object owns goes with it") {
