@@ -9,28 +9,21 @@ another than the ring says.
 """
 
 import argparse
-import base64
 import collections
 import concurrent.futures
 import os
 import secrets
-import shutil
 import sys
-import tempfile
 import time
-import urllib.parse
-from pathlib import Path
-
-import yaml
 
 import binaries
 import oracle
 from agent import Agent
-from cluster import ROOT, SYSTEM_NAMESPACE
 from control_plane import ControlPlane
-from kubeclient import ApiError, Client, Credentials, path_of
-from processes import Failed, Process, install_signal_handlers, wait_until
-from sharder import Sharders, binary
+from embedded_cluster import EmbeddedCluster
+from kubeclient import ApiError, path_of
+from processes import Failed, install_signal_handlers, wait_until
+from sharder import Sharders
 from shards import Shards
 from user_cluster import UserCluster, say, undisturbed
 
@@ -38,52 +31,6 @@ SHARDS = ("shard-a", "shard-b", "shard-c")
 OBJECTS, OBJECTS_IN_YOUR_CLUSTER = 2000, 200
 KINDS = {"secrets": "Secret", "configmaps": "ConfigMap"}
 LEASE_SECONDS = 3  # so that the crash does not take long; shards usually have 15
-
-
-class EmbeddedCluster:
-    """The embedded API server, in a process of its own: all that the demonstration needs of a cluster."""
-
-    def __init__(self):
-        self.folder = Path(tempfile.mkdtemp(prefix="sharder-run-"))
-        self.kubeconfig = self.folder / "kubeconfig"
-        program = binary().parent / "sharder-apiserver"
-        if not program.is_file():
-            program = ROOT / "build" / "bin" / "sharder-apiserver"
-        if not program.is_file():
-            raise Failed(f"no {program}: `cmake --build --preset release --target apiserver` makes it")
-        self.process = Process("sharder-apiserver", [
-            program, "--port", "0", "--kubeconfig", self.kubeconfig, "--audit-log", self.folder / "audit.log",
-            "--crd", ROOT / "manifests" / "crd" / "sharding.timebertt.dev_controllerrings.yaml"],
-            self.folder / "apiserver.log")
-        self.admin = None
-
-    def __enter__(self):
-        try:
-            self.process.start()
-            wait_until(self.kubeconfig.is_file, 15, "the embedded API server listens", alive=self.process)
-            config = yaml.safe_load(self.kubeconfig.read_text(encoding="utf-8"))
-            cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
-            authority = self.folder / "ca.crt"
-            authority.write_bytes(base64.b64decode(cluster["certificate-authority-data"]))
-            server = urllib.parse.urlsplit(cluster["server"])
-            self.admin = Client(server.port, authority, Credentials(token=user["token"]), host=server.hostname)
-            wait_until(lambda: self.admin.raw("GET", "/readyz")[0] == 200, 15, "the embedded API server is ready",
-                       alive=self.process)
-            if self.admin.find("namespaces", None, SYSTEM_NAMESPACE) is None:
-                self.admin.create("namespaces", None, {"apiVersion": "v1", "kind": "Namespace",
-                                                       "metadata": {"name": SYSTEM_NAMESPACE}})
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *_):
-        self.process.kill()
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def sharder_kubeconfig(self, path):
-        shutil.copy(self.kubeconfig, path)
-        return path
 
 
 def ring(name, namespace):

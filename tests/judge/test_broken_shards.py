@@ -1,0 +1,101 @@
+#!/usr/bin/python3
+"""The judge is judged: shards that are broken in one place, on the embedded API server with the real sharder. Each has to
+be found out, by the right rule. An intact shard passes the same run, and a shorter one on a real control plane."""
+
+import contextlib
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "e2e")]
+
+# pylint: disable=wrong-import-position
+import python_shard
+from control_plane import ControlPlane
+from embedded_cluster import EmbeddedCluster
+from sharder import Sharders
+from suite import Suite
+from trial import PROGRAM, RESOURCES, Trial
+
+AT_ONCE = threading.BoundedSemaphore(3)  # each has five processes
+
+suite = Suite("broken shards")
+
+
+@contextlib.contextmanager
+def trial(cluster, kind, patient):
+    """A Trial on a cluster that is entered here."""
+    with AT_ONCE, cluster:
+        if isinstance(cluster, ControlPlane):
+            cluster.install_manifests()
+            cluster.grant_sharding("trial", {"": list(RESOURCES)})
+        sharders = Sharders(cluster, count=1)
+        sharders.start()
+        life = Trial(cluster, kind, patient)
+        try:
+            yield life
+        finally:
+            life.stop()
+            sharders.stop()
+
+
+def lived(kind, patient):
+    """The verdict on a whole life of shards of this kind."""
+    with trial(EmbeddedCluster("RequestResponse"), kind, patient) as life:
+        life.prepare()
+        life.join()
+        life.freeze()
+        life.cut_off()
+        life.kill()
+        life.leave()
+        life.break_watches()
+        return life.verdict()
+
+
+def add(kind, what, rules):
+    @suite.case(f"{kind}: a shard that {what} is found out")
+    def found(env):
+        verdict = lived(kind, patient=False)
+        env.figure(kind, " ".join(f"{rule} {sum(one.rule == rule for one in verdict.violations)}"
+                                  for rule in verdict.rules()))
+        missing = set(rules) - set(verdict.rules())
+        assert not missing, f"not found out by {missing}\n{verdict.report()}"
+
+
+BREAKS = json.loads(subprocess.run([python_shard.interpreter(), PROGRAM, "--list"], capture_output=True, check=True).stdout)
+for name, (text, expected) in BREAKS.items():
+    if expected:
+        add(name, text, expected)
+
+
+@suite.case("an intact shard passes the same run")
+def intact(env):
+    verdict = lived("none", patient=True)
+    for name, value in verdict.figures.items():
+        env.figure(f"intact: {name}", value)
+    assert verdict.ok, verdict.report()
+    for name in ("moves, main", "acknowledgements with target", "reconciliations without an end", "faults: frozen",
+                 "faults: killed", "faults: exited"):
+        assert verdict.figures.get(name), f"nothing of this kind happened: {name}\n{verdict.report()}"
+
+
+@suite.case("an intact shard passes on a real control plane", short=False)
+def on_a_real_control_plane(env):
+    with trial(ControlPlane(judged={"": RESOURCES}), "none", True) as life:
+        life.prepare()
+        life.join()
+        life.freeze()
+        life.kill()
+        life.leave()
+        verdict = life.verdict()
+    for name, value in verdict.figures.items():
+        env.figure(f"real: {name}", value)
+    assert verdict.ok, verdict.report()
+    assert verdict.figures["moves, main"] and verdict.figures["acknowledgements with target"], verdict.report()
+
+
+if __name__ == "__main__":
+    suite.main()
