@@ -14,7 +14,7 @@ import time
 import yaml
 
 import kubeclient
-from demo import EmbeddedCluster
+from embedded_cluster import EmbeddedCluster
 from evidence import KIT_AGENT, History, Requests, controller_of, labels_of, name_of
 from kubeclient import ApiError
 from processes import Failed, allowed
@@ -40,26 +40,30 @@ class SceneOver(Exception):
     """The scene cannot go on; its verdicts say why."""
 
 
+class NoResource(Exception):
+    """The API server does not have it, or it cannot be judged."""
+
+
 class ResourceType:
     """A resource of the API server, as `secrets` or `deployments.apps` names it."""
 
     def __init__(self, client, text):
         self.plural, _, self.group = text.partition(".")
-        base = "/api/v1" if not self.group else self._preferred(client)
+        base = "/api/v1" if not self.group else self._preferred(client, text)
         self.api_version = base.removeprefix("/apis/").removeprefix("/api/")
         found = [entry for entry in client.request("GET", base)["resources"] if entry["name"] == self.plural]
         if not found:
-            raise LookupError(f"the API server has no resource {text}")
+            raise NoResource(f"the API server has no resource {text}")
         if not found[0]["namespaced"]:
-            raise LookupError(f"{text} is cluster-scoped: only namespaced resources can be judged")
+            raise NoResource(f"{text} is cluster-scoped: only namespaced resources can be judged")
         self.kind = found[0]["kind"]
         kubeclient.RESOURCES[self.plural] = (base, True)
 
-    def _preferred(self, client):
+    def _preferred(self, client, text):
         try:
             group = client.request("GET", f"/apis/{self.group}")
         except ApiError as error:
-            raise LookupError(f"the API server has no group {self.group}") from error
+            raise NoResource(f"the API server has no resource {text}: no group {self.group}") from error
         return f"/apis/{group['preferredVersion']['groupVersion']}"
 
     def entry(self):
@@ -145,8 +149,7 @@ class Cluster(EmbeddedCluster):
     """The embedded API server, with what is needed to look into it."""
 
     def __init__(self, crds):
-        super().__init__()
-        self.process.command += ["--audit-level", "RequestResponse"]
+        super().__init__("RequestResponse")
         for crd in crds:
             self.process.command += ["--crd", str(crd)]
 
@@ -179,7 +182,7 @@ class Cell:
                                                         "metadata": {"name": namespace}})
             self.client.create("controllerrings", None, self._ring())
             self._start_sharder(stack)
-            self.requests = Requests(self.cluster.folder / "audit.log",
+            self.requests = Requests(self.cluster.audit_log,
                                      lambda agent: agent == KIT_AGENT or agent in self._sharder_agents)
             self.history = History(self.client)
             stack.callback(self.history.end)
@@ -216,7 +219,7 @@ class Cell:
         replica.wait_ready()
         self.wait(lambda: self._webhook(), "the sharder has made the webhook configuration")
         # Whoever has written so far is the sharder.
-        everybody = Requests(self.cluster.folder / "audit.log", lambda agent: agent == KIT_AGENT)
+        everybody = Requests(self.cluster.audit_log, lambda agent: agent == KIT_AGENT)
         self._sharder_agents = {request.agent for request in everybody.all()}
 
     def _webhook(self):
