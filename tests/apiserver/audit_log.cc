@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/rfc3339.h"
+#include "tests/apiserver/body.h"
 
 namespace sharder::apiserver {
 
@@ -27,10 +28,11 @@ json object_reference(const Route& route) {
 }
 
 void add_bodies(json& line, const Request& request, const std::string& answer) {
-  for (const auto& [field, text] : {std::pair("requestObject", &request.body), std::pair("responseObject", &answer)}) {
-    if (json body = json::parse(*text, nullptr, false); body.is_structured()) {
-      line[field] = std::move(body);
-    }
+  if (auto body = parse_body(request); body && body->is_structured()) {
+    line["requestObject"] = *std::move(body);
+  }
+  if (json body = json::parse(answer, nullptr, false); body.is_structured()) {
+    line["responseObject"] = std::move(body);
   }
 }
 

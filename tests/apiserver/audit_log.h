@@ -11,7 +11,7 @@ namespace sharder::apiserver {
 
 enum class AuditLevel {
   kMetadata,
-  kRequestResponse,  // writes have requestObject and responseObject too, where they were sent as JSON
+  kRequestResponse,  // writes have requestObject and responseObject too; an answer only where it is JSON
 };
 
 // One JSON line per finished request, in the words of audit.k8s.io/v1. Safe from any thread.

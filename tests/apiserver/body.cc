@@ -6,6 +6,7 @@
 #include "base/base64.h"
 #include "base/rfc3339.h"
 #include "kube/codec/yaml.h"
+#include "tests/apiserver/protobuf_body.h"
 
 namespace sharder::apiserver {
 
@@ -122,11 +123,14 @@ Outcome<json> parse_yaml(std::string_view text) {
 
 Outcome<json> parse_body(const Request& request) {
   const std::string type = request.content_type.substr(0, request.content_type.find(';'));
+  if (type == kProtobuf) {
+    return parse_protobuf(request.body);
+  }
   const bool yaml = type.ends_with("yaml");
   if (!yaml && !type.empty() && !type.ends_with("json")) {
     Status status = failure(415,
                             "the body of the request was in an unknown format - accepted media types include: "
-                            "application/json, application/yaml");
+                            "application/json, application/yaml, application/vnd.kubernetes.protobuf");
     return refuse(std::move(status));
   }
   json body = json::parse(request.body, nullptr, false);

@@ -13,7 +13,7 @@ namespace sharder::apiserver {
 // YAML (one document) as JSON; numbers, booleans and null as YAML 1.1 reads them without quotes. 400 when it is none.
 Outcome<nlohmann::json> parse_yaml(std::string_view text);
 
-// The JSON or YAML body of a request, by its Content-Type. 400 when it cannot be read, 415 for another type.
+// The JSON, YAML or protobuf body of a request, by its Content-Type. 400 when it cannot be read, 415 for another type.
 Outcome<nlohmann::json> parse_body(const Request& request);
 
 // Refuses (400) what is no object of this resource: another apiVersion or kind, metadata of a wrong shape. Members of

@@ -218,6 +218,61 @@ def media_types(on):
     on.api.send("GET", on.at("secrets"), headers={"Accept": "image/png"}).refused(406, "NotAcceptable")
 
 
+PROTOBUF = "application/vnd.kubernetes.protobuf"
+
+
+def _message(*fields):
+    """A protobuf message of (tag, number, text, or bytes of a message)."""
+    data = b""
+    for tag, value in fields:
+        if isinstance(value, int):
+            data += _varint(tag << 3) + _varint(value)
+        else:
+            value = value.encode() if isinstance(value, str) else value
+            data += _varint(tag << 3 | 2) + _varint(len(value)) + value
+    return data
+
+
+def _varint(number):
+    data = b""
+    while number > 127:
+        data += bytes([number & 127 | 128])
+        number >>= 7
+    return data + bytes([number])
+
+
+def _protobuf(api_version, kind, *fields):
+    return b"k8s\0" + _message((1, _message((1, api_version), (2, kind))), (2, _message(*fields)), (3, ""), (4, ""))
+
+
+@behaviour("objects in protobuf, as Go's clients send them: what is empty is left out, but not what is set to nothing")
+def protobuf(on):
+    metadata = _message((1, "a"), (2, ""), (3, ""), (7, 0), (8, b""), (11, _message((1, "x"), (2, "1"))),
+                        (11, _message((1, "y"), (2, ""))), (14, "example.com/f"))
+    time = _message((1, 1_700_000_000), (2, 42_000))
+    made = on.api.send("POST", on.at("leases"), _protobuf(
+        "coordination.k8s.io/v1", "Lease", (1, metadata), (2, _message((1, ""), (2, 15), (4, time), (5, 0)))),
+        PROTOBUF).ok(201)
+    assert made["spec"] == {"holderIdentity": "", "leaseDurationSeconds": 15, "leaseTransitions": 0,
+                            "renewTime": "2023-11-14T22:13:20.000042Z"}, made
+    assert made["metadata"]["labels"] == {"x": "1", "y": ""}, made
+    assert made["metadata"]["finalizers"] == ["example.com/f"] and "generateName" not in made["metadata"], made
+    owner = _message((1, "Lease"), (3, "a"), (4, made["metadata"]["uid"]), (5, "coordination.k8s.io/v1"), (6, 1),
+                     (7, 0))
+    made = on.api.send("POST", on.at("configmaps"), _protobuf(
+        "v1", "ConfigMap", (1, _message((1, "a"), (13, owner))), (2, _message((1, "k"), (2, "v"))),
+        (3, _message((1, "b"), (2, b"v")))), PROTOBUF).ok(201)
+    assert made["data"] == {"k": "v"} and made["binaryData"] == {"b": "dg=="}, made
+    reference = made["metadata"]["ownerReferences"][0]
+    assert reference["controller"] is True and reference["blockOwnerDeletion"] is False, reference
+    precondition = _message((1, "another-uid"))
+    on.api.send("DELETE", on.at("configmaps", "a"), _protobuf("meta.k8s.io/v1", "DeleteOptions", (2, precondition)),
+                PROTOBUF).refused(409, "Conflict")
+    on.api.send("POST", on.at("secrets"), _protobuf("v1", "ConfigMap", (1, _message((1, "b")))), PROTOBUF).refused(
+        400, "BadRequest")
+    on.api.send("POST", on.at("secrets"), b"k8s", PROTOBUF).refused(400, "BadRequest")
+
+
 @behaviour("a method that a resource does not have is a 405 MethodNotAllowed")
 def methods(on):
     on.api.send("POST", on.at("secrets", "a"), {"metadata": {"name": "a"}}).refused(405, "MethodNotAllowed")

@@ -14,7 +14,7 @@ import time
 import yaml
 
 import kubeclient
-from demo import EmbeddedCluster
+from embedded_cluster import EmbeddedCluster
 from evidence import KIT_AGENT, History, Requests, controller_of, labels_of, name_of
 from kubeclient import ApiError
 from processes import Failed, allowed
@@ -40,26 +40,30 @@ class SceneOver(Exception):
     """The scene cannot go on; its verdicts say why."""
 
 
+class NoResource(Exception):
+    """The API server does not have it, or it cannot be judged."""
+
+
 class ResourceType:
     """A resource of the API server, as `secrets` or `deployments.apps` names it."""
 
     def __init__(self, client, text):
         self.plural, _, self.group = text.partition(".")
-        base = "/api/v1" if not self.group else self._preferred(client)
+        base = "/api/v1" if not self.group else self._preferred(client, text)
         self.api_version = base.removeprefix("/apis/").removeprefix("/api/")
         found = [entry for entry in client.request("GET", base)["resources"] if entry["name"] == self.plural]
         if not found:
-            raise LookupError(f"the API server has no resource {text}")
+            raise NoResource(f"the API server has no resource {text}")
         if not found[0]["namespaced"]:
-            raise LookupError(f"{text} is cluster-scoped: only namespaced resources can be judged")
+            raise NoResource(f"{text} is cluster-scoped: only namespaced resources can be judged")
         self.kind = found[0]["kind"]
         kubeclient.RESOURCES[self.plural] = (base, True)
 
-    def _preferred(self, client):
+    def _preferred(self, client, text):
         try:
             group = client.request("GET", f"/apis/{self.group}")
         except ApiError as error:
-            raise LookupError(f"the API server has no group {self.group}") from error
+            raise NoResource(f"the API server has no resource {text}: no group {self.group}") from error
         return f"/apis/{group['preferredVersion']['groupVersion']}"
 
     def entry(self):
@@ -96,6 +100,7 @@ class Player:
     def __init__(self, client, history, main, controlled):
         self._client, self._history, self._main, self._controlled = client, history, main, controlled
         self._ended = False
+        self._playing = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="player", daemon=True)
 
     def start(self):
@@ -104,22 +109,32 @@ class Player:
     def end(self):
         self._ended = True
 
+    @contextlib.contextmanager
+    def pauses(self):
+        """Nobody is labelled meanwhile."""
+        with self._playing:
+            yield
+
     def _run(self):
         while not self._ended:
             with self._history.changed:
-                wrong = self._wrong()
-                if not wrong:
+                if not self._wrong():
                     self._history.changed.wait(1)
                     continue
-            for item, label in wrong:
-                metadata = {"resourceVersion": item["metadata"]["resourceVersion"], "labels": {SHARDS: label}}
-                with contextlib.suppress(ApiError, OSError):  # it has changed: the next version shows it
-                    self._client.patch(self._controlled.plural, PLAYED, item["metadata"]["name"],
-                                       {"metadata": metadata})
+            with self._playing:
+                for item, label in self._wrong():
+                    self._label(item, label)
             time.sleep(0.01)  # until the history has the answers
+
+    def _label(self, item, label):
+        metadata = {"resourceVersion": item["metadata"]["resourceVersion"], "labels": {SHARDS: label}}
+        with contextlib.suppress(ApiError, OSError):  # it has changed: the next version shows it
+            self._client.patch(self._controlled.plural, PLAYED, item["metadata"]["name"], {"metadata": metadata})
 
     def _wrong(self):
         """[(object, the label that it lacks)]."""
+        if self._controlled is None:
+            return []
         mains = {item["metadata"]["uid"]: labels_of(item).get(SHARDS)
                  for item in self._history.objects(self._main.plural, PLAYED)}
         wrong = []
@@ -134,8 +149,7 @@ class Cluster(EmbeddedCluster):
     """The embedded API server, with what is needed to look into it."""
 
     def __init__(self, crds):
-        super().__init__()
-        self.process.command += ["--audit-level", "RequestResponse"]
+        super().__init__("RequestResponse")
         for crd in crds:
             self.process.command += ["--crd", str(crd)]
 
@@ -153,7 +167,8 @@ class Cell:
         self.verdicts = collections.defaultdict(list)  # rule -> [(verdict, expected, seen)]
         self._stack = contextlib.ExitStack()
         self._numbers = itertools.count(1)
-        self.cluster = self.client = self.requests = self.history = self.main = self.controlled = None
+        self.cluster = self.client = self.requests = self.history = self.player = None
+        self.main = self.controlled = None
         self._subjects = []
 
     def __enter__(self):
@@ -167,7 +182,7 @@ class Cell:
                                                         "metadata": {"name": namespace}})
             self.client.create("controllerrings", None, self._ring())
             self._start_sharder(stack)
-            self.requests = Requests(self.cluster.folder / "audit.log",
+            self.requests = Requests(self.cluster.audit_log,
                                      lambda agent: agent == KIT_AGENT or agent in self._sharder_agents)
             self.history = History(self.client)
             stack.callback(self.history.end)
@@ -175,10 +190,9 @@ class Cell:
                 for namespace in (SHARDED, PLAYED):
                     self.history.follow(resource.plural, namespace)
             self.history.follow("leases", LEASES)
-            if self.controlled:
-                player = Player(self.client, self.history, self.main, self.controlled)
-                player.start()
-                stack.callback(player.end)
+            self.player = Player(self.client, self.history, self.main, self.controlled)
+            self.player.start()
+            stack.callback(self.player.end)
             self._stack = stack.pop_all()
         return self
 
@@ -205,7 +219,7 @@ class Cell:
         replica.wait_ready()
         self.wait(lambda: self._webhook(), "the sharder has made the webhook configuration")
         # Whoever has written so far is the sharder.
-        everybody = Requests(self.cluster.folder / "audit.log", lambda agent: agent == KIT_AGENT)
+        everybody = Requests(self.cluster.audit_log, lambda agent: agent == KIT_AGENT)
         self._sharder_agents = {request.agent for request in everybody.all()}
 
     def _webhook(self):

@@ -149,6 +149,8 @@ class Run:
                             key=lambda scene: -scene.seconds)
             with concurrent.futures.ThreadPoolExecutor(self._options.parallel) as pool:
                 list(pool.map(lambda scene: self._play(scene.title, scene.rules, scene.run), scenes))
+        else:
+            self.report.add("", self._rules, {}, "the first scene ended early")
         return time.monotonic() - began
 
     def _survey(self, cell):
@@ -169,7 +171,7 @@ class Run:
                     ended = str(over)
                 finally:
                     self._keep_logs(title, cell, ended)
-        except NotStarted:
+        except (NotStarted, cells.NoResource):
             raise
         except (Failed, ApiError, OSError, LookupError, AssertionError, ValueError, TypeError, AttributeError) as error:
             self.report.fail(title, "".join(traceback.format_exception(error)))
@@ -206,13 +208,16 @@ def main(arguments=None):
 
 def _run(run, options):
     if shutil.which(options.command[0]) is None:
-        print(f"sharder-conformance: no program {options.command[0]}", file=sys.stderr)
+        print(f"sharder-conformance: the shard could not be started: no program {options.command[0]}", file=sys.stderr)
         return NOT_STARTED
     try:
         seconds = run.run()
     except NotStarted as reason:
         print(f"sharder-conformance: the shard could not be started: {reason}", file=sys.stderr)
         return NOT_STARTED
+    except cells.NoResource as reason:
+        print(f"sharder-conformance: {reason}", file=sys.stderr)
+        return USAGE
     if options.json:
         report = {"command": options.command, "seconds": round(seconds, 1), **run.report.json(),
                   "logs": run.logs and str(run.logs)}

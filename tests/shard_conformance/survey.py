@@ -31,12 +31,20 @@ class Profile:
 def survey(cell):
     """Starts the shard and looks. SceneOver, with a verdict, when it is too far from a shard to be judged."""
     profile = cell.profile = Profile()
+    earlier = cell.create()
     subject = cell.start(ready=False)
     _started(cell, subject)
     profile.duration = cell.renewals()[0]["spec"].get("leaseDurationSeconds", 0)
-    name = cell.create()
-    profile.writes = bool(cell.poll(lambda: cell.work(name, well=True), cell.options.timeout, subject))
+    seen = cell.poll(lambda: cell.work(earlier, well=True), cell.options.timeout, subject)
+    name = cell.create()  # it has listed what was there by now
+    cell.poll(lambda: cell.work(name, well=True), cell.options.timeout if seen else cell.options.timeout / 3, subject)
+    taken = [one for one in (earlier, name) if cell.work(one, well=True)]
     _be_quiet(cell, name)
+    profile.writes = bool(taken)
+    if len(taken) == 1:
+        cell.breaks("S6.1", "objects are taken up, those from before the shard's start and those from after it",
+                    f"{'the earlier' if taken == [earlier] else 'the later'} one alone is written")
+        raise SceneOver("objects are not taken up, so nothing else can be judged")
     if profile.writes:
         cell.keeps("S6.1")
         writes = cell.work(name)
