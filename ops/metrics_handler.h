@@ -22,17 +22,19 @@ using MetricSources = std::vector<std::shared_ptr<prometheus::Collectable>>;
 // Both are only for callers whom the reviewer permits to `get` the path: else 401, 403, or 503 while the API server
 // cannot be asked. Other methods 405, other paths 404.
 //
+// Without a reviewer it answers everybody.
+//
 // One for each loop of the server; several may share the reviewer. Numbers are gathered on `worker`, because that may
 // take a while, and neither the server's loop nor the API loop may wait. Reviewer and worker outlive the handler. The
 // worker also outlives the reviewer's Api, whose callbacks post to it.
 class MetricsHandler final : public http::Handler {
  public:
-  MetricsHandler(AccessReviewer& reviewer, MetricSources sources, Executor& worker);
+  MetricsHandler(AccessReviewer* reviewer, MetricSources sources, Executor& worker);
 
   void handle(const http::Request& request, http::Reply reply) override;
 
  private:
-  AccessReviewer& reviewer_;
+  AccessReviewer* const reviewer_;
   const std::shared_ptr<const MetricSources> sources_;  // shared with answers that are still being gathered
   Executor& worker_;
 };

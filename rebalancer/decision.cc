@@ -4,7 +4,6 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
-#include "ring/names.h"
 #include "ring/object_key.h"
 
 namespace sharder::rebalancer {
@@ -53,8 +52,9 @@ Decision decide(const ring::RingEntry& entry, ring::Role role, const Placement& 
     decision.kind = MoveKind::kReassign;
     decision.shard = *desired;
     decision.is_orphan = !entry.ring().contains(placement.shard);
-  } else {
-    decision.kind = decision.has_drain_label ? MoveKind::kNone : MoveKind::kDrain;
+  } else if (!decision.has_drain_label) {
+    decision.kind = MoveKind::kDrain;
+    decision.shard = *desired;
   }
   return decision;
 }
@@ -65,7 +65,7 @@ std::string patch_body(const ring::RingEntry& entry, const Decision& decision, c
     labels[entry.shard_label()] = decision.shard;
   }
   if (decision.kind == MoveKind::kDrain) {
-    labels[entry.drain_label()] = ring::kDrainLabelValue;
+    labels[entry.drain_label()] = decision.shard;
   } else if (decision.has_drain_label) {
     labels[entry.drain_label()] = nullptr;
   }

@@ -15,7 +15,7 @@ enum class MoveKind {
   kNone,        // nothing to do
   kStale,       // the decision is out of date: read the object. decide() never returns this
   kReassign,    // set the shard label to `shard`, remove a drain label
-  kDrain,       // set the drain label: the shard is asked to let go
+  kDrain,       // set the drain label to `shard`: the object's shard is asked to let it go there
   kClearDrain,  // remove a drain label that is left over
 };
 
@@ -30,7 +30,7 @@ struct Placement {
 // What has to be done to one object.
 struct Decision {
   MoveKind kind = MoveKind::kNone;
-  std::string_view shard = {};   // of kReassign; lives as long as the ring
+  std::string_view shard = {};   // of kReassign and kDrain: where it belongs; lives as long as the ring
   bool has_drain_label = false;  // it drains, or the label is left over
   bool is_orphan = false;        // its shard label names no member: it is moved first
   bool operator==(const Decision&) const = default;
@@ -45,8 +45,8 @@ std::uint64_t object_hash(const kube::ObjectMeta& object);
 void find_placement(Placement& placement, const ring::RingEntry& entry, ring::Role role, const kube::Resource& resource,
                     const kube::ObjectMeta& object);
 
-// The table of protocol.md, section 6, with section 9: an object that drains already is left alone, and an object that
-// is where it belongs loses a drain label that is left over. Pure.
+// The table of protocol.md, section 6, with section 9: an object that drains already is left alone, whatever its
+// target, and an object that is where it belongs loses a drain label that is left over. Pure.
 Decision decide(const ring::RingEntry& entry, ring::Role role, const Placement& placement);
 
 // The body of the merge patch that carries a decision out, in one patch. Its precondition is the resourceVersion that

@@ -30,7 +30,7 @@ std::string to_string(const ObjectId& id);
 // A patch whose answer was lost. It may have been carried out; it is counted when the object shows that.
 struct Unanswered {
   MoveKind kind;
-  std::string shard;  // of kReassign
+  std::string shard;  // where it sends the object
 };
 
 // One move of one object.

@@ -53,6 +53,14 @@ Outcome outcome(const Error& error) {
   return Outcome::kRejected;
 }
 
+// Whether the object shows that the patch was carried out. An object that was drained may have arrived already.
+bool is_carried_out(const Unanswered& move, const Placement& placement) {
+  if (placement.draining) {
+    return move.kind == MoveKind::kDrain;
+  }
+  return placement.shard == move.shard;
+}
+
 ObjectId id_of(const Source& source, const kube::ObjectMeta& object) {
   return {.source = source.index(), .object_namespace = object.object_namespace, .name = object.name};
 }
@@ -354,10 +362,7 @@ void Mover::decide_anew(const FlightPointer& flight, const std::optional<kube::O
 // The object was read: it shows whether the patch without an answer was carried out.
 void Mover::count_unanswered(const FlightPointer& flight) {
   const auto unanswered = std::exchange(flight->move.unanswered, std::nullopt);
-  const Placement& placement = flight->move.placement;
-  if (unanswered &&
-      (unanswered->kind == MoveKind::kDrain ? placement.draining
-                                            : placement.shard == unanswered->shard && !placement.draining)) {
+  if (unanswered && is_carried_out(*unanswered, flight->move.placement)) {
     count(*flight, unanswered->kind, tools_->clock.steady());
     flight->source.patches().count();
     summary_.count(unanswered->kind);

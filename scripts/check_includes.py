@@ -20,6 +20,7 @@ ALLOWED = {
     "webhook": {"base", "ring", "http"},
     "certs": {"base", "kube"},
     "ops": {"base", "http", "kube"},
+    "shard": {"base", "ring", "http", "kube", "ops"},
     "sharder": {"base", "ring", "http", "kube", "membership", "controllerring", "rebalancer", "webhook", "certs", "ops"},
 }
 # Whose types stay in .cc files.

@@ -11,13 +11,18 @@
 
 namespace sharder::kube {
 class Api;
-}
+struct LeaderElectionOptions;
+}  // namespace sharder::kube
 
 namespace sharder::shard {
 
 // The Lease of a shard (protocol, 3): creates it with the ring label, renews it, releases it. Its name, the shard's
 // name and the holder identity are the same. Has a thread of its own. Shard uses it; use it alone when only the Lease
 // is wanted.
+//
+// Each shard needs a name of its own. When another process renews a Lease of this name, this one does not acquire it,
+// or loses it at once; the log has an error then. A Lease that an earlier process of this name has left behind is
+// acquired when nobody has renewed it for two retry periods (decision 9).
 class Lease {
  public:
   struct Callbacks {
@@ -26,7 +31,7 @@ class Lease {
     // As soon as the Lease is not valid any more: it could not be renewed in time, another holds it, or stop(). It is
     // tried for again, and on_acquired comes again: end the process if old work may still go on.
     std::function<void()> on_lost;
-    // May be empty. After each renewal, and when it was lost.
+    // May be empty. After each renewal, the first included, and after on_lost: then `valid_until` is past.
     std::function<void(BootTime valid_until)> on_renewed = {};
   };
 
@@ -39,9 +44,10 @@ class Lease {
   void start();
   // Stops renewing. on_lost runs, then `released_when` on the calling thread: it returns when nothing of the shard's
   // work is under way any more. Then the Lease is released if it is ours; in an outage that takes at most 5 s. From any
-  // thread but the Lease's.
+  // thread but the Lease's; a second call returns when the first has.
   void stop(std::function<void()> released_when = {});
-  // Stops renewing without a release: the Lease expires by itself. For work that does not end.
+  // Stops renewing without a release: the Lease expires by itself. For work that does not end; also while stop() waits
+  // for `released_when`. From any thread but the Lease's.
   void abandon();
 
   // Any thread. False as soon as its time is over by CLOCK_BOOTTIME, even before on_lost.
@@ -53,5 +59,8 @@ class Lease {
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
+
+// How kube/election holds such a Lease. Throws as Lease does.
+kube::LeaderElectionOptions election_options(const Options& options);
 
 }  // namespace sharder::shard

@@ -304,7 +304,7 @@ Result<void> Program::Impl::start_metrics() {
                           .address = *config.metrics_bind_address,
                           .limits = kSmallLimits,
                           .tls = metrics_files ? &metrics_files->identity() : &metrics_self_signed},
-      [this, sources](unsigned) { return std::make_unique<ops::MetricsHandler>(*reviewer, sources, worker); },
+      [this, sources](unsigned) { return std::make_unique<ops::MetricsHandler>(reviewer.get(), sources, worker); },
       log.named("metrics"));
   return metrics_server->start();
 }

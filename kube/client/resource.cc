@@ -88,9 +88,10 @@ Request update_request(const Resource& resource, std::string_view object_namespa
 }
 
 Request patch_request(const Resource& resource, std::string_view object_namespace, std::string_view name,
-                      std::string_view content_type, std::string body, std::string_view field_manager) {
+                      std::string_view content_type, std::string body, std::string_view field_manager,
+                      std::string_view subresource) {
   return {.method = Method::kPatch,
-          .target = path(resource, object_namespace, name, {}, {{"fieldManager", field_manager}}),
+          .target = path(resource, object_namespace, name, subresource, {{"fieldManager", field_manager}}),
           .body = std::move(body),
           .content_type = std::string(content_type)};
 }

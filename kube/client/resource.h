@@ -48,6 +48,9 @@ inline constexpr std::string_view kApplyPatch = "application/apply-patch+yaml";
 // Accept header for lists that show only metadata (metav1.PartialObjectMetadataList).
 inline constexpr std::string_view kMetadataOnlyList =
     "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
+// The same for watches, and for single objects.
+inline constexpr std::string_view kMetadataOnlyWatch =
+    "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
 // Metadata in protobuf where the server has it, which costs both sides less; ObjectMetaDecoder reads both. Errors come
 // in JSON, because clauses with "as=" do not hold for them; only errors in a stream that has begun come in protobuf.
 // kCompactMetadata, for patches, has no clause for metadata in JSON, because kube-apiserver parses the header anew for
@@ -69,7 +72,8 @@ Request create_request(const Resource& resource, std::string_view object_namespa
 Request update_request(const Resource& resource, std::string_view object_namespace, std::string_view name,
                        std::string_view subresource, const VersionedObject& object, std::string_view field_manager);
 Request patch_request(const Resource& resource, std::string_view object_namespace, std::string_view name,
-                      std::string_view content_type, std::string body, std::string_view field_manager);
+                      std::string_view content_type, std::string body, std::string_view field_manager,
+                      std::string_view subresource = {});
 // Server-side apply; `force` takes over fields that others own.
 Request apply_request(const Resource& resource, std::string_view object_namespace, std::string_view name,
                       std::string body, std::string_view field_manager, bool force);

@@ -11,7 +11,7 @@ namespace {
 
 // Timers run on CLOCK_MONOTONIC, which stops in a suspend. So we look at least so often whether our time is over.
 constexpr std::chrono::nanoseconds kDeadlineStep = 1s;
-// In an outage a process that ends does not wait longer: the lease then expires by itself.
+// In an outage a process that ends does not wait longer: the Lease then expires by itself.
 constexpr std::chrono::nanoseconds kReleaseTimeout = 5s;
 constexpr std::chrono::nanoseconds kReleaseRetry = 200ms;
 
@@ -34,10 +34,6 @@ ElectionDriver::ElectionDriver(Api& api, const Clock& clock, LeaderElectionOptio
       executor_(std::move(executor)),
       state_(options_, seed) {}
 
-bool ElectionDriver::leading() const {
-  return clock_.boot() < leading_until_.load(std::memory_order_acquire);
-}
-
 void ElectionDriver::post_start() {
   post_([](ElectionDriver& self) { self.begin_attempt(); });
 }
@@ -47,8 +43,8 @@ void ElectionDriver::post_stop(std::move_only_function<void()> done) {
     if (self.mode_ == Mode::kElecting) {
       self.mode_ = Mode::kStopping;
       self.attempt_timer_.cancel();
-      self.state_.step_down();
-      self.update_leading();
+      self.state_.step_down(read_time(self.clock_));
+      self.update_validity();
     }
     done();
   });
@@ -97,10 +93,10 @@ void ElectionDriver::answered(const Result<Response>& result) {
       break;
     case Mode::kStopping:
     case Mode::kAwaitingWrite:
-      // The state learns about the lease from it. The next request is not sent, and we do not lead.
+      // The state learns about the Lease from it. The next request is not sent, and nothing is valid again.
       static_cast<void>(state_.answer(result, read_time(clock_)));
       state_.abandon();
-      state_.step_down();
+      state_.step_down(read_time(clock_));
       if (mode_ == Mode::kAwaitingWrite) {
         begin_release();
       }
@@ -114,9 +110,10 @@ void ElectionDriver::answered(const Result<Response>& result) {
 }
 
 void ElectionDriver::attempt_answered(const Result<Response>& result) {
-  log_answer(result);
   std::optional<Request> next = state_.answer(result, read_time(clock_));
-  update_leading();
+  update_validity();
+  log_failure(result);
+  log_holder();
   if (next) {
     send(*std::move(next));
   } else {
@@ -128,22 +125,30 @@ void ElectionDriver::attempt_answered(const Result<Response>& result) {
 }
 
 // Notifies the callbacks of changes in the state.
-void ElectionDriver::update_leading() {
+void ElectionDriver::update_validity() {
   deadline_timer_.cancel();
-  leading_until_.store(state_.leading_until(), std::memory_order_release);
-  const std::chrono::nanoseconds left = state_.leading_until() - std::min(clock_.boot(), state_.leading_until());
+  const BootTime until = state_.valid_until();
+  const bool renewed = valid_until_.exchange(until, std::memory_order_acq_rel) != until;
+  const std::chrono::nanoseconds left = until - std::min(clock_.boot(), until);
   if (left > 0ns) {
-    arm(deadline_timer_, std::min(left, kDeadlineStep), &ElectionDriver::update_leading);
-    if (!std::exchange(leading_, true)) {
-      log_.info("became leader", {{"holder", options_.identity}});
+    arm(deadline_timer_, std::min(left, kDeadlineStep), &ElectionDriver::update_validity);
+    if (!std::exchange(held_, true)) {
+      log_.info("acquired the lease", {{"holder", options_.identity}});
       record_event("became leader");
       callbacks_.on_elected();
     }
+    if (renewed && callbacks_.on_renewed) {
+      callbacks_.on_renewed(until);
+    }
     return;
   }
-  if (std::exchange(leading_, false)) {
-    log_.info("stopped leading", {{"holder", options_.identity}});
+  if (std::exchange(held_, false)) {
     callbacks_.on_lost();
+    if (callbacks_.on_renewed) {
+      callbacks_.on_renewed(until);
+    }
+    log_.info(mode_ == Mode::kElecting ? "lost the lease" : "stopped renewing the lease",
+              {{"holder", options_.identity}});
     record_event("stopped leading");
     if (mode_ == Mode::kElecting && std::exchange(in_flight_, false)) {
       // A request that hangs must not keep us from being a candidate again.
@@ -163,7 +168,10 @@ void ElectionDriver::begin_release() {
 }
 
 void ElectionDriver::release_answered(const Result<Response>& result) {
-  log_answer(result);
+  log_failure(result);
+  if (state_.is_writing() && result) {
+    log_.info("released the lease", {{"holder", options_.identity}});
+  }
   if (std::optional<Request> next = state_.release_answer(result, read_time(clock_))) {
     send(*std::move(next));
   } else if (state_.is_released()) {
@@ -185,15 +193,35 @@ void ElectionDriver::finish_release() {
   }
 }
 
-void ElectionDriver::log_answer(const Result<Response>& result) {
+void ElectionDriver::log_failure(const Result<Response>& result) {
   if (!is_answer(result) && result.error().message != last_error_) {
     last_error_ = result.error().message;
-    log_.warn("leader election: a request failed, it is retried", {{"error", last_error_}});
+    log_.warn("a request about the lease failed, it is retried", {{"error", last_error_}});
   }
-  if (const std::string& holder = state_.holder();
-      holder != last_holder_ && !holder.empty() && holder != options_.identity) {
-    log_.info("another leads", {{"holder", holder}});
-    last_holder_ = holder;
+}
+
+void ElectionDriver::log_holder() {
+  const LeaseHolder holder = state_.holder();
+  const std::string& identity = state_.holder_identity();
+  if (holder == LeaseHolder::kNobody || (holder == logged_holder_ && identity == logged_identity_)) {
+    return;
+  }
+  logged_holder_ = holder;
+  logged_identity_ = identity;
+  switch (holder) {
+    case LeaseHolder::kNobody:
+    case LeaseHolder::kSelf:
+      break;
+    case LeaseHolder::kOther:
+      log_.info("another holds the lease", {{"holder", identity}});
+      break;
+    case LeaseHolder::kEarlier:
+      log_.info("the lease is held under our name, it is acquired if nobody renews it", {{"holder", identity}});
+      break;
+    case LeaseHolder::kTwin:
+      log_.error("another process holds the lease under our name, give each shard a name of its own",
+                 {{"holder", identity}});
+      break;
   }
 }
 

@@ -18,7 +18,7 @@
 namespace sharder::kube {
 
 // Sends the requests of an ElectionState and watches its deadlines, on an executor. LeaderElection gives it a thread;
-// tests give it an executor that they drive. Everything but leading() and post_*() happens on the executor.
+// tests give it an executor that they drive. Everything but valid...() and post_...() happens on the executor.
 class ElectionDriver final {
  public:
   // The executor is shared, because an answer of the Api may come when everything else is destroyed. Destroy this on
@@ -27,17 +27,18 @@ class ElectionDriver final {
                  const Logger& log, std::shared_ptr<Executor> executor, std::uint64_t seed = std::random_device{}());
 
   // From any thread.
-  bool leading() const;
+  bool valid() const { return clock_.boot() < valid_until(); }
+  BootTime valid_until() const { return valid_until_.load(std::memory_order_acquire); }
   void post_start();
-  // Stops leading; `done` runs on the executor after on_lost.
+  // Stops holding the Lease, and renews no more; `done` runs on the executor after on_lost.
   void post_stop(std::move_only_function<void()> done);
-  // After post_stop(): releases the lease if it may be ours. `done` runs on the executor, within renew_deadline.
+  // After post_stop(): releases the Lease if it may be ours. `done` runs on the executor, within renew_deadline.
   void post_release(std::move_only_function<void()> done);
 
  private:
   enum class Mode {
     kElecting,
-    kStopping,       // we don't lead any more; the lease may still be ours
+    kStopping,       // it is not valid for us any more; the record may still be ours
     kAwaitingWrite,  // to be released, after the answer of a write that may make it ours
     kReleasing,
     kReleased,
@@ -47,11 +48,12 @@ class ElectionDriver final {
   void send(Request request);
   void answered(const Result<Response>& result);
   void attempt_answered(const Result<Response>& result);
-  void update_leading();
+  void update_validity();
   void begin_release();
   void release_answered(const Result<Response>& result);
   void finish_release();
-  void log_answer(const Result<Response>& result);
+  void log_failure(const Result<Response>& result);
+  void log_holder();
   void record_event(std::string_view message);
   void arm(Timer& timer, std::chrono::nanoseconds delay, void (ElectionDriver::*then)());
 
@@ -62,12 +64,12 @@ class ElectionDriver final {
   const Logger log_;
   const std::shared_ptr<Executor> executor_;
 
-  std::atomic<BootTime> leading_until_ = BootTime::min();
+  std::atomic<BootTime> valid_until_ = BootTime::min();
 
   // The executor's:
   ElectionState state_;
   Mode mode_ = Mode::kElecting;
-  bool leading_ = false;  // what the callbacks were last notified of
+  bool held_ = false;  // what the callbacks were last notified of
   bool in_flight_ = false;
   std::uint64_t request_ = 0;  // the one that is in flight; answers of older ones are ignored
   std::move_only_function<void()> released_;
@@ -75,7 +77,8 @@ class ElectionDriver final {
   Timer deadline_timer_{*executor_};
   Timer release_timer_{*executor_};
   std::string last_error_;
-  std::string last_holder_;
+  LeaseHolder logged_holder_ = LeaseHolder::kNobody;
+  std::string logged_identity_;
   Lifetime lifetime_;
   const Poster<ElectionDriver> post_{*this, lifetime_, *executor_};
 };

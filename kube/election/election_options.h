@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <map>
 #include <string>
 
 namespace sharder::kube {
@@ -8,7 +9,11 @@ namespace sharder::kube {
 struct LeaderElectionOptions {
   std::string lease_namespace;
   std::string lease_name;
-  std::string identity;  // "<hostname>_<uuid>"
+  std::string identity;                            // "<hostname>_<uuid>"; a shard's name
+  std::map<std::string, std::string> labels = {};  // that the Lease carries, beside those of others
+  // False for a shard: another process may have its name. Then a record under our identity is ours only if this process
+  // has written it.
+  bool unique_identity = true;
   std::chrono::milliseconds lease_duration{15'000};
   std::chrono::milliseconds renew_deadline{10'000};
   std::chrono::milliseconds retry_period{2'000};

@@ -12,6 +12,27 @@ namespace sharder::kube {
 
 using namespace std::chrono_literals;
 
+namespace {
+
+// A write takes effect within a minute, the API server's own timeout. We send about one a second at most.
+constexpr std::size_t kRememberedWrites = 64;
+
+// What `labels` does not name stays as it is: the sharder's state label, above all.
+void add_labels(nlohmann::json& metadata, const std::map<std::string, std::string>& labels) {
+  if (labels.empty()) {
+    return;
+  }
+  nlohmann::json& carried = metadata["labels"];
+  if (!carried.is_object()) {
+    carried = nlohmann::json::object();
+  }
+  for (const auto& [key, value] : labels) {
+    carried[key] = value;
+  }
+}
+
+}  // namespace
+
 ElectionTime read_time(const Clock& clock) {
   // BOOTTIME first: what we hold is then measured from before the request.
   const BootTime boot = clock.boot();
@@ -23,7 +44,7 @@ ElectionState::ElectionState(LeaderElectionOptions options, std::uint64_t seed)
 
 Request ElectionState::begin(const ElectionTime& now) {
   attempt_began_ = now.steady;
-  if (now.boot < leading_until_ && lease_.is_object()) {
+  if (now.boot < valid_until_ && lease_.is_object()) {
     optimistic_ = true;
     return acquire(now);
   }
@@ -56,9 +77,9 @@ std::chrono::nanoseconds ElectionState::next_attempt(const ElectionTime& now) {
   // Counted from the start of the last attempt, so that a slow API server does not make renewals rarer.
   const std::chrono::nanoseconds due = attempt_began_ + std::chrono::nanoseconds(jitter(random_)) - now.steady;
   std::chrono::nanoseconds wait = std::max(due, retry_period / 10);
-  if (!holder_.empty() && holder_ != options_.identity) {
-    // Not later than a foreign lease expires: from then on there is no leader.
-    const std::chrono::nanoseconds left = observed_at_ + observed_duration() - now.steady;
+  if (holder_ != LeaseHolder::kNobody && holder_ != LeaseHolder::kSelf) {
+    // Not later than another's Lease expires: from then on nobody holds it.
+    const std::chrono::nanoseconds left = observed_at_ + protection() - now.steady;
     if (left > 0ns) {
       wait = std::min(wait, left);
     }
@@ -66,8 +87,8 @@ std::chrono::nanoseconds ElectionState::next_attempt(const ElectionTime& now) {
   return wait;
 }
 
-void ElectionState::step_down() {
-  leading_until_ = BootTime::min();
+void ElectionState::step_down(const ElectionTime& now) {
+  valid_until_ = std::min(valid_until_, now.boot);
 }
 
 Request ElectionState::begin_release(const ElectionTime& now) {
@@ -84,8 +105,8 @@ std::optional<Request> ElectionState::release_answer(const Result<Response>& res
     may_hold_ = result.error().code != ErrorCode::kNotFound;
     return std::nullopt;
   }
-  if (!observe(result->body, now) || holder_ != options_.identity) {
-    may_hold_ = holder_ == options_.identity;
+  if (!observe(result->body, now) || holder_ != LeaseHolder::kSelf) {
+    may_hold_ = holder_ == LeaseHolder::kSelf;
     return std::nullopt;
   }
   // As client-go does it: held by nobody, for a second, since now.
@@ -116,7 +137,7 @@ Request ElectionState::read(const ElectionTime& now) {
   return request;
 }
 
-// Makes the lease ours, or renews it: by a PUT with the resourceVersion we know, or by a POST where there is no Lease.
+// Makes the Lease ours, or renews it: by a PUT with the resourceVersion we know, or by a POST where there is no Lease.
 Request ElectionState::acquire(const ElectionTime& now) {
   const std::string time = format_micro_time(now.wall);
   nlohmann::json spec{
@@ -128,9 +149,10 @@ Request ElectionState::acquire(const ElectionTime& now) {
       {"leaseTransitions", 0}};
   if (lease_.is_object()) {
     const std::int64_t transitions = int_at(observed_spec_, "/leaseTransitions").value_or(0);
-    spec["leaseTransitions"] = transitions + (holder_ == options_.identity ? 0 : 1);
+    const bool same_identity = holder_identity_ == options_.identity;
+    spec["leaseTransitions"] = transitions + (same_identity ? 0 : 1);
     if (const auto acquired = observed_spec_.find("acquireTime");
-        holder_ == options_.identity && acquired != observed_spec_.end() && acquired->is_string()) {
+        same_identity && acquired != observed_spec_.end() && acquired->is_string()) {
       spec["acquireTime"] = *acquired;
     }
   }
@@ -141,17 +163,23 @@ Request ElectionState::write(nlohmann::json spec, const ElectionTime& now) {
   step_ = Step::kWriting;
   may_hold_ = true;
   write_began_ = now.boot;
+  renew_times_.push_back(now.wall);
+  if (renew_times_.size() > kRememberedWrites) {
+    renew_times_.pop_front();
+  }
   Request request;
   if (lease_.is_object()) {
     nlohmann::json lease = lease_;  // metadata stays as it is, labels of others included
+    add_labels(lease["metadata"], options_.labels);
     lease["spec"] = std::move(spec);
     request = update_request(kLeases, options_.lease_namespace, options_.lease_name, {},
                              VersionedObject::of(lease).value(), {});  // observe() accepts no Lease without one
   } else {
-    const nlohmann::json lease{{"apiVersion", "coordination.k8s.io/v1"},
-                               {"kind", "Lease"},
-                               {"metadata", {{"name", options_.lease_name}, {"namespace", options_.lease_namespace}}},
-                               {"spec", std::move(spec)}};
+    nlohmann::json lease{{"apiVersion", "coordination.k8s.io/v1"},
+                         {"kind", "Lease"},
+                         {"metadata", {{"name", options_.lease_name}, {"namespace", options_.lease_namespace}}},
+                         {"spec", std::move(spec)}};
+    add_labels(lease["metadata"], options_.labels);
     request = create_request(kLeases, options_.lease_namespace, lease.dump(), {});
   }
   request.timeout = call_timeout(now);
@@ -159,11 +187,11 @@ Request ElectionState::write(nlohmann::json spec, const ElectionTime& now) {
   return request;
 }
 
-// Half of renew_deadline, so that a call that hangs leaves time for another; never beyond our time as leader.
+// Half of renew_deadline, so that a call that hangs leaves time for another; never beyond our time as holder.
 std::chrono::milliseconds ElectionState::call_timeout(const ElectionTime& now) const {
   auto timeout = options_.renew_deadline / 2;
-  if (now.boot < leading_until_) {
-    timeout = std::min(timeout, std::chrono::ceil<std::chrono::milliseconds>(leading_until_ - now.boot));
+  if (now.boot < valid_until_) {
+    timeout = std::min(timeout, std::chrono::ceil<std::chrono::milliseconds>(valid_until_ - now.boot));
   }
   return std::max(timeout, 1ms);
 }
@@ -174,19 +202,21 @@ std::optional<Request> ElectionState::on_read(const Result<Response>& result, co
       return std::nullopt;
     }
     lease_ = nullptr;
-    holder_.clear();
+    holder_ = LeaseHolder::kNobody;
+    holder_identity_.clear();
+    observed_at_ = now.steady;
     may_hold_ = false;
     return acquire(now);
   }
   if (!observe(result->body, now)) {
     return std::nullopt;
   }
-  may_hold_ = holder_ == options_.identity;
-  if (holder_.empty() || holder_ == options_.identity) {
+  may_hold_ = holder_ == LeaseHolder::kSelf;
+  if (may_hold_) {
     return acquire(now);
   }
-  step_down();  // another holds it
-  if (now.steady < observed_at_ + observed_duration()) {
+  step_down(now);  // another holds it, or held it
+  if (holder_ != LeaseHolder::kNobody && now.steady < observed_at_ + protection()) {
     return std::nullopt;
   }
   return acquire(now);
@@ -194,16 +224,17 @@ std::optional<Request> ElectionState::on_read(const Result<Response>& result, co
 
 std::optional<Request> ElectionState::on_written(const Result<Response>& result, const ElectionTime& now) {
   if (result) {
-    leading_until_ = write_began_ + options_.renew_deadline;
-    if (!observe(result->body, now) || holder_ != options_.identity) {
+    valid_until_ = write_began_ + options_.renew_deadline;
+    if (!observe(result->body, now) || holder_ != LeaseHolder::kSelf) {
       lease_ = nullptr;  // it is ours, but its resourceVersion is not known: read it before the next renewal
-      holder_ = options_.identity;
+      holder_ = LeaseHolder::kSelf;
+      holder_identity_ = options_.identity;
     }
     return std::nullopt;
   }
   const ErrorCode code = result.error().code;
   if (!may_be_done(result.error())) {
-    may_hold_ = holder_ == options_.identity;
+    may_hold_ = holder_ == LeaseHolder::kSelf;
   }
   const bool is_stale = code == ErrorCode::kConflict || code == ErrorCode::kNotFound || code == ErrorCode::kExists;
   lease_ = nullptr;
@@ -228,20 +259,38 @@ Result<void> ElectionState::observe(std::string_view body, const ElectionTime& n
   if (spec != observed_spec_ || uid != observed_uid_ || observed_at_ == SteadyTime::min()) {
     observed_spec_ = std::move(spec);
     observed_uid_ = std::move(uid);
+    is_first_record_ = observed_at_ == SteadyTime::min();
     observed_at_ = now.steady;
   }
   lease_ = *std::move(lease);
-  holder_ = string_at(lease_, "/spec/holderIdentity");
+  holder_identity_ = string_at(observed_spec_, "/holderIdentity");
+  holder_ = observed_holder();
   return {};
 }
 
+LeaseHolder ElectionState::observed_holder() const {
+  if (holder_identity_.empty()) {
+    return LeaseHolder::kNobody;
+  }
+  if (holder_identity_ != options_.identity) {
+    return LeaseHolder::kOther;
+  }
+  const auto renewed = parse_rfc3339(string_at(observed_spec_, "/renewTime"));
+  if (options_.unique_identity || (renewed && std::ranges::find(renew_times_, *renewed) != renew_times_.end())) {
+    return LeaseHolder::kSelf;
+  }
+  return is_first_record_ ? LeaseHolder::kEarlier : LeaseHolder::kTwin;
+}
+
 // How long the record that was seen protects its holder.
-std::chrono::nanoseconds ElectionState::observed_duration() const {
+std::chrono::nanoseconds ElectionState::protection() const {
   const std::int64_t seconds = int_at(observed_spec_, "/leaseDurationSeconds").value_or(0);
   // A value that makes no sense does not free the lease at once, and cannot overflow.
   constexpr std::int64_t kMost = std::int64_t{365} * 24 * 3600;
-  return seconds > 0 ? std::chrono::seconds(std::min(seconds, kMost))
-                     : std::chrono::nanoseconds(options_.lease_duration);
+  const std::chrono::nanoseconds recorded =
+      seconds > 0 ? std::chrono::seconds(std::min(seconds, kMost)) : std::chrono::nanoseconds(options_.lease_duration);
+  return holder_ == LeaseHolder::kEarlier ? std::min<std::chrono::nanoseconds>(recorded, 2 * options_.retry_period)
+                                          : recorded;
 }
 
 }  // namespace sharder::kube

@@ -15,11 +15,11 @@ namespace {
 void check(const LeaderElectionOptions& options) {
   using std::chrono::milliseconds;
   if (options.identity.empty() || options.lease_name.empty() || options.lease_namespace.empty()) {
-    throw std::invalid_argument("leader election: identity, Lease name and namespace are needed");
+    throw std::invalid_argument("lease: identity, name and namespace are needed");
   }
   if (options.retry_period <= milliseconds(0) || options.renew_deadline <= options.retry_period ||
       options.lease_duration <= options.renew_deadline) {
-    throw std::invalid_argument("leader election: leaseDuration > renewDeadline > retryPeriod > 0 does not hold");
+    throw std::invalid_argument("lease: leaseDuration > renewDeadline > retryPeriod > 0 does not hold");
   }
 }
 
@@ -34,9 +34,23 @@ void wait_for(Post post) {
 }  // namespace
 
 struct LeaderElection::Impl {
+  void lose() {
+    std::call_once(lost, [this] { wait_for([this](auto done) { driver->post_stop(std::move(done)); }); });
+  }
+  template <class Release>
+  void end(Release release) {
+    std::call_once(ended, [&] {
+      release();
+      loop->stop();
+    });
+  }
+
+  Logger log;
   std::shared_ptr<TaskLoop> loop;
   std::unique_ptr<ElectionDriver> driver;
-  std::once_flag stopped;
+  std::once_flag stopped;  // stop() was called
+  std::once_flag lost;     // nothing is renewed any more
+  std::once_flag ended;    // released or abandoned
 };
 
 LeaderElection::LeaderElection(Api& api, const Clock& clock, LeaderElectionOptions options, Callbacks callbacks,
@@ -44,9 +58,7 @@ LeaderElection::LeaderElection(Api& api, const Clock& clock, LeaderElectionOptio
   check(options);
   auto loop = std::make_shared<TaskLoop>("election", log);
   auto driver = std::make_unique<ElectionDriver>(api, clock, std::move(options), std::move(callbacks), log, loop);
-  impl_ = std::make_unique<Impl>();
-  impl_->loop = std::move(loop);
-  impl_->driver = std::move(driver);
+  impl_ = std::make_unique<Impl>(std::move(log), std::move(loop), std::move(driver));
 }
 
 LeaderElection::~LeaderElection() {
@@ -59,17 +71,25 @@ void LeaderElection::start() {
 
 void LeaderElection::stop(std::function<void()> released_when) {
   std::call_once(impl_->stopped, [&] {
-    wait_for([&](auto done) { impl_->driver->post_stop(std::move(done)); });
+    impl_->lose();
     if (released_when) {
       released_when();
     }
-    wait_for([&](auto done) { impl_->driver->post_release(std::move(done)); });
-    impl_->loop->stop();
+    impl_->end([&] { wait_for([&](auto done) { impl_->driver->post_release(std::move(done)); }); });
   });
 }
 
+void LeaderElection::abandon() {
+  impl_->lose();
+  impl_->end([this] { impl_->log.warn("the lease is not released, it will expire"); });
+}
+
 bool LeaderElection::leading() const {
-  return impl_->driver->leading();
+  return impl_->driver->valid();
+}
+
+BootTime LeaderElection::valid_until() const {
+  return impl_->driver->valid_until();
 }
 
 }  // namespace sharder::kube

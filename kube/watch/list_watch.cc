@@ -128,7 +128,7 @@ class Runner final : public std::enable_shared_from_this<Runner> {
       request.timeout = kInitialEventsTimeout;
     }
     if (options_.metadata_only) {
-      request.accept = kCompactMetadataWatch;
+      request.accept = options_.compact ? kCompactMetadataWatch : kMetadataOnlyWatch;
     }
     auto sink = std::make_shared<Sink>(shared_from_this());
     current_sink_ = sink.get();

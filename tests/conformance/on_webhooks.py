@@ -104,6 +104,17 @@ def patch_of_update(on):
     assert changed["metadata"]["labels"] == {LABEL: "s-1"}, changed
 
 
+@behaviour("an acknowledgement of a drain that sets another shard is stored as it is: the webhook is not called")
+def targeted(on):
+    drain = "drain.alpha.sharding.timebertt.dev/ring"
+    calls = on.hook(assign, objectSelector={"matchExpressions": [{"key": LABEL, "operator": "DoesNotExist"}]})
+    made = on.secret("a", labels={LABEL: "s-0", drain: "s-2"})
+    on.settle(on.at("secrets", "a"))
+    changed = on.api.merge(on.at("secrets", "a"), {"metadata": {
+        "resourceVersion": made["metadata"]["resourceVersion"], "labels": {LABEL: "s-2", drain: None}}}).ok()
+    assert changed["metadata"]["labels"] == {LABEL: "s-2"} and not calls, (changed, calls)
+
+
 @behaviour("a patch by the webhook that undoes the update leaves the resourceVersion")
 def undone(on):
     on.hook(assign)

@@ -86,6 +86,10 @@ class Agent:
         """Whether these acknowledge drains; at first they do."""
         self.tell("acknowledge", "on" if does else "off", *shards)
 
+    def like_go(self, *shards):
+        """These acknowledge as the Go project's shards: they remove both labels. All others set the drain's target."""
+        self.tell("like-go", *shards)
+
     def mark(self):
         """Counts and times of the report begin anew."""
         self.tell("mark")

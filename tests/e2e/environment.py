@@ -137,6 +137,12 @@ class Environment(Rings):
                                 if code == 403})
             assert not forbidden, f"the permissions of manifests/ were not enough: {forbidden}"
 
+    def assignments(self, ring_name):
+        """How many objects the webhook has given a shard, by what all replicas count."""
+        token = self.plane.metrics_token()
+        return sum(metric(replica.scrape(token), "controller_sharding_assignments_total", controllerring=ring_name) or 0
+                   for replica in self.sharders.replicas)
+
     def leader_metric(self, sample, **labels):
         """A sample of the leader; None while there is no leader or no such sample."""
         leader = self.sharders.leader()

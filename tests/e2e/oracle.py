@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Says which shard an object belongs to, in a few lines of its own: the sharder is checked against this.
 
-docs/protocol.md, section 4. Run as a program it checks itself against tests/testdata/vectors/ring.json.
+docs/protocol.md, sections 4 and 6. Run as a program it checks itself against tests/testdata/vectors/ring.json.
 """
 
 import bisect
@@ -58,6 +58,12 @@ def drain_label(ring):
 def shard_of(item, ring):
     """The shard that an object says it has; None without one."""
     return item["metadata"].get("labels", {}).get(shard_label(ring)) or None
+
+
+def target_of(item, ring):
+    """Where an object goes that drains; None when it does not drain, or the drain names no target."""
+    target = item["metadata"].get("labels", {}).get(drain_label(ring))
+    return None if target in (None, "", "true") else target
 
 
 def wrong_owners(items, ring_name, ring, group=None, kind=None):

@@ -51,6 +51,7 @@ def churn(env, name, count, rate, pause, duration):
     counts, crashed = {"joins": 0, "exits": 0, "crashes": 0}, []
     with ring.shards(*names, duration=duration, renew_every=duration / 4, working=True) as shards:
         ring.wait_ready(names)
+        shards.agent.like_go(*(f"shard-{number}" for number in range(0, 1000, 3)))
         shards.agent.mark()
         with Creations(ring, count, rate) as creations:
             fresh = 5
@@ -103,7 +104,8 @@ def churn(env, name, count, rate, pause, duration):
             assert error.status == 404, error
     env.figure(f"{count} objects by {CLIENTS} clients", f"{result.summary()}; {counts['joins']} joins, "
                f"{counts['exits']} exits, {counts['crashes']} crashes; {report['moved']} moves, "
-               f"{report['acknowledged']} drains acknowledged; all were right {settled:.2f} s after the last creation")
+               f"{report['acknowledged']} drains acknowledged, "
+               f"{report['targeted']} by setting the target; all were right {settled:.2f} s after the last creation")
     # An object may come from one that has crashed to one that has just crashed, and so on: nobody can know that before
     # the Lease may be taken over.
     hops = [name for name in report["longest_without_shards"] if name in crashed]

@@ -49,6 +49,13 @@ def wait_counted(env, what, count, **labels):
         raise Failed(f"{failed}: {counted}") from None
 
 
+def belonging(ring, before, members, shard):
+    """{name: the shard that it had} of the main objects in what versions() said that this member of the ring gets."""
+    owners = oracle.Ring(members)
+    return {name: had for (resource, name), (_, had) in before.items() if resource == "secrets" and had != shard and
+            owners.owner(f"/Secret/{ring.namespace}/{name}") == shard}
+
+
 @suite.case("a shard is released: its objects move to the shards that the oracle gives, each with one patch, no other")
 def released(env):
     names = [f"shard-{number}" for number in range(5)]
@@ -92,23 +99,22 @@ def crashed(env):
 
 
 @suite.case("a shard joins: main objects are drained, acknowledged and moved, none without its shard letting it go; "
-            "what they own follows at once")
+            "the webhook is not called for them; what they own follows at once")
 def joins(env):
     ring = env.ring("joins")
     with ring.shards(*NAMES, working=True) as shards:
         ring.wait_ready(NAMES)
         ring.create_secrets(300, owned=100)
         ring.wait_settled(NAMES)
-        before, since = ring.versions(), time.time()
+        before, since, assigned = ring.versions(), time.time(), env.assignments(ring.name)
         shards.agent.mark()
         shards.start("shard-d")
         ring.wait_settled(NAMES + ["shard-d"])
         moved = ring.moved_once(before, since)
-        now = oracle.Ring(NAMES + ["shard-d"])
         mains = {name for resource, name in moved if resource == "secrets"}
-        assert mains == {name for resource, name in before if resource == "secrets" and
-                         now.owner(f"/Secret/{ring.namespace}/{name}") == "shard-d"}, "exactly the new shard's objects"
-        shards.agent.at_rest(acknowledged=len(mains), moved=len(moved), draining=0)
+        assert mains == set(belonging(ring, before, NAMES + ["shard-d"], "shard-d")), "exactly the new shard's objects"
+        shards.agent.at_rest(acknowledged=len(mains), targeted=len(mains), moved=len(moved), draining=0)
+        assert env.assignments(ring.name) == assigned > 0, "the webhook has assigned some of them"
         check_work(env, shards)
         history = shards.agent.history(env.plane.folder)
         for name in mains:
@@ -120,6 +126,31 @@ def joins(env):
                                      resource="configmaps")
 
 
+@suite.case("both kinds of shard are in one ring: each acknowledges in its way; a shard that is called `true` gets its "
+            "objects by the webhook")
+def both_kinds(env):
+    ring = env.ring("both-kinds")
+    with ring.shards(*NAMES, working=True) as shards:
+        ring.wait_ready(NAMES)
+        shards.agent.like_go("shard-b")
+        ring.create_secrets(300)
+        ring.wait_settled(NAMES)
+        members = list(NAMES)
+        for joins, targets in (("shard-d", True), ("true", False), ("shard-e", True)):
+            before, since, assigned = ring.versions(), time.time(), env.assignments(ring.name)
+            shards.agent.mark()
+            shards.start(joins)
+            members.append(joins)
+            ring.wait_settled(members)
+            ring.moved_once(before, since)
+            had = belonging(ring, before, members, joins)
+            by_webhook = [name for name, shard in had.items() if shard == "shard-b" or not targets]
+            assert by_webhook and (targets == (len(by_webhook) < len(had))), (joins, had)
+            shards.agent.at_rest(acknowledged=len(had), targeted=len(had) - len(by_webhook), moved=len(had), draining=0)
+            assert env.assignments(ring.name) - assigned == len(by_webhook), joins
+        check_work(env, shards)
+
+
 @suite.case("a drain that is never acknowledged stays, shows in the metrics, and blocks nothing else")
 def unacknowledged(env):
     ring = env.ring("stubborn")
@@ -129,6 +160,7 @@ def unacknowledged(env):
         ring.create_secrets(300, owned=50)
         ring.wait_settled(NAMES)
         shards.agent.acknowledge(False, "shard-a")
+        shards.agent.like_go(*NAMES)
         begun = time.monotonic()
         shards.start("shard-d")
         joined = oracle.Ring(NAMES + ["shard-d"])
@@ -141,11 +173,11 @@ def unacknowledged(env):
             return item["metadata"]["name"] not in stuck
 
         def drained():
-            return {item["metadata"]["name"]: oracle.shard_of(item, ring.name) for item in ring.items("secrets")
-                    if ring.drain_label in item["metadata"]["labels"]}
+            return {item["metadata"]["name"]: (oracle.shard_of(item, ring.name), oracle.target_of(item, ring.name))
+                    for item in ring.items("secrets") if ring.drain_label in item["metadata"]["labels"]}
 
         ring.wait_settled(NAMES + ["shard-d"], selects=free)
-        wait_until(lambda: drained() == dict.fromkeys(stuck, "shard-a"), 10, "they drain and stay")
+        wait_until(lambda: drained() == dict.fromkeys(stuck, ("shard-a", "shard-d")), 10, "they drain and stay")
         wait_until(lambda: env.leader_metric("controller_sharding_draining_objects", **labels) == len(stuck), COUNTED,
                    "they are counted")
         oldest = env.leader_metric("controller_sharding_oldest_drain_seconds", **labels)
@@ -155,7 +187,7 @@ def unacknowledged(env):
         ring.wait_settled(["shard-a", "shard-b", "shard-d"], selects=free)
         ring.create_secrets(30, prefix="late")
         ring.wait_settled(["shard-a", "shard-b", "shard-d"], selects=free)
-        assert drained() == dict.fromkeys(stuck, "shard-a")
+        assert drained() == dict.fromkeys(stuck, ("shard-a", "shard-d"))
         wait_until(lambda: env.leader_metric("controller_sharding_oldest_drain_seconds", **labels) >= oldest + 1,
                    COUNTED, "the oldest drain grows older")
         shards.agent.acknowledge(True, "shard-a")
@@ -333,6 +365,7 @@ def being_deleted(env):
     ring = env.ring("finalized")
     with ring.shards(*NAMES, working=True) as shards:
         ring.wait_ready(NAMES)
+        shards.agent.like_go(*NAMES)
         for number in range(60):
             env.admin.create("secrets", ring.namespace, {"metadata": {"name": f"s-{number}",
                                                                       "finalizers": ["e2e.test/held"]}})

@@ -130,6 +130,44 @@ def webhook_outage(env):
     webhook_away(env, "webhook-away", 6)
 
 
+@suite.case("a shard joins while the webhook cannot be reached: what its shards let go to the target arrives without a "
+            "patch more; what a Go shard lets go is assigned by the leader")
+def join_without_webhook(env):
+    names = NAMES[:3]
+    ring = env.ring("join-without-webhook")
+    with ring.shards(*names, duration=90, renew_every=10, working=True) as shards:
+        ring.wait_ready(names)
+        env.sharders.wait_leader()
+        shards.agent.like_go("shard-1")
+        ring.create_secrets(300, owned=100)
+        ring.wait_settled(names)
+        env.sharders.balancer.kill()
+        try:
+            tried = env.admin.create("secrets", ring.namespace, {"metadata": {"name": "dry-run"}}, dryRun="All")
+            assert oracle.shard_of(tried, ring.name) is None, "the webhook answers"
+            before, since = ring.versions(), time.time()
+            shards.agent.mark()
+            shards.start("shard-new")
+            ring.wait_settled(names + ["shard-new"], timeout=allowed(SOON) + 10)
+            after = ring.versions()
+            had = {key: shard for key, (_, shard) in before.items() if after[key][1] != shard}
+            assert {after[key][1] for key in had} == {"shard-new"}, "only what the new shard gets has moved"
+            drained = {key: shard for key, shard in had.items() if key[0] == "secrets"}
+            removed = {key for key, shard in drained.items() if shard == "shard-1"}
+            assert 0 < len(removed) < len(drained) < len(had), had
+            shards.agent.at_rest(acknowledged=len(drained), targeted=len(drained) - len(removed), draining=0, without=0)
+            patches = collections.Counter((patch.resource, patch.name)
+                                          for patch in env.plane.sharder_patches(ring.namespace, since))
+            assert patches == {key: 2 if key in removed else 1 for key in had}, patches
+            report = shards.agent.report()
+        finally:
+            env.sharders.balancer.start()
+        assert not report["violation_count"], report["violations"]
+        ring.wait_webhook()
+    env.admin.delete("controllerrings", None, ring.name)
+    env.admin.delete("mutatingwebhookconfigurations", None, f"controllerring-{ring.name}")
+
+
 @suite.case("the leader is killed in the middle of a rebalance: the other leads in time, finishes, nothing drains")
 def leader_killed(env):
     leader = env.sharders.wait_leader()

@@ -34,6 +34,7 @@ def quiet(env):
     count = 300 if env.short else 1500
     with ring.shards(*names[:18], working=True) as shards:
         ring.wait_ready(names[:18])
+        shards.agent.like_go(*names[::2])
         ring.create_secrets(count, owned=count // 3)
         ring.wait_settled(names[:18])
         shards.start(*names[18:])

@@ -65,6 +65,10 @@ class FakeLeaseServer final : public kube::Api {
     lease["spec"] = std::move(spec);
     stamp();
   }
+  void set_labels(nlohmann::json labels) {
+    lease["metadata"]["labels"] = std::move(labels);
+    stamp();
+  }
 
  private:
   Result<kube::Response> apply(const kube::Request& request) {

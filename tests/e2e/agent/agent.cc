@@ -10,6 +10,7 @@
 //   run SHARD...          these shards work from now on
 //   stop SHARD TIME       it does not any more; its objects may be moved from that time on, seconds since the epoch
 //   acknowledge on|off SHARD...
+//   like-go SHARD...      these remove both labels when they acknowledge; the others set the drain's target
 //   mark                  counts and times begin anew
 //   report                counts, see objects.cc
 //   history FILE          writes who worked on which object, when
@@ -266,9 +267,9 @@ class Acknowledger {
       finish(place, Objects::Outcome::kDropped);
       return;
     }
-    const json body = {
-        {"metadata",
-         {{"resourceVersion", place.drain.version}, {"labels", {{shard_label_, nullptr}, {drain_label_, nullptr}}}}}};
+    const auto& target = place.drain.target;
+    const json labels = {{shard_label_, target.empty() ? json(nullptr) : json(target)}, {drain_label_, nullptr}};
+    const json body = {{"metadata", {{"resourceVersion", place.drain.version}, {"labels", labels}}}};
     place.step = Step::kPatching;
     place.due = now() + kDeadline;
     place.connection.start_merge_patch(place.drain.path + "?fieldManager=sim", body.dump());
@@ -349,6 +350,12 @@ json obey(Objects& objects, const std::string& line) {
     words >> does;
     while (words >> word) {
       objects.set_acknowledging(word, does == "on");
+    }
+    return json::object();
+  }
+  if (command == "like-go") {
+    while (words >> word) {
+      objects.make_like_go(word);
     }
     return json::object();
   }

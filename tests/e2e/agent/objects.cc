@@ -7,6 +7,13 @@
 
 namespace agent {
 
+namespace {
+
+// The drain label of the Go sharder, and ours for a shard of this name: it names no target.
+constexpr std::string_view kNoTarget = "true";
+
+}  // namespace
+
 double now() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
@@ -74,10 +81,17 @@ Seen Objects::parse(protozero::pbf_reader metadata) const {
 }
 
 void Objects::label(Seen& seen, std::string_view key, std::string_view value) const {
-  seen.draining = seen.draining || key == drain_label_;
   if (key == shard_label_) {
     seen.shard = value;
+  } else if (key == drain_label_) {
+    seen.draining = true;
+    seen.target = value == kNoTarget ? "" : value;
   }
+}
+
+// What the acknowledgement of this shard sets.
+std::string Objects::target_for(const std::string& shard, const std::string& target) const {
+  return like_go_.contains(shard) ? "" : target;
 }
 
 std::string Objects::key(std::size_t resource, const Seen& seen) const {
@@ -144,6 +158,7 @@ void Objects::saw(std::size_t resource, const Seen& seen) {
   object.version = seen.version;
   object.shard = seen.shard;
   object.draining = seen.draining;
+  object.target = seen.target;
   count(object, 1);
   if (!seen.shard.empty() && seen.shard != object.last_owner) {
     if (!object.last_owner.empty()) {
@@ -180,7 +195,7 @@ void Objects::consider(const std::string& name, Object& object, double when) {
       end_work(object, when, "acknowledged");
       if (!object.acknowledging) {
         object.acknowledging = true;
-        drains_.push_back({name, object.shard, object.path, object.version});
+        drains_.push_back({name, object.shard, object.path, object.version, target_for(object.shard, object.target)});
         work_.notify_one();
       }
     } else if (!object.worked_on && (!object.draining || controlled)) {
@@ -278,6 +293,11 @@ void Objects::set_acknowledging(const std::string& shard, bool does) {
   }
 }
 
+void Objects::make_like_go(const std::string& shard) {
+  const std::lock_guard lock(mutex_);
+  like_go_.insert(shard);
+}
+
 std::vector<Drain> Objects::next_drains(std::size_t most, bool wait) {
   std::unique_lock lock(mutex_);
   if (wait) {
@@ -299,12 +319,17 @@ std::optional<Drain> Objects::again(Drain drain, const Seen& seen) {
     return std::nullopt;
   }
   drain.version = seen.version;
+  const std::lock_guard lock(mutex_);
+  drain.target = target_for(drain.shard, seen.target);
   return drain;
 }
 
 void Objects::finished(const Drain& drain, Outcome outcome) {
   const std::lock_guard lock(mutex_);
-  acknowledged_ += outcome == Outcome::kAcknowledged ? 1 : 0;
+  if (outcome == Outcome::kAcknowledged) {
+    ++acknowledged_;
+    targeted_ += drain.target.empty() ? 0 : 1;
+  }
   const auto found = objects_.find(drain.key);
   if (found == objects_.end()) {
     return;
@@ -330,7 +355,7 @@ void Objects::count_error() {
 void Objects::mark() {
   const std::lock_guard lock(mutex_);
   marked_ = now();
-  acknowledged_ = conflicts_ = errors_ = moved_ = events_ = 0;
+  acknowledged_ = targeted_ = conflicts_ = errors_ = moved_ = events_ = 0;
   without_longest_ = orphaned_longest_ = {};
   first_move_.reset();
   last_move_.reset();
@@ -353,6 +378,7 @@ nlohmann::json Objects::report() {
                            {"draining", draining_},
                            {"without", without_},
                            {"acknowledged", acknowledged_},
+                           {"targeted", targeted_},
                            {"conflicts", conflicts_},
                            {"errors", errors_},
                            {"moved", moved_},

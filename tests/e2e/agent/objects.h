@@ -24,11 +24,13 @@ struct Seen {
   std::string namespace_, name, version;
   std::string shard;  // the shard label; empty without one
   bool draining = false;
+  std::string target;  // of the drain; empty when it names none
 };
 
-// A drain that waits for its acknowledgement.
+// A drain that waits for its acknowledgement. `target`: the shard that the acknowledgement sets; empty: it removes both
+// labels.
 struct Drain {
-  std::string key, shard, path, version;
+  std::string key, shard, path, version, target;
 };
 
 // What the shards of one ring know of their objects: who works on which object, since when, and which drains are to be
@@ -58,6 +60,8 @@ class Objects {
   void stop(const std::string& shard, double may_move);
   // Whether this shard acknowledges drains; by default it does.
   void set_acknowledging(const std::string& shard, bool does);
+  // This shard acknowledges as the Go project's do, which know of no target; the others set it.
+  void make_like_go(const std::string& shard);
 
   // At most `most` drains to acknowledge; `wait`: waits until there is one.
   std::vector<Drain> next_drains(std::size_t most, bool wait);
@@ -86,7 +90,7 @@ class Objects {
   };
   struct Object {
     std::size_t resource = 0;
-    std::string path, version, shard;
+    std::string path, version, shard, target;
     std::string last_owner;  // the last shard label that was not empty
     bool draining = false;
     bool acknowledging = false;
@@ -109,6 +113,7 @@ class Objects {
   };
 
   void label(Seen& seen, std::string_view key, std::string_view value) const;
+  std::string target_for(const std::string& shard, const std::string& target) const;
   std::string path_of(std::size_t resource, const Seen& seen) const;
   bool running(const std::string& shard) const { return running_.contains(shard); }
   void consider(const std::string& key, Object& object, double when);
@@ -124,12 +129,12 @@ class Objects {
   std::vector<Resource> resources_;
   std::unordered_map<std::string, Object> objects_;
   std::unordered_map<std::string, std::vector<Interval>> deleted_;
-  std::set<std::string> running_, stubborn_;
+  std::set<std::string> running_, stubborn_, like_go_;
   std::deque<Drain> drains_;
 
   std::map<std::string, std::int64_t> by_shard_;
   std::int64_t draining_ = 0, without_ = 0;
-  std::int64_t acknowledged_ = 0, conflicts_ = 0, errors_ = 0, moved_ = 0, events_ = 0;
+  std::int64_t acknowledged_ = 0, targeted_ = 0, conflicts_ = 0, errors_ = 0, moved_ = 0, events_ = 0;
   Longest without_longest_, orphaned_longest_;
   std::map<std::string, double> may_move_;  // by shards that do not run
   std::optional<double> first_move_, last_move_;

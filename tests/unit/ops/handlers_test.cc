@@ -41,7 +41,7 @@ struct Bench {
   AccessReviewer reviewer{api, clock, {}, Logger::none()};
   std::shared_ptr<prometheus::Registry> first = std::make_shared<prometheus::Registry>();
   std::shared_ptr<prometheus::Registry> second = std::make_shared<prometheus::Registry>();
-  MetricsHandler handler{reviewer, {first, second}, worker};
+  MetricsHandler handler{&reviewer, {first, second}, worker};
   std::optional<http::Response> answer;
 
   void ask(std::string_view method, std::string_view path, std::string_view authorization = "Bearer token") {
@@ -90,7 +90,7 @@ TEST_CASE("a handler may go while its answer is under way") {
   Bench bench;
   std::optional<http::Response> answer;
   {
-    MetricsHandler handler(bench.reviewer, {bench.first}, bench.worker);
+    MetricsHandler handler(&bench.reviewer, {bench.first}, bench.worker);
     handler.handle(request("GET", "/metrics", "Bearer token"),
                    [&](http::Response response) { answer = std::move(response); });
   }

@@ -116,7 +116,7 @@ TEST_CASE("the metrics port serves allowed callers over TLS, with each new certi
   REQUIRE(files.start());
   http::Server server(
       {.name = "metrics", .address = "127.0.0.1:0", .tls = &files.identity()},
-      [&](unsigned) { return std::make_unique<MetricsHandler>(reviewer, MetricSources{registry}, worker); },
+      [&](unsigned) { return std::make_unique<MetricsHandler>(&reviewer, MetricSources{registry}, worker); },
       Logger::none());
   REQUIRE(server.start());
 

@@ -80,7 +80,8 @@ TEST_CASE("the table: no shard, an empty one, or one that is not available: reas
 TEST_CASE("the table: a main object on another available shard is drained, a controlled one reassigned (protocol, 6)") {
   const ring::RingEntry entry = make_entry({"a", "b"});
   const std::string name = name_for(entry, "b");
-  CHECK(decide(entry, ring::Role::kMain, secret(name, {{entry.shard_label(), "a"}})).kind == MoveKind::kDrain);
+  CHECK(decide(entry, ring::Role::kMain, secret(name, {{entry.shard_label(), "a"}})) ==
+        Decision{.kind = MoveKind::kDrain, .shard = "b"});
 
   kube::ObjectMeta controlled = secret("rs", {{entry.shard_label(), "a"}});
   controlled.controller = kube::OwnerReference{.api_version = "v1", .kind = "Secret", .name = name};
@@ -91,10 +92,14 @@ TEST_CASE("the table: a main object on another available shard is drained, a con
 }
 
 TEST_CASE("what drains already is left alone; a drain label that is left over goes (protocol, 9)") {
-  const ring::RingEntry entry = make_entry({"a", "b"});
+  const ring::RingEntry entry = make_entry({"a", "b", "c"});
   const std::string name = name_for(entry, "b");
-  CHECK(decide(entry, ring::Role::kMain, secret(name, {{entry.shard_label(), "a"}, {entry.drain_label(), "true"}}))
-            .kind == MoveKind::kNone);
+  for (const char* const target :
+       {"b", "c", "gone", "true", ""}) {  // its own, an older one, the Go sharder's, anybody's
+    CAPTURE(target);
+    CHECK(decide(entry, ring::Role::kMain, secret(name, {{entry.shard_label(), "a"}, {entry.drain_label(), target}})) ==
+          Decision{.has_drain_label = true});
+  }
   CHECK(decide(entry, ring::Role::kMain, secret(name, {{entry.shard_label(), "b"}, {entry.drain_label(), ""}})).kind ==
         MoveKind::kClearDrain);
   const Decision dead =
@@ -123,8 +128,8 @@ TEST_CASE("one patch carries a decision out, with the version it was decided on 
   CHECK(body({.kind = MoveKind::kReassign, .shard = "a", .has_drain_label = true}) ==
         json{{"metadata",
               {{"resourceVersion", "7"}, {"labels", {{entry.shard_label(), "a"}, {entry.drain_label(), nullptr}}}}}});
-  CHECK(body({.kind = MoveKind::kDrain}) ==
-        json{{"metadata", {{"resourceVersion", "7"}, {"labels", {{entry.drain_label(), "true"}}}}}});
+  CHECK(body({.kind = MoveKind::kDrain, .shard = "a"}) ==
+        json{{"metadata", {{"resourceVersion", "7"}, {"labels", {{entry.drain_label(), "a"}}}}}});
   CHECK(body({.kind = MoveKind::kClearDrain, .has_drain_label = true}) ==
         json{{"metadata", {{"resourceVersion", "7"}, {"labels", {{entry.drain_label(), nullptr}}}}}});
 }

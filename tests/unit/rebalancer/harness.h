@@ -156,10 +156,17 @@ struct Harness {
     }
     return count;
   }
-  // What a shard does: removes both labels; here the webhook is away.
+  // What a Go shard does: removes both labels; here the webhook is away.
   void acknowledge(const std::string& name) {
     Json found = labels(name);
     found.erase(kShard);
+    found.erase(kDrain);
+    add_secret(name, found);
+  }
+  // What a shard of ours does: sets the drain's target as its shard (protocol, 6).
+  void acknowledge_to_target(const std::string& name) {
+    Json found = labels(name);
+    found[kShard] = found.at(kDrain);
     found.erase(kDrain);
     add_secret(name, found);
   }

@@ -337,6 +337,26 @@ TEST_CASE("a move whose answer was lost is counted, once") {
     REQUIRE(draining > 0);
     CHECK(h.has_metric(metric("drains_total", static_cast<std::size_t>(draining))));
   }
+  SUBCASE("of drains that are acknowledged before anybody looks") {
+    h.members = std::make_shared<const ring::Ring>(std::vector<std::string>{"a", "b"});
+    h.publish();
+    h.rebalancer->on_shards_changed("ring");
+    std::size_t acknowledged = 0;
+    for (int step = 0; step < 100; ++step) {
+      h.advance(5ms, 5ms);
+      for (const auto& [name, labels] : h.all_labels()) {
+        if (labels.contains(kDrain)) {
+          h.acknowledge_to_target(name);
+          ++acknowledged;
+        }
+      }
+    }
+    REQUIRE(acknowledged > 0);
+    h.cluster.lose_answers = false;
+    h.advance(5s);
+    CHECK(h.misplaced() == 0);
+    CHECK(h.has_metric(metric("drains_total", acknowledged)));
+  }
   SUBCASE("the ring changes meanwhile") {
     h.add_secret("x");
     h.advance(50ms, 10ms);

@@ -72,6 +72,7 @@ TEST_CASE("a shard that joins: main objects are drained and wait for the acknowl
   CHECK(h.cluster.patches.size() == static_cast<std::size_t>(drained));
   for (const auto& [name, labels] : h.all_labels()) {
     CHECK(labels.value(kShard, "") != "c");
+    CHECK(labels.value(kDrain, labels.value(kShard, "")) == h.owner(name));  // what drains names its target
   }
   h.advance(20min);  // nobody acknowledges: nothing moves, nothing is patched again
   CHECK(h.misplaced() == drained);
@@ -87,6 +88,81 @@ TEST_CASE("a shard that joins: main objects are drained and wait for the acknowl
   h.advance(10s);
   CHECK(
       h.has_metric("controller_sharding_draining_objects{controllerring=\"ring\",group=\"\",resource=\"secrets\"} 0"));
+}
+
+namespace {
+
+// A name whose Secret the present ring gives to `shard`.
+std::string name_of(const Harness& h, std::string_view shard) {
+  std::string name = "x";
+  while (h.owner(name) != shard) {
+    name += "x";
+  }
+  return name;
+}
+
+}  // namespace
+
+TEST_CASE("an acknowledgement that sets the target leaves nothing to do, neither here nor for the webhook") {
+  Harness h;
+  h.start({"a", "b"}, 200);
+  h.change_members({"a", "b", "c"});
+  const auto drains = h.cluster.patches.size();
+  REQUIRE(drains > 30);
+  for (const auto& [name, labels] : h.all_labels()) {
+    if (labels.contains(kDrain)) {
+      h.acknowledge_to_target(name);
+    }
+  }
+  CHECK(h.misplaced() == 0);
+  h.advance(11min);
+  CHECK(h.cluster.patches.size() == drains);
+}
+
+TEST_CASE("a target that is no longer right: the object is left alone while it drains, then the next pass drains it") {
+  Harness h;
+  h.start({"a", "b"});
+  h.members = std::make_shared<const ring::Ring>(std::vector<std::string>{"a", "b", "c", "d"});
+  std::string name = name_of(h, "d");
+  while (ring::Ring({"a", "b", "c"}).owner("/Secret/ns/" + name) != "c" || h.owner(name) != "d") {
+    name += "x";
+  }
+  h.add_secret(name, {{kShard, "a"}});
+  h.change_members({"a", "b", "c"});
+  REQUIRE(h.labels(name) == json{{kShard, "a"}, {kDrain, "c"}});
+  h.change_members({"a", "b", "c", "d"});
+  CHECK(h.labels(name) == json{{kShard, "a"}, {kDrain, "c"}});
+  SUBCASE("acknowledged before the further pass, which finds it") {
+    h.acknowledge_to_target(name);
+    h.advance(11s);
+  }
+  SUBCASE("acknowledged after it: the sync finds it") {
+    h.advance(1min);
+    CHECK(h.labels(name) == json{{kShard, "a"}, {kDrain, "c"}});
+    h.acknowledge_to_target(name);
+    h.advance(5min);
+  }
+  CHECK(h.labels(name) == json{{kShard, "c"}, {kDrain, "d"}});
+  h.acknowledge_to_target(name);
+  h.advance(11min);
+  CHECK(h.labels(name) == json{{kShard, "d"}});
+  CHECK(h.cluster.patches.size() == 2);
+}
+
+TEST_CASE("a target that has gone when it is set makes an orphan, which is reassigned at once") {
+  Harness h;
+  h.start({"a", "b"});
+  h.members = std::make_shared<const ring::Ring>(std::vector<std::string>{"a", "b", "c"});
+  const std::string name = name_of(h, "c");
+  const std::string home(ring::Ring({"a", "b"}).owner("/Secret/ns/" + name).value());
+  h.add_secret(name, {{kShard, home}});
+  h.change_members({"a", "b", "c"});
+  REQUIRE(h.labels(name) == json{{kShard, home}, {kDrain, "c"}});
+  h.change_members({"a", "b"});
+  h.acknowledge_to_target(name);
+  REQUIRE(h.labels(name) == json{{kShard, "c"}});
+  h.advance(100ms);
+  CHECK(h.labels(name) == json{{kShard, home}});
 }
 
 TEST_CASE("the shard of a draining object dies: it is reassigned, and the drain label goes in the same patch") {

@@ -7,6 +7,8 @@
 #include <string_view>
 #include <utility>
 
+#include "ring/names.h"
+
 namespace sharder::testing {
 
 namespace {
@@ -83,7 +85,7 @@ void RebalancerSimulation::put(const std::string& collection, const Words& words
       const std::string shard = word.substr(6);
       labels[kShard] = shard == "home" ? harness_->owner(name) : shard;
     } else if (word == "drain") {
-      labels[kDrain] = "true";
+      labels[kDrain] = ring::kDrainLabelValue;
     } else if (word.starts_with("app=")) {
       labels["app"] = word.substr(4);
     } else if (word.starts_with("controller=")) {
@@ -94,15 +96,18 @@ void RebalancerSimulation::put(const std::string& collection, const Words& words
   harness_->cluster.put(collection, "ns", name, labels, owners);
 }
 
-// NAME [without-webhook]
+// NAME [as-go]
 void RebalancerSimulation::acknowledge(const Words& words) {
-  Json labels = harness_->labels(words.at(0));
-  labels.erase(kShard);
-  labels.erase(kDrain);
-  if (words.size() == 1) {
-    labels[kShard] = harness_->owner(words.at(0));  // the webhook
+  const std::string& name = words.at(0);
+  const Json drain = harness_->labels(name).at(kDrain);
+  if (words.size() == 1 && drain != ring::kDrainLabelValue) {
+    harness_->acknowledge_to_target(name);
+    return;
   }
-  harness_->add_secret(words.at(0), labels);
+  harness_->acknowledge(name);
+  Json labels = harness_->labels(name);
+  labels[kShard] = harness_->owner(name);  // the webhook
+  harness_->add_secret(name, labels);
 }
 
 // wait | undone | answered | 429 [NAME] | 422 [NAME] | forbidden

@@ -9,13 +9,11 @@
 #include <random>
 
 #include "base/rfc3339.h"
-#include "base/task_loop.h"
 #include "kube/codec/json.h"
 #include "kube/election/election_driver.h"
 #include "tests/support/fake_api.h"
-#include "tests/support/fake_clock.h"
-#include "tests/support/fake_executor.h"
-#include "tests/support/fake_lease_server.h"
+#include "tests/support/lease_world.h"
+#include "tests/support/threaded_lease_server.h"
 
 using namespace sharder;
 using namespace sharder::kube;
@@ -24,42 +22,21 @@ using testing::Fate;
 
 namespace {
 
-// A machine whose wall clock is wrong, and that may have slept.
-class MachineClock final : public Clock {
- public:
-  explicit MachineClock(const Clock& base) : base_(base) {}
-  WallTime wall() const override { return base_.wall() + wall_offset; }
-  SteadyTime steady() const override { return base_.steady(); }
-  BootTime boot() const override { return base_.boot() + slept; }
-
-  std::chrono::microseconds wall_offset{0};
-  std::chrono::nanoseconds slept{0};
-
- private:
-  const Clock& base_;
-};
-
-struct World {
-  testing::FakeClock clock;
-  testing::FakeExecutor executor{clock};
-  testing::FakeLeaseServer server{executor};
-  std::shared_ptr<Executor> shared{&executor, [](Executor*) {}};
-
-  std::string spec(const char* field) const { return string_at(server.lease, ("/spec/" + std::string(field)).c_str()); }
-  std::string holder() const { return spec("holderIdentity"); }
-  // Seconds since the start of the world.
-  double now() const { return std::chrono::duration<double>(clock.steady() - SteadyTime(1h)).count(); }
-};
+using testing::MachineClock;
+using World = testing::LeaseWorld;
 
 struct Elector {
-  Elector(World& world, std::string name, std::uint64_t seed = 1)
+  Elector(World& world, std::string name, std::uint64_t seed = 1, bool unique_identity = true)
       : clock(world.clock),
         driver(std::make_shared<ElectionDriver>(
             world.server, clock,
-            LeaderElectionOptions{.lease_namespace = "ns", .lease_name = "l", .identity = std::move(name)},
+            LeaderElectionOptions{.lease_namespace = "ns",
+                                  .lease_name = "l",
+                                  .identity = std::move(name),
+                                  .unique_identity = unique_identity},
             LeaderElection::Callbacks{.on_elected =
                                           [this, &world] {
-                                            CHECK(driver->leading());
+                                            CHECK(driver->valid());
                                             told.push_back("elected");
                                             elected_at = world.now();
                                             if (on_elected) {
@@ -68,7 +45,7 @@ struct Elector {
                                           },
                                       .on_lost =
                                           [this, &world] {
-                                            CHECK_FALSE(driver->leading());
+                                            CHECK_FALSE(driver->valid());
                                             told.push_back("lost");
                                             lost_at = world.now();
                                           },
@@ -79,15 +56,22 @@ struct Elector {
                                             CHECK(reference.name == "l");
                                             CHECK_FALSE(reference.uid.empty());
                                             events.push_back(message);
+                                          },
+                                      .on_renewed =
+                                          [this](BootTime valid_until) {
+                                            CHECK(valid_until == driver->valid_until());
+                                            CHECK(driver->valid() == (told.back() == "elected"));
+                                            renewed.push_back(valid_until);
                                           }},
             Logger::to_string(lines), world.shared, seed)) {}
 
-  bool leading() const { return driver->leading(); }
+  bool leading() const { return driver->valid(); }
 
   std::shared_ptr<std::string> lines = std::make_shared<std::string>();
   MachineClock clock;
   std::vector<std::string> told;
   std::vector<std::string> events;
+  std::vector<BootTime> renewed;
   double elected_at = -1;
   double lost_at = -1;
   std::function<void()> on_elected;
@@ -322,6 +306,51 @@ TEST_CASE_FIXTURE(World, "a conflict with a write that left the lease ours is no
   CHECK(a.told == Words{"elected"});
 }
 
+TEST_CASE_FIXTURE(World, "a record under a unique identity is ours, whoever wrote it") {
+  Elector a(*this, "a");
+  a.driver->post_start();
+  executor.advance(5s);
+  server.set_spec(foreign_spec(*this, "a"));  // restored from a backup, or edited
+  executor.advance(30s);
+  CHECK(a.told == Words{"elected"});
+}
+
+TEST_CASE_FIXTURE(World,
+                  "a holder that finds its Lease released was not the only one: it loses it, and acquires it anew") {
+  Elector a(*this, "a");
+  a.driver->post_start();
+  executor.advance(5s);
+  server.set_spec(foreign_spec(*this, ""));
+  executor.advance(2s);
+  CHECK(a.told == Words{"elected", "lost", "elected"});
+  CHECK(a.leading());
+}
+
+TEST_CASE_FIXTURE(World, "each renewal is notified with the time until which it holds, a loss with one that is past") {
+  Elector a(*this, "a");
+  std::vector<BootTime> sent;
+  bool away = false;
+  server.fate = [&](const Request& request) {
+    if (request.method != Method::kGet && !away) {
+      sent.push_back(clock.boot());
+    }
+    return Fate{.until_applied = 50ms, .until_answered = 100ms, .lost = away};
+  };
+  a.driver->post_start();
+  executor.advance(21s);
+  away = true;
+  executor.advance(9s);
+  CHECK(a.leading());
+  CHECK(a.renewed.size() == sent.size());
+  executor.advance(60s);
+  REQUIRE(a.renewed.size() == sent.size() + 1);
+  for (std::size_t i = 0; i < sent.size(); ++i) {
+    CHECK(a.renewed[i] == sent[i] + 10s);
+  }
+  CHECK(a.renewed.back() == sent.back() + 10s);  // that is when it was lost
+  CHECK(a.told == Words{"elected", "lost"});
+}
+
 TEST_CASE_FIXTURE(World, "a Lease that somebody deleted is made again") {
   Elector a(*this, "a");
   a.driver->post_start();
@@ -496,6 +525,11 @@ TEST_CASE_FIXTURE(World, "a release goes around conflicts and short outages, and
 
 // Three electors with wrong clocks on an API server that loses, delays and refuses requests, deterministic by the seed.
 TEST_CASE("never do two lead at once, and somebody leads soon after the other") {
+  bool unique_identity = true;
+  SUBCASE("each has an identity of its own") {}
+  SUBCASE("all have one identity") {
+    unique_identity = false;
+  }
   for (std::uint32_t seed = 1; seed <= 25; ++seed) {
     CAPTURE(seed);
     World world;
@@ -503,7 +537,7 @@ TEST_CASE("never do two lead at once, and somebody leads soon after the other") 
     const auto draw = [&](int from, int to) { return std::uniform_int_distribution(from, to)(random); };
     std::vector<std::unique_ptr<Elector>> electors;
     for (const char* name : {"a", "b", "c"}) {
-      electors.push_back(std::make_unique<Elector>(world, name, random()));
+      electors.push_back(std::make_unique<Elector>(world, unique_identity ? name : "s", random(), unique_identity));
       electors.back()->clock.wall_offset = std::chrono::seconds(draw(-3600, 3600));
     }
     const auto leaders = [&] {
@@ -595,31 +629,6 @@ TEST_CASE("a dead leader's lease is taken not before lease_duration and within t
 
 namespace {
 
-// A FakeLeaseServer behind a thread, for the real LeaderElection.
-class ThreadedServer final : public Api {
- public:
-  void send(Request request, Callback callback) override {
-    thread_.post([this, request = std::move(request), callback = std::move(callback)]() mutable {
-      server_.send(std::move(request), std::move(callback));
-      executor_.run();
-    });
-  }
-  std::unique_ptr<Stream> open_stream(Request, std::shared_ptr<StreamSink>) override { return nullptr; }
-  Executor& loop() override { return thread_; }
-
-  std::string holder() {
-    std::promise<std::string> answer;
-    thread_.post([&] { answer.set_value(string_at(server_.lease, "/spec/holderIdentity")); });
-    return answer.get_future().get();
-  }
-
- private:
-  testing::FakeClock clock_;
-  testing::FakeExecutor executor_{clock_};
-  testing::FakeLeaseServer server_{executor_};
-  TaskLoop thread_{"server", Logger::none()};
-};
-
 LeaderElectionOptions options_of(std::string identity) {
   return {.lease_namespace = "ns", .lease_name = "l", .identity = std::move(identity)};
 }
@@ -627,7 +636,7 @@ LeaderElectionOptions options_of(std::string identity) {
 }  // namespace
 
 TEST_CASE("stop() loses, waits for the leader's requests, and releases, in this order") {
-  ThreadedServer server;
+  testing::ThreadedLeaseServer server;
   const SystemClock clock;
   std::promise<void> elected;
   Words order;  // written by the election thread until stop() has returned from on_lost
@@ -649,8 +658,32 @@ TEST_CASE("stop() loses, waits for the leader's requests, and releases, in this 
   CHECK(order.size() == 2);
 }
 
+TEST_CASE("abandon() loses, and leaves the lease to expire, also while stop() waits for the leader's requests") {
+  testing::ThreadedLeaseServer server;
+  const SystemClock clock;
+  std::promise<void> elected;
+  std::atomic<bool> lost = false;
+  LeaderElection election(server, clock, options_of("a"),
+                          {.on_elected = [&] { elected.set_value(); }, .on_lost = [&] { lost = true; }},
+                          Logger::none());
+  election.start();
+  REQUIRE(elected.get_future().wait_for(10s) == std::future_status::ready);
+  CHECK(election.valid_until() > clock.boot());
+  SUBCASE("alone") {
+    election.abandon();
+  }
+  SUBCASE("while stop() waits") {
+    election.stop([&] { election.abandon(); });
+  }
+  CHECK(lost);
+  CHECK_FALSE(election.leading());
+  CHECK(election.valid_until() <= clock.boot());
+  election.stop();
+  CHECK(server.holder() == "a");
+}
+
 TEST_CASE("an election that never began, or that is dropped, ends") {
-  ThreadedServer server;
+  testing::ThreadedLeaseServer server;
   const SystemClock clock;
   {
     const LeaderElection election(server, clock, options_of("a"), {.on_elected = [] {}, .on_lost = [] {}},
@@ -671,7 +704,7 @@ TEST_CASE("an election that never began, or that is dropped, ends") {
 }
 
 TEST_CASE("durations that could let two lead, and missing names, are errors") {
-  ThreadedServer server;
+  testing::ThreadedLeaseServer server;
   const SystemClock clock;
   const auto throws = [&](const LeaderElectionOptions& options) {
     CHECK_THROWS_AS(LeaderElection(server, clock, options, {.on_elected = [] {}, .on_lost = [] {}}, Logger::none()),
