@@ -17,7 +17,7 @@ RUN_YES := $(call from_command_line,YES)
 RUN_WEBHOOK_HOST := $(call from_command_line,WEBHOOK_HOST)
 unexport KUBECONFIG
 
-.PHONY: help deps build run test unit conformance e2e e2e-oldest e2e-kind chart-test mutants asan tsan tsan-e2e fuzz coverage coverage-report bench lint format image image-test release release-test clean
+.PHONY: help deps build run test unit conformance judge e2e e2e-oldest e2e-kind chart-test mutants asan tsan tsan-e2e fuzz coverage coverage-report bench lint format image image-test release release-test clean
 # Prerequisites are made in the order they are written: what a target installs comes before anything that it builds.
 .NOTPARALLEL:
 
@@ -42,7 +42,7 @@ run: deps-run$(if $(RUN_KUBECONFIG),-test) ## Show the sharder at work; KUBECONF
 	@tests/e2e/demo.py $(if $(RUN_KUBECONFIG),--kubeconfig "$(RUN_KUBECONFIG)") $(if $(filter 1,$(RUN_YES)),--yes) \
 	  $(if $(RUN_WEBHOOK_HOST),--webhook-host "$(RUN_WEBHOOK_HOST)")
 
-test: unit conformance e2e ## Everything that proves the product: unit tests, then a real control plane
+test: unit conformance judge e2e ## Everything that proves the product: unit tests, then a real control plane
 	@echo "make test: all passed"
 
 unit: deps-test ## Unit and in-process tests
@@ -54,6 +54,11 @@ e2e: deps-test build ## The sharder on a real kube-apiserver; TESTS="assignment 
 conformance: deps-test build ## The embedded API server behaves as the real one
 	@cmake --build --preset release -j $(JOBS) --target apiserver
 	@tests/conformance/run.py --server both
+
+judge: deps-test build ## The judge of shards finds broken shards out, and lets an intact one pass
+	@cmake --build --preset release -j $(JOBS) --target apiserver
+	@tests/judge/test_judge.py
+	@tests/judge/test_broken_shards.py
 
 e2e-oldest: deps-test build ## The same on the oldest Kubernetes that we promise
 	@env -u KUBEBUILDER_ASSETS K8S_VERSION=$(OLDEST_K8S) tests/e2e/run.py $(TESTS)

@@ -228,7 +228,7 @@ class ControlPlane(Cluster):
             policy.write_text(audit_policy(self._judged or {}), encoding="ascii")
             command += [f"--audit-policy-file={policy}", f"--audit-log-path={self.audit_log}"]
             # A batch may be dropped when the API server is busy, and is lost with it.
-            command += ["--audit-log-mode=blocking-strict"] if self._judged else [
+            command += ["--audit-log-mode=blocking-strict", "--audit-log-maxsize=100000"] if self._judged else [
                 "--audit-log-mode=batch", "--audit-log-batch-max-wait=500ms"]
         if self._webhook_host:
             command.append(f"--admission-control-config-file={self._write_admission_configuration()}")

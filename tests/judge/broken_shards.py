@@ -45,7 +45,7 @@ class AcknowledgesEarly(Shard):
             shard.log.warning("not acknowledged error=%r", error)
 
 
-@breaks("acknowledges-without-version", "acknowledges without a precondition, so it overwrites what it has not seen", "J6")
+@breaks("acknowledges-without-version", "acknowledges without a precondition, over what it has not seen", "J6")
 class AcknowledgesWithoutVersion(Shard):
     def write(self, method, path, body):
         if method == "PATCH":

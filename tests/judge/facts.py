@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from audit import Audit, full_name, names_in
 from journal import Journals
-from times import GRAIN, NEVER, SECOND, from_seconds
+from times import GRAIN, from_seconds
 
 NOT_SELECTED = ("kube-system", "sharding-system")  # the sharder's default namespaceSelector
 
@@ -178,6 +178,3 @@ class Running:
             if self._intervals[index].stop > since + GRAIN:
                 yield self._intervals[index]
             index -= 1
-
-
-__all__ = ["Facts", "Running", "NEVER", "SECOND"]

@@ -8,7 +8,9 @@ import json
 import os
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from audit import full_name
 from times import NEVER, from_seconds
 
 SHARD_EVENTS = ("begin", "end", "lease")
@@ -18,16 +20,17 @@ ENDS = ("killed", "exited")  # of a process, as the test saw it
 class Notes:
     """The test's own journal: what it did to shards, and when. Any other `event` is counted as a fault of that kind.
 
-    killed, exited: the process of this shard has ended: note it when wait() has returned.
+    killed, exited: the process has ended: note it when wait() has returned.
     frozen: just before SIGSTOP; thawed: just before SIGCONT.
+    `journal`: the file of the process that is meant; None: the last one of the shard that has written a line.
     """
 
     def __init__(self, file):
         self._file = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
 
-    def note(self, event, shard=None, when=None, **more):
-        line = {"event": event, **({"shard": shard} if shard else {}), **more,
-                "time": round(time.time() if when is None else when, 6)}
+    def note(self, event, shard=None, journal=None):
+        line = {"event": event, "shard": shard, "journal": Path(journal).name if journal else None,
+                "time": round(time.time(), 6)}
         os.write(self._file, json.dumps(line).encode() + b"\n")
 
     def close(self):
@@ -115,7 +118,7 @@ class Journals:
 
     def __init__(self):
         self.processes = []
-        self.faults = []  # (time, event, shard or None)
+        self.faults = []  # (time, event, shard or None, the name of a file or None)
         self.problems = []  # what cannot be read, a line each
         self._of_shard = {}
 
@@ -130,7 +133,7 @@ class Journals:
                     event = json.loads(line)
                     kind, when = event["event"], from_seconds(event["time"])
                     if kind not in SHARD_EVENTS:
-                        self.faults.append((when, kind, event.get("shard")))
+                        self.faults.append((when, kind, event.get("shard"), event.get("journal")))
                         continue
                     if process is None:
                         process = Process(str(file), event["shard"], when)
@@ -149,8 +152,8 @@ class Journals:
         elif kind == "begin":
             if event["id"] in running:
                 raise ValueError(f"the id {event['id']} begins twice")
-            name = f"{event['namespace']}/{event['name']}"
-            interval = Interval(process, event["resource"], name, event["id"], int(event["resourceVersion"] or 0), when)
+            interval = Interval(process, event["resource"], full_name(event["namespace"], event["name"]), event["id"],
+                                int(event["resourceVersion"] or 0), when)
             process.intervals.append(interval)
             running[interval.number] = interval
         else:
@@ -165,8 +168,9 @@ class Journals:
             self._of_shard.setdefault(process.shard, []).append(process)
         for processes in self._of_shard.values():
             processes.sort(key=lambda process: process.began)
-        for when, event, shard in sorted(self.faults, key=lambda fault: fault[0]):
-            process = self.process_at(shard, when)
+        files = {Path(process.file).name: process for process in self.processes}
+        for when, event, shard, file in sorted(self.faults, key=lambda fault: fault[0]):
+            process = self.process_at(shard, when) if file is None else files.get(file)
             if process is not None and event in ENDS:
                 process.ended = min(process.ended, when)
             elif process is not None and event == "thawed":

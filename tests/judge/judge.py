@@ -31,10 +31,10 @@ class Judge:
 
     def __init__(self, ring, main, controlled=(), namespaces=None, live=None, newest=False, tolerance=0.2,
                  thaw_grace=1.0):
-        """`main`, `controlled`: resources as kubectl names them, "secrets", "deployments.apps". `namespaces`: those that
-        the ring selects; None: all but kube-system and sharding-system. `live`: the shards that live at the end; None:
-        those that hold an unexpired Lease. `newest`: J4 asks that the newest state of each object was reconciled, by
-        whomever but its shard it was written. `tolerance`, `thaw_grace`: seconds, README.md."""
+        """`main`, `controlled`: resources as kubectl names them, "secrets", "deployments.apps". `namespaces`: those
+        that the ring selects; None: all but kube-system and sharding-system. `live`: the shards that live at the end;
+        None: those that hold an unexpired Lease. `newest`: J4 asks that the newest state of each object was reconciled,
+        by whomever but its shard it was written. `tolerance`, `thaw_grace`: seconds, README.md."""
         self._facts = Facts(ring, main, controlled, namespaces, live, tolerance, thaw_grace)
         self._newest = newest
 
@@ -55,8 +55,9 @@ class Judge:
         facts.finish()
         for finding, certain in self._findings(facts):
             (verdict.violations if certain else verdict.undecided).append(finding)
-        verdict.listed += figures.listed(facts)
-        verdict.figures = figures.figures(facts)
+        lapses = figures.lapsed(facts)
+        verdict.listed += figures.listed(facts, lapses)
+        verdict.figures = figures.figures(facts, lapses)
         return verdict
 
     def _findings(self, facts):
@@ -90,7 +91,8 @@ def main():
     parser.add_argument("--ring", required=True)
     parser.add_argument("--main", action="append", required=True, metavar="RESOURCE", nargs="+")
     parser.add_argument("--controlled", action="append", default=[], metavar="RESOURCE", nargs="+")
-    parser.add_argument("--namespace", action="append", metavar="NAME", help="that the ring selects; may be given again")
+    parser.add_argument("--namespace", action="append", metavar="NAME",
+                        help="that the ring selects; may be given again")
     parser.add_argument("--live", action="append", metavar="SHARD", help="that lives at the end; may be given again")
     parser.add_argument("--state", type=Path, metavar="FILE", help="the objects at the end, as state_of() makes them")
     parser.add_argument("--newest", action="store_true", help="the newest state of each object must be reconciled")
