@@ -19,12 +19,13 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "e2e"))
 
+import binaries  # noqa: E402
 import oracle  # noqa: E402
 from control_plane import ControlPlane  # noqa: E402
 from embedded_cluster import EmbeddedCluster  # noqa: E402
 from kubeclient import Credentials  # noqa: E402
 from processes import Process, free_ports, install_signal_handlers, wait_until  # noqa: E402
-from sharder import Sharders, metric  # noqa: E402
+from sharder import Sharders, binary, metric  # noqa: E402
 
 BUILD = ROOT / "build" / "release"
 PAGE = (ROOT / "docs" / "controllers.md").read_text(encoding="utf-8")
@@ -98,8 +99,9 @@ class Contents(Case):
 
     def test_each_header_compiles_by_itself(self):
         for header in self.headers:
-            run(CXX, "-std=c++23", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", "-x", "c++", "-I", self.include,
-                header)
+            source = self.folder / "one_header.cc"
+            source.write_text(f'#include "{header.relative_to(self.include)}"\n', encoding="ascii")
+            run(CXX, "-std=c++23", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", "-I", self.include, source)
 
     def test_the_library_exports_nothing_but_what_the_headers_declare(self):
         symbols = run("nm", "--dynamic", "--defined-only", "--demangle", self.library).splitlines()
@@ -107,7 +109,7 @@ class Contents(Case):
         self.assertTrue([name for name in names if name.startswith("sharder::shard::Shard::create")], names)
         allowed = re.compile(r"(vtable for |typeinfo (name )?for )?sharder::"
                              r"(Logger::(?!Sink)|SystemClock|BootClock::now\(|to_string\(|exception_text"
-                             r"|shard::(Shard|Lease)::(?!Impl)|shard::(to_string|journal_to|owner_references)\()")
+                             r"|shard::(Shard|Lease)::(?!Impl)|shard::(to_string|journal_to|owner_references)\b)")
         self.assertEqual([name for name in names if not allowed.match(name)], [])
         self.assertIn(f"[libsharder-shard.so.{VERSION.rpartition('.')[0]}]", run("readelf", "--dynamic", self.library))
 
@@ -161,81 +163,97 @@ class Example(Case):
         self.assertLessEqual(len((EXAMPLE / "main.cc").read_text(encoding="utf-8").splitlines()), 60)
 
     def shard(self, name, kubeconfig):
+        """One that is ready: its process, and the port of its metrics."""
         metrics, health = free_ports(2)
         process = Process(name, [self.program, name, f"127.0.0.1:{metrics}", f"127.0.0.1:{health}"],
-                          self.folder / f"{name}.log", {**os.environ, "KUBECONFIG": str(kubeconfig)})
+                          Path(tempfile.mkdtemp(dir=self.folder)) / f"{name}.log",
+                          {**os.environ, "KUBECONFIG": str(kubeconfig)}).start()
         self.addCleanup(process.kill)
-        return process, metrics, health
+        wait_until(lambda: get(health, "/readyz")[0] == 200, 60, f"{name} is ready", alive=process)
+        return process, metrics
 
     def work(self, cluster, sharders, kubeconfig, lease_namespace):
-        """A shard on a cluster with the ring: reconciles, ends in order. The text of its /metrics."""
-        process, metrics, health = self.shard("shard-a", kubeconfig)
-        process.start()
-        wait_until(lambda: get(health, "/readyz")[0] == 200, 60, "the shard is ready", alive=process)
+        """Shards on a cluster with the ring: they reconcile, drain, end in order. The first one's /metrics."""
+        process, metrics = self.shard("shard-a", kubeconfig)
         wait_until(lambda: cluster.admin.get("controllerrings", None, RING).get("status", {}).get("availableShards"),
                    60, "the ring has the shard", alive=sharders.replicas[0].process)
         labels = {"matchLabels": {"app": "web"}}
+        later = oracle.Ring(["shard-a", "shard-b"])
+        web = next(name for name in (f"web-{number}" for number in range(1000))
+                   if later.owner(oracle.main_key("apps", "Deployment", "demo", name)) == "shard-b")
         cluster.admin.create("deployments", "demo", {
-            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": web},
             "spec": {"replicas": 2, "selector": labels,
                      "template": {"metadata": {"labels": {"app": "web"}},
                                   "spec": {"containers": [{"name": "web", "image": "web"}]}}}})
-        budget = wait_until(lambda: cluster.admin.find("poddisruptionbudgets", "demo", "web"), 60, "there is a budget",
+        budget = wait_until(lambda: cluster.admin.find("poddisruptionbudgets", "demo", web), 60, "there is a budget",
                             alive=process)
         self.assertEqual((budget["spec"]["maxUnavailable"], budget["spec"]["selector"]), (1, labels))
-        wait_until(lambda: oracle.shard_of(cluster.admin.get("poddisruptionbudgets", "demo", "web"), RING) == "shard-a",
-                   60, "the budget has the shard of its Deployment", alive=process)
+
+        def assigned(shard):
+            return all(oracle.shard_of(cluster.admin.get(resource, "demo", web), RING) == shard
+                       for resource in ("deployments", "poddisruptionbudgets"))
+
+        wait_until(lambda: assigned("shard-a"), 60, "Deployment and budget have the shard", alive=process)
         # Somebody changes it: the controller puts it right.
-        cluster.admin.patch("poddisruptionbudgets", "demo", "web", {"spec": {"maxUnavailable": 2}})
-        wait_until(lambda: cluster.admin.get("poddisruptionbudgets", "demo", "web")["spec"]["maxUnavailable"] == 1, 60,
+        cluster.admin.patch("poddisruptionbudgets", "demo", web, {"spec": {"maxUnavailable": 2}})
+        wait_until(lambda: cluster.admin.get("poddisruptionbudgets", "demo", web)["spec"]["maxUnavailable"] == 1, 60,
                    "the budget is as it was", alive=process)
         wait_until(lambda: [event for event in cluster.admin.list("events", "demo")
                             if event["reason"] == "BudgetApplied"], 60, "there is an Event", alive=process)
+        other, _ = self.shard("shard-b", kubeconfig)
+        wait_until(lambda: assigned("shard-b"), 60, "they are drained and go to the shard that joins", alive=other)
         text = get(metrics, "/metrics")[1]
-        process.ask_to_stop()
-        self.assertEqual(process.wait(60), 0, process.log_end())
-        lease = cluster.admin.get("leases", lease_namespace, "shard-a")
-        self.assertEqual(lease["spec"].get("holderIdentity", ""), "")
+        for name, one in (("shard-a", process), ("shard-b", other)):
+            one.ask_to_stop()
+            self.assertEqual(one.wait(60), 0, one.log_end())
+            lease = cluster.admin.get("leases", lease_namespace, name)
+            self.assertEqual(lease["spec"].get("holderIdentity", ""), "")
+            self.assertNotIn("forbidden", one.log.read_text(encoding="utf-8"))
         return text
 
     def test_it_works_and_has_the_metrics_of_the_page(self):
-        with EmbeddedCluster() as cluster:
-            cluster.admin.create("namespaces", None, {"metadata": {"name": "demo"}})
-            sharders = Sharders(cluster, count=1).start()
-            self.addCleanup(sharders.stop)
-            ring = next(yaml.safe_load_all((EXAMPLE / "ring.yaml").read_text(encoding="utf-8")))
-            cluster.admin.create("controllerrings", None, ring)
-            text = self.work(cluster, sharders, cluster.kubeconfig, "default")
+        cluster = self.enterContext(EmbeddedCluster())
+        cluster.admin.create("namespaces", None, {"metadata": {"name": "demo"}})
+        sharders = Sharders(cluster, count=1).start()
+        self.addCleanup(sharders.stop)
+        ring = next(yaml.safe_load_all((EXAMPLE / "ring.yaml").read_text(encoding="utf-8")))
+        cluster.admin.create("controllerrings", None, ring)
+        text = self.work(cluster, sharders, cluster.kubeconfig, "default")
         self.assertGreaterEqual(metric(text, "controller_runtime_reconcile_total", result="success"), 1)
+        self.assertEqual(metric(text, "controller_sharding_shard_acknowledged_drains_total"), 1)
         exported = set(re.findall(r"^# TYPE (\S+)", text, re.MULTILINE))
         table = PAGE[PAGE.index("\n## Metrics"):]
         documented = set(re.findall(r"`([a-z_]+)`", " ".join(
             line.split("|")[1] for line in table[:table.index("\n## ", 1)].splitlines() if line.startswith("| `"))))
         self.assertEqual({name for name in exported if not name.startswith("process_")}, documented)
 
+    def test_the_test_of_the_page_passes(self):
+        environment = {"SHARDER_APISERVER": str(binary().parent / "sharder-apiserver"),
+                       "PATH": f"{binaries.find()}:{os.environ['PATH']}"}
+        run(EXAMPLE / "test.sh", self.program, **environment)
+
     def test_the_permissions_of_the_page_are_enough(self):
-        with ControlPlane() as cluster:
-            cluster.install_manifests()
-            cluster.admin.create("namespaces", None, {"metadata": {"name": "demo"}})
-            for name in ("rbac.yaml", "ring.yaml"):
-                cluster.kubectl("apply", "-f", EXAMPLE / name)
-            for name in ("deployment.yaml", "statefulset.yaml"):
-                cluster.kubectl("apply", "--dry-run=server", "-f", EXAMPLE / name)
-            token = cluster.service_account_token(RING, RING)
-            kubeconfig = cluster.write_kubeconfig(self.folder / "kubeconfig", Credentials(token=token))
-            # As in a pod, where the namespace is the service account's.
-            config = yaml.safe_load(kubeconfig.read_text(encoding="ascii"))
-            config["contexts"][0]["context"]["namespace"] = RING
-            kubeconfig.write_text(yaml.safe_dump(config), encoding="ascii")
-            cluster.wait_allowed(token, verb="create", group="", resource="events", namespace="demo")
-            cluster.wait_allowed(token, verb="create", group="coordination.k8s.io", resource="leases", namespace=RING)
-            cluster.wait_allowed(cluster.service_account_token(), verb="watch", group="policy",
-                                 resource="poddisruptionbudgets")
-            sharders = Sharders(cluster, count=1).start()
-            self.addCleanup(sharders.stop)
-            self.work(cluster, sharders, kubeconfig, RING)
-            log = (self.folder / "shard-a.log").read_text(encoding="utf-8")
-            self.assertNotIn("forbidden", log)
+        cluster = self.enterContext(ControlPlane())
+        cluster.install_manifests()
+        cluster.admin.create("namespaces", None, {"metadata": {"name": "demo"}})
+        for name in ("rbac.yaml", "ring.yaml"):
+            cluster.kubectl("apply", "-f", EXAMPLE / name)
+        for name in ("deployment.yaml", "statefulset.yaml"):
+            cluster.kubectl("apply", "--dry-run=server", "-f", EXAMPLE / name)
+        token = cluster.service_account_token(RING, RING)
+        kubeconfig = cluster.write_kubeconfig(self.folder / "kubeconfig", Credentials(token=token))
+        # As in a pod, where the namespace is the service account's.
+        config = yaml.safe_load(kubeconfig.read_text(encoding="ascii"))
+        config["contexts"][0]["context"]["namespace"] = RING
+        kubeconfig.write_text(yaml.safe_dump(config), encoding="ascii")
+        cluster.wait_allowed(token, verb="create", group="", resource="events", namespace="demo")
+        cluster.wait_allowed(token, verb="create", group="coordination.k8s.io", resource="leases", namespace=RING)
+        cluster.wait_allowed(cluster.service_account_token(), verb="watch", group="policy",
+                             resource="poddisruptionbudgets")
+        sharders = Sharders(cluster, count=1).start()
+        self.addCleanup(sharders.stop)
+        self.work(cluster, sharders, kubeconfig, RING)
 
 
 def get(port, path):
@@ -253,4 +271,4 @@ def get(port, path):
 
 if __name__ == "__main__":
     install_signal_handlers()
-    unittest.main(verbosity=2)
+    unittest.main(verbosity=2, warnings="ignore")  # of sockets that the tests' client leaves open

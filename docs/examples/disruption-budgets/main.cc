@@ -26,7 +26,7 @@ sharder::Result<shard::Requeue> reconcile(shard::Reconciliation& run) {
   if (std::ranges::any_of(run.owned(kBudgets), [&](const json& budget) { return budget["spec"] == wanted["spec"]; })) {
     return {};
   }
-  if (const auto applied = run.client().apply(kBudgets, wanted); !applied) {
+  if (const auto applied = run.client().apply(kBudgets, wanted, /*force=*/true); !applied) {
     return sharder::fail("apply the budget", applied.error());  // it is tried again, after a pause
   }
   run.event(shard::EventType::kNormal, "BudgetApplied", "one pod may be evicted at a time");
