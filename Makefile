@@ -17,7 +17,7 @@ RUN_YES := $(call from_command_line,YES)
 RUN_WEBHOOK_HOST := $(call from_command_line,WEBHOOK_HOST)
 unexport KUBECONFIG
 
-.PHONY: help deps build run test unit conformance judge e2e e2e-oldest e2e-kind chart-test mutants asan tsan tsan-e2e fuzz coverage coverage-report bench lint format image image-test release release-test clean
+.PHONY: help deps build install-library run test unit conformance judge e2e e2e-oldest e2e-kind chart-test package-test mutants asan tsan tsan-e2e fuzz coverage coverage-report bench lint format image image-test release release-test clean
 # Prerequisites are made in the order they are written: what a target installs comes before anything that it builds.
 .NOTPARALLEL:
 
@@ -35,6 +35,10 @@ build: deps-build ## Build build/bin/sharder
 	@cmake --preset release
 	@cmake --build --preset release -j $(JOBS)
 	@echo "built build/bin/sharder"
+
+install-library: build ## Install the library for controllers in C++ (docs/controllers.md) below PREFIX
+	@for part in library development; do \
+	  cmake --install build/release --prefix "$(or $(PREFIX),/usr/local)" --component $$part; done
 
 run: deps-run$(if $(RUN_KUBECONFIG),-test) ## Show the sharder at work; KUBECONFIG=FILE: on that cluster, YES=1: without asking
 	@cmake --preset release
@@ -69,6 +73,10 @@ e2e-kind: deps-test-kind ## The image, the manifests and the chart in a whole cl
 chart-test: deps-test build ## The Helm chart and manifests/: rendered, checked, installed on a real kube-apiserver
 	@tests/chart/test_rendering.py
 	@tests/chart/test_cluster.py
+
+package-test: deps-test build ## The library as it is installed: builds programs from it, runs the example of docs/controllers.md
+	@cmake --build --preset release -j $(JOBS) --target apiserver
+	@tests/package/test_package.py
 
 mutants: deps-test ## Do the tests notice when a rule is broken? MUTANTS="move_unguarded" for some
 	@scripts/mutants.py -j $(JOBS) $(MUTANTS)
