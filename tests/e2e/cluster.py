@@ -27,6 +27,22 @@ SHARDER = f"system:serviceaccount:{SYSTEM_NAMESPACE}:{SERVICE_ACCOUNT}"  # as th
 _SHARDERS_OWN = ("leases", "events", "mutatingwebhookconfigurations", "controllerrings")
 
 
+def audit_policy(judged):
+    """The policy of an audit log: what the sharder asks for, and nobody else. `judged`: {group: [resource]}, see
+    ControlPlane. All writes to these and to Leases are logged with their bodies, twice: when they come and when they are
+    done, because of some the end is never seen. All other writes are logged without bodies."""
+    writes = ["create", "update", "patch", "delete", "deletecollection"]
+    rules = []
+    if judged:
+        resources = [{"group": group, "resources": [part for name in names for part in (name, f"{name}/*")]}
+                     for group, names in {**judged, "coordination.k8s.io": ["leases"]}.items()]
+        rules = [{"level": "RequestResponse", "verbs": writes, "resources": resources, "omitStages": ["ResponseStarted"]},
+                 {"level": "Metadata", "verbs": writes, "omitStages": ["RequestReceived", "ResponseStarted"]}]
+    rules += [{"level": "Metadata", "users": [SHARDER], "omitStages": ["RequestReceived", "ResponseStarted"]},
+              {"level": "None"}]
+    return yaml.safe_dump({"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitManagedFields": True, "rules": rules})
+
+
 @dataclasses.dataclass(frozen=True)
 class Patch:
     """A patch of an object by the sharder."""
@@ -231,10 +247,11 @@ class Cluster:
                 event.get("objectRef", {}).get("resource") == resource and "continue=" not in event["requestURI"]]
 
     def audit_events(self, since=0.0):
-        """The events of the audit log, as objects."""
+        """The events of the audit log, as objects, of requests that have ended."""
         written, _, _ = self.audit_log.read_text(encoding="utf-8").rpartition("\n")  # the rest is being written
         events = (json.loads(line) for line in written.splitlines())
-        return [event for event in events if parse_time(event["requestReceivedTimestamp"]) >= since]
+        return [event for event in events if event["stage"] != "RequestReceived" and
+                parse_time(event["requestReceivedTimestamp"]) >= since]
 
     def flush_audit_log(self):
         """Until the audit log has all that came before: asks, as the sharder, for something that is not there."""

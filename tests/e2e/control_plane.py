@@ -24,7 +24,7 @@ import yaml
 import api_proxy
 import binaries
 import pki
-from cluster import ROOT, SHARDER, Cluster
+from cluster import ROOT, Cluster, audit_policy
 from kubeclient import Client, Credentials, path_of
 from processes import Failed, Process, free_ports, install_signal_handlers, wait_until
 
@@ -32,28 +32,20 @@ from processes import Failed, Process, free_ports, install_signal_handlers, wait
 CONTROLLERS = ("deployment-controller", "replicaset-controller", "job-controller", "cronjob-controller",
                "garbage-collector-controller", "namespace-controller", "serviceaccount-controller")
 
-# What the sharder asks for, and nobody else.
-AUDIT_POLICY = f"""
-apiVersion: audit.k8s.io/v1
-kind: Policy
-omitStages: [RequestReceived, ResponseStarted]
-rules:
-- {{level: Metadata, users: ["{SHARDER}"]}}
-- {{level: None}}
-"""
-
 
 class ControlPlane(Cluster):
     """One cluster without nodes. start() once; etcd and the API server may be paused, killed and started again."""
 
     def __init__(self, folder=None, controller_manager=False, audit_log=False, say=lambda line: None, etcd_bytes=None,
-                 more_controllers=(), webhook_host=None):
+                 more_controllers=(), webhook_host=None, judged=None):
         """`etcd_bytes`: how much etcd takes before it refuses writes; None: as much as it takes by default.
         `more_controllers`: of kube-controller-manager, besides CONTROLLERS. `webhook_host`: "host:port"; when the API
-        server calls a webhook there, it shows `webhook_client`, a certificate of `webhook_client_authority`."""
+        server calls a webhook there, it shows `webhook_client`, a certificate of `webhook_client_authority`. `judged`:
+        {group: [resource]}, what tests/judge/ is to judge; the audit log has all that it needs then."""
         self._own_folder = folder is None
         super().__init__(folder or tempfile.mkdtemp(prefix="sharder-e2e-"))
-        self.audit_log = self.folder / "audit.log" if audit_log else None
+        self.audit_log = self.folder / "audit.log" if audit_log or judged else None
+        self._judged = judged
         self._say = say
         self.bin = None
         self._with_controller_manager = controller_manager
@@ -233,9 +225,11 @@ class ControlPlane(Cluster):
             f"--cert-dir={self.folder / 'pki'}", "--profiling=false"]
         if self.audit_log:
             policy = self.folder / "audit-policy.yaml"
-            policy.write_text(AUDIT_POLICY, encoding="ascii")
-            command += [f"--audit-policy-file={policy}", f"--audit-log-path={self.audit_log}",
-                        "--audit-log-mode=batch", "--audit-log-batch-max-wait=500ms"]
+            policy.write_text(audit_policy(self._judged or {}), encoding="ascii")
+            command += [f"--audit-policy-file={policy}", f"--audit-log-path={self.audit_log}"]
+            # A batch may be dropped when the API server is busy, and is lost with it.
+            command += ["--audit-log-mode=blocking-strict"] if self._judged else [
+                "--audit-log-mode=batch", "--audit-log-batch-max-wait=500ms"]
         if self._webhook_host:
             command.append(f"--admission-control-config-file={self._write_admission_configuration()}")
         self.apiserver = Process("kube-apiserver", command, self.folder / "apiserver.log")

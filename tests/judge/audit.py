@@ -38,6 +38,7 @@ class Write:
     gone: bool = False  # the object is deleted by it
     shard: str = ""  # the shard label, and the drain label, after it; None: no drain label
     drain: str = None
+    same_labels: bool = False  # it is to a subresource whose answer does not show them
     lets_go: bool = False  # its body takes the drain label away
     target: str = ""  # the shard that its body names
     before: object = None  # the Write that made the state before
@@ -85,6 +86,8 @@ class History:
         self.writes.sort(key=lambda write: (write.version, write.gone, write.received))
         for before, write in zip([None, *self.writes], self.writes):
             write.before = before
+            if write.same_labels and before is not None:
+                write.shard, write.drain = before.shard, before.drain
             if not write.gone or write.verb != "delete":
                 self.versions.setdefault(write.version, write)
 
@@ -203,6 +206,7 @@ class Audit:
         if answer.get("kind") == "Status":  # of a deletion
             write.gone, write.uid = True, (answer.get("details") or {}).get("uid", "")
         else:
+            write.same_labels = event["objectRef"].get("subresource", "status") != "status"
             self._fill(write, answer["metadata"])
         self._history(key).writes.append(write)
 

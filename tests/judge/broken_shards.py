@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples" / "pytho
 import shard
 from shard import Lease, Shard, Watched
 
-BREAKS = {}  # name -> (what it does wrong, rules of which one at least finds it out, Shard)
+BREAKS = {}  # name -> (what it does wrong, the rules that find it out, Shard)
 
 
 def breaks(name, what, *rules):
@@ -115,7 +115,7 @@ class KeepsStaleCache(Shard):
                     self._enqueue(key)
 
 
-@breaks("forgets-after-reconnect", "forgets what it had before a watch broke, and what changed meanwhile", "J4", "J5")
+@breaks("forgets-after-reconnect", "forgets what it had before a watch broke, and what changed meanwhile", "J4")
 class ForgetsAfterReconnect(Shard):
     class watched_type(Watched):
         _listed = False
@@ -174,25 +174,36 @@ class WorksWithoutLease(Shard):
             pass
 
 
-@breaks("renews-without-holding", "renews its Lease whoever holds it, and over everything that was written to it", "J8")
+class _RenewsAlways(Lease):
+    """Once acquired, it is renewed whoever holds it."""
+
+    def attempt(self):
+        if self._valid_until == float("-inf"):
+            return super().attempt()
+        began = shard.steady()
+        self._renew()
+        self._valid_until = began + shard.RENEW_DEADLINE
+        self._journal.note("lease", shard.time.time() + self.remaining())
+        return True
+
+    def valid(self):
+        return not self.lost.is_set()
+
+
+@breaks("renews-without-holding", "renews a Lease that was taken over", "J8")
 class RenewsWithoutHolding(Shard):
-    class lease_type(Lease):
-        def attempt(self):
-            if self._valid_until == float("-inf"):
-                return super().attempt()
-            began = shard.steady()
+    class lease_type(_RenewsAlways):
+        def _renew(self):
             lease = self._api.find(f"{self._all}/{self.name}")
-            if lease is None:
-                return False
-            del lease["metadata"]["resourceVersion"]
             lease["spec"].update(self._spec(True, 1))
             self._api.request("PUT", f"{self._all}/{self.name}", lease)
-            self._valid_until = began + shard.RENEW_DEADLINE
-            self._journal.note("lease", shard.time.time() + self.remaining())
-            return True
 
-        def valid(self):
-            return not self.lost.is_set()
+
+@breaks("renews-without-version", "writes over its Lease, whatever was written to it meanwhile", "J8")
+class RenewsWithoutVersion(Shard):
+    class lease_type(_RenewsAlways):
+        def _renew(self):
+            self._api.request("PATCH", f"{self._all}/{self.name}", {"spec": self._spec(True, 1)})
 
 
 @breaks("trusts-its-lease-too-long", "takes its Lease for valid three times as long", "J8")
