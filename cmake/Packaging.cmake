@@ -1,6 +1,6 @@
-# What `cmake --install` installs, and the packages that cpack makes of it (scripts/release.sh). Three components: program,
-# which alone is installed by default and is in the tarball; library and development, for those who write controllers
-# (docs/controllers.md). There is a .deb of each.
+# What `cmake --install` installs, and the packages that cpack makes of it (scripts/release.sh). Three components:
+# program, which alone is installed by default and is in the tarball; library and development, for those who write
+# controllers (docs/controllers.md). There is a .deb of each.
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 set(CMAKE_INSTALL_DEFAULT_COMPONENT_NAME program)
