@@ -121,7 +121,7 @@ image: ## Build the container image IMAGE (sharder:VERSION), print its size; BUI
 image-test: deps-test ## What is in the image, what is not, does it run with no rights; its SBOM by syft
 	@tests/image/test_image.py
 
-release: deps-release build ## Tarball, .deb and checksums; COSIGN_KEY=FILE signs them, IMAGE=NAME:TAG pushes and signs the image
+release: deps-release build ## Tarball, .debs and checksums; COSIGN_KEY=FILE signs them, IMAGE=NAME:TAG pushes and signs the image
 	@scripts/release.sh
 
 release-test: deps-release-test build ## Are they complete and the signatures good? With cosign and a registry of its own

@@ -1,6 +1,6 @@
-# What `cmake --install` installs, and the packages that cpack makes of it (scripts/release.sh). Three components: program,
-# which alone is installed by default and is in the tarball; library and development, for those who write controllers
-# (docs/controllers.md). There is a .deb of each.
+# What `cmake --install` installs, and the packages that cpack makes of it (scripts/release.sh). Three components:
+# program, which alone is installed by default and is in the tarball; library and development, for those who write
+# controllers (docs/controllers.md). There is a .deb of each.
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 set(CMAKE_INSTALL_DEFAULT_COMPONENT_NAME program)
@@ -22,8 +22,10 @@ if(TARGET sharder_library)
   install(TARGETS sharder_library EXPORT sharderTargets
     LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}" COMPONENT library NAMELINK_COMPONENT development EXCLUDE_FROM_ALL
     FILE_SET HEADERS DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/sharder" COMPONENT development EXCLUDE_FROM_ALL)
-  install(EXPORT sharderTargets NAMESPACE sharder:: DESTINATION "${cmake_folder}" COMPONENT development EXCLUDE_FROM_ALL)
-  install(FILES "${CMAKE_CURRENT_BINARY_DIR}/sharderConfig.cmake" "${CMAKE_CURRENT_BINARY_DIR}/sharderConfigVersion.cmake"
+  install(EXPORT sharderTargets NAMESPACE sharder::
+    DESTINATION "${cmake_folder}" COMPONENT development EXCLUDE_FROM_ALL)
+  install(FILES
+    "${CMAKE_CURRENT_BINARY_DIR}/sharderConfig.cmake" "${CMAKE_CURRENT_BINARY_DIR}/sharderConfigVersion.cmake"
     DESTINATION "${cmake_folder}" COMPONENT development EXCLUDE_FROM_ALL)
   install(FILES "${CMAKE_CURRENT_BINARY_DIR}/sharder.pc"
     DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig" COMPONENT development EXCLUDE_FROM_ALL)

@@ -128,13 +128,19 @@ class Programs(Case):
         self.assertEqual(done.returncode, 1, done.stderr)
         self.assertIn("/no/such/kubeconfig", done.stderr)
 
-    def test_all_that_the_headers_declare_links(self):
+    def test_all_that_the_headers_declare_links_and_a_lease_can_be_held_alone(self):
         sources = self.folder / "uses"
         sources.mkdir()
         shutil.copy(Path(__file__).parent / "uses.cc", sources / "main.cc")
         shutil.copy(EXAMPLE / "CMakeLists.txt", sources)
         self.build(sources)
-        run(sources / "build" / "disruption-budgets")
+        program = sources / "build" / "disruption-budgets"
+        run(program)
+        cluster = self.enterContext(EmbeddedCluster())
+        run(program, "hold", KUBECONFIG=str(cluster.kubeconfig))
+        lease = cluster.admin.get("leases", "default", "lone")
+        self.assertEqual(lease["metadata"]["labels"]["alpha.sharding.timebertt.dev/controllerring"], "lone-ring")
+        self.assertEqual((lease["spec"].get("holderIdentity", ""), lease["spec"]["leaseDurationSeconds"]), ("", 1))
 
     def test_another_minor_version_is_not_taken(self):
         sources = self.folder / "newer"

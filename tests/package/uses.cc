@@ -1,5 +1,7 @@
-// Calls what the installed headers declare, and what needs no API server: what does not link is not exported.
+// Uses what the installed headers declare: what does not link is not exported. With an argument it holds a Lease.
+#include <chrono>
 #include <cstdlib>
+#include <future>
 #include <iostream>
 #include <memory>
 #include <stdexcept>
@@ -20,11 +22,24 @@ void need(bool condition, const char* what) {
   }
 }
 
+// Holds a Lease of the API server that $KUBECONFIG names, and releases it.
+int hold_a_lease() {
+  std::promise<void> acquired;
+  const auto lease = shard::Lease::create(
+      {.ring = "lone-ring", .name = "lone"}, {.on_acquired = [&] { acquired.set_value(); }, .on_lost = [] {}},
+      sharder::Logger::to_stderr(sharder::LogLevel::kInfo, sharder::LogFormat::kConsole));
+  need(lease.has_value(), "there is an API server");
+  (*lease)->start();
+  need(acquired.get_future().wait_for(std::chrono::seconds(60)) == std::future_status::ready, "the Lease is acquired");
+  const auto left = (*lease)->valid_until() - sharder::BootClock::now();
+  need((*lease)->valid() && left.count() > 0 && left <= std::chrono::seconds(10), "the Lease is valid for a while");
+  (*lease)->stop([&] { need(!(*lease)->valid(), "it is not valid any more while the work ends"); });
+  return 0;
+}
+
 // Not called: these need an API server.
 [[maybe_unused]] void with_an_api_server(shard::Shard& one, shard::Lease& lease) {
-  lease.start();
-  lease.stop([&] { lease.abandon(); });
-  need(lease.valid() && lease.valid_until() > sharder::BootClock::now(), "the Lease is valid");
+  lease.abandon();
   need(one.valid() && one.valid_until() > sharder::BootClock::now() && one.name().empty(),
        "the shard's Lease is valid");
   need(one.add({}).has_value() && one.run().has_value() && one.metrics_port() + one.health_port() > 0, "it runs");
@@ -33,7 +48,10 @@ void need(bool condition, const char* what) {
 
 }  // namespace
 
-int main() {
+int main(int argc, char**) {
+  if (argc > 1) {
+    return hold_a_lease();
+  }
   const auto lines = std::make_shared<std::string>();
   const auto log = sharder::Logger::to_string(lines).named("test").with({{"shard", "a"}});
   log.debug("a line", {{"count", 3}});

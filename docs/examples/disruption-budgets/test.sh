@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# test.sh PROGRAM: one shard on the embedded API server, without a sharder: the test gives the shard its object by label.
+# test.sh PROGRAM: one shard on the embedded API server, without a sharder: the test itself sets the shard label.
 # SHARDER_APISERVER names the API server's program.
 set -euo pipefail
 folder=$(mktemp -d)
