@@ -9,7 +9,7 @@ import json
 import re
 from dataclasses import dataclass, field
 
-from times import SECOND, from_text
+from times import NEVER, SECOND, from_text
 
 RING_LABEL = "alpha.sharding.timebertt.dev/controllerring"
 WRITES = ("create", "update", "patch", "delete", "deletecollection")
@@ -97,10 +97,11 @@ class History:
 
 
 class Audit:
-    """All audit logs of a run. `main` and `controlled`: "secrets", "deployments.apps"."""
+    """All audit logs of a run, with the requests that came `until` then. `main` and `controlled`: "secrets",
+    "deployments.apps"."""
 
-    def __init__(self, ring, main, controlled=()):
-        self._ring = ring
+    def __init__(self, ring, main, controlled=(), until=NEVER):
+        self._ring, self._until = ring, until
         self._shard_label = f"shard.alpha.sharding.timebertt.dev/{ring}"
         self._drain_label = f"drain.alpha.sharding.timebertt.dev/{ring}"
         self._resources = {*main, *controlled}
@@ -151,6 +152,8 @@ class Audit:
         group = reference.get("apiGroup")
         resource = f"{reference['resource']}.{group}" if group else reference["resource"]
         received = from_text(event["requestReceivedTimestamp"])
+        if received > self._until:
+            return
         answer = event.get("responseObject") or {}
         namespace = reference.get("namespace", "")
         name = reference.get("name") or (answer.get("metadata") or {}).get("name", "")

@@ -68,7 +68,7 @@ def _missing_versions(facts):
             if interval.version not in history.versions and interval.version >= history.writes[0].version:
                 yield (Finding("J0", _object(resource, name),
                                f"no audit log shows version {interval.version}, reconciled by {_shown(interval)}"),
-                       not history.uncertain(0, interval.begin))
+                       not history.uncertain(0, interval.begin) and not facts.recent(interval.begin))
     for history in facts.audit.histories.values():
         for write in history.writes:
             if write.before is not None and write.precondition and write.precondition not in history.versions and (
@@ -83,7 +83,7 @@ def _missing_versions(facts):
             if last.version not in history.versions:
                 yield (Finding("J0", _object(last.resource, last.name),
                                f"no audit log shows version {last.version}, which it has at the end"),
-                       not history.uncertain(0, facts.end))
+                       not history.uncertain(0, facts.end) and not facts.recent(facts.end))
 
 
 # -- J1, J2, J7: reconciliations
@@ -147,7 +147,8 @@ def _labels_in_time(facts, history, intervals):
             yield (Finding("J2", _object(history.resource, history.name),
                            f"{_shown(interval)} began when it {_labels(state)} (version {state.version}), "
                            f"{_written(state)}{lease}"),
-                   not history.uncertain(state.received, interval.begin))
+                   not history.uncertain(state.received, interval.begin) and
+                   not (facts.recent(interval.begin) and interval.version > history.writes[-1].version))
 
 
 def _not_of(state, shard):
@@ -173,7 +174,7 @@ def leases_at_begin(facts):
             if states and all(state.holder == "" and state.writer == process.shard for state in states):
                 yield Finding("J7", _object(resource, name),
                               f"{_shown(interval)} began when its shard had released its Lease, "
-                              f"{_written(states[0])}"), True
+                              f"{_written(states[0])}"), not facts.recent(interval.begin)
 
 
 # -- J3, J6: writes to main objects
@@ -335,4 +336,5 @@ def _lease_lines(facts, process):
             yield (Finding("J8", f"lease {shard}",
                            f"{process.file} says at {show(when)} that it is valid until {show(valid_until)}; "
                            f"what was renewed carries until {show(carried) if carried else 'never'}"),
+                   not facts.recent(when) and
                    not any(came <= when and came + longest >= valid_until for came in unknown))

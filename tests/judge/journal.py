@@ -63,7 +63,7 @@ class Process:
     promised: object = None  # Spans, see finish()
     stated: object = None
 
-    def finish(self):
+    def finish(self, known_until):
         """`promised`: the Lease was valid by what was said once, though it may have been lost or released earlier.
         `stated`: as it was said last, so it ends early with such a line."""
         self.leases.sort(key=lambda lease: lease[0])
@@ -75,7 +75,7 @@ class Process:
                 stated.append((when, min(until, following)))
         self.promised, self.stated = Spans(promised), Spans(stated)
         for interval in self.intervals:
-            interval.stop = min(NEVER if interval.end is None else interval.end, self.ended)
+            interval.stop = min(NEVER if interval.end is None else interval.end, self.ended, known_until)
 
 
 class Spans:
@@ -114,9 +114,10 @@ class Spans:
 
 
 class Journals:
-    """All journals of a run."""
+    """All journals of a run, up to a point in time."""
 
-    def __init__(self):
+    def __init__(self, until=NEVER):
+        self._until = until
         self.processes = []
         self.faults = []  # (time, event, shard or None, the name of a file or None)
         self.problems = []  # what cannot be read, a line each
@@ -132,6 +133,8 @@ class Journals:
                 try:
                     event = json.loads(line)
                     kind, when = event["event"], from_seconds(event["time"])
+                    if when > self._until:
+                        continue
                     if kind not in SHARD_EVENTS:
                         self.faults.append((when, kind, event.get("shard"), event.get("journal")))
                         continue
@@ -176,7 +179,7 @@ class Journals:
             elif process is not None and event == "thawed":
                 process.thaws.append(when)
         for process in self.processes:
-            process.finish()
+            process.finish(self._until)
 
     def of(self, shard):
         """Its processes, in order."""

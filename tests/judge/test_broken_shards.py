@@ -63,6 +63,7 @@ def add(kind, what, rules):
         verdict = lived(kind, rules)
         env.figure(kind, " ".join(f"{rule} {sum(one.rule == rule for one in verdict.violations)}"
                                   for rule in verdict.rules()))
+        assert "J0" not in verdict.rules(), verdict.report()
         missing = set(rules) - set(verdict.rules())
         assert not missing, f"not found out by {missing}\n{verdict.report()}"
 

@@ -13,7 +13,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "e2e")]
 
 from judge import Judge  # pylint: disable=wrong-import-position
-from story import DRAIN_LABEL, RING, SHARD_LABEL, Story  # pylint: disable=wrong-import-position
+from story import BEGIN, DRAIN_LABEL, RING, SHARD_LABEL, Story  # pylint: disable=wrong-import-position
 from suite import Suite  # pylint: disable=wrong-import-position
 
 suite = Suite("judge", parallel=False)
@@ -667,6 +667,30 @@ def noted_by_journal(_):
 
     kept(thawed("a.jsonl"), at=73)
     broken(thawed(None), "J7", at=73)
+
+
+@suite.case("shards that still work are judged until a point in time: files that were read later say no more")
+def until(_):
+    story = started()
+    number = story.begin("a", "x", 1.5)
+    story.end("a", number, 1.6)
+    story.drain("x", "b", 2)
+    story.acknowledge("x", "a", 3, target="b")
+    version = story.version
+    story.reconcile("b", "x", 3.1, 3.2)
+    story.patch("x", "b", 4, {"note": "1"})
+    story.reconcile("b", "x", 4.1, 4.2)
+    early = BEGIN + 1.55  # when the journal of a was read
+    story.lines["a"] = [line for line in story.lines["a"] if line["time"] <= early]
+    broken(story, "J1", "J6")
+    broken(story, "J5", at=None, until=early, live=["b"])  # it is of a, still
+    kept(story, at=None, until=early)
+    story.audit.pop()  # the patch: this log was read, or written, later than the journal of b
+    finding, = broken(story, "J0", "J1", "J6", at=None).violations[:1]
+    assert finding.rule == "J0" and str(version + 1) in finding.text, finding
+    story.lines["a"].append({"event": "end", "shard": "a", "id": 2, "time": BEGIN + 1.6})
+    verdict = kept(story, at=None, until=BEGIN + 4.5)
+    assert [finding.rule for finding in verdict.undecided] == ["J0"], verdict.report()
 
 
 @suite.case("requests of other forms: JSON patches, collections, subresources, cluster-scoped objects, short times")

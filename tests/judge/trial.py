@@ -151,7 +151,7 @@ class Trial:
 
     def verdict_now(self):
         """On what has happened so far. J4 and J5 mean nothing as long as objects change and move."""
-        judge = Judge(RING, ["secrets"], ["configmaps"], namespaces=[NAMESPACE], newest=True)
+        judge = Judge(RING, ["secrets"], ["configmaps"], namespaces=[NAMESPACE], newest=True, until=time.time())
         judge.give_state(state_of(self.client, NAMESPACE, RESOURCES))
         judge.read_audit(self.cluster.audit_log)
         for shard in self.shards.values():

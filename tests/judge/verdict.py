@@ -31,9 +31,8 @@ class Finding:
 
 @dataclass
 class Verdict:
-    """`violations`: what breaks a rule. `undecided`: what would, were it not that the outcome of a request to this
-    object is unknown. `listed`: what a rule does not forbid, but somebody should see. `figures`: name -> number or
-    text."""
+    """`violations`: what breaks a rule. `undecided`: what would, were the audit log known to be whole there; README.md.
+    `listed`: what no rule forbids, but somebody should see. `figures`: name -> number or text."""
     violations: list = field(default_factory=list)
     undecided: list = field(default_factory=list)
     listed: list = field(default_factory=list)
@@ -59,7 +58,7 @@ class Verdict:
         for rule in sorted(by_rule):
             lines.append(f"{rule} BROKEN {len(by_rule[rule])} times: {RULES[rule]}")
             lines += _some(by_rule[rule], most)
-        for title, findings in (("undecided: the outcome of a request is unknown", self.undecided),
+        for title, findings in (("undecided", self.undecided),
                                 ("listed, not forbidden", self.listed)):
             if findings:
                 lines.append(f"{title}: {len(findings)}")
