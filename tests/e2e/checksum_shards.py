@@ -58,9 +58,14 @@ class _Shard:
         self.process.start()
         self.runs = True
 
+    def note(self, notes, event):
+        """Of the process that it has now."""
+        notes.note(event, self.name, self.journals[-1])
+
 
 class ChecksumShards:
-    """The shards of one ring. Use as a context manager; all methods from any thread. Leaving it kills what still runs."""
+    """The shards of one ring. Use as a context manager, which kills what still runs at its end. All methods from any
+    thread."""
 
     def __init__(self, ring, lease_seconds=LEASE_SECONDS, reconcile_milliseconds=0, port=None):
         """`port`: where the shards find the API server, if not at its own."""
@@ -118,7 +123,7 @@ class ChecksumShards:
         for shard in shards:
             with shard.lock:
                 codes[shard.name] = shard.process.stop(timeout)
-                self.notes.note("exited", shard.name)
+                shard.note(self.notes, "exited")
         return codes
 
     def kill(self, name, restart=False):
@@ -127,17 +132,21 @@ class ChecksumShards:
         with shard.lock:
             shard.runs = False
             shard.process.kill()
-            self.notes.note("killed", name)
+            shard.note(self.notes, "killed")
             if restart:
                 shard.start()
 
     def freeze(self, name):
-        self.notes.note("frozen", name)
-        self._shards[name].process.pause()
+        shard = self._shards[name]
+        with shard.lock:
+            shard.note(self.notes, "frozen")
+            shard.process.pause()
 
     def thaw(self, name):
-        self.notes.note("thawed", name)
-        self._shards[name].process.resume()
+        shard = self._shards[name]
+        with shard.lock:
+            shard.note(self.notes, "thawed")
+            shard.process.resume()
 
     # -- what there is
 
@@ -208,7 +217,8 @@ class ChecksumShards:
 
     def _judged(self):
         plane, ring = self.ring.env.plane, self.ring
-        judge = Judge(ring.name, ["secrets"], ["configmaps"], namespaces=[ring.namespace], live=self.names(), newest=True)
+        judge = Judge(ring.name, ["secrets"], ["configmaps"], namespaces=[ring.namespace], live=self.names(),
+                      newest=True)
         judge.give_state(state_of(plane.admin, ring.namespace, RESOURCES))
         plane.flush_audit_log()
         for log in plane.audit_logs():
@@ -246,11 +256,15 @@ class ChecksumShards:
         """The kubelet: what has ended by itself is started anew."""
         while not self._stop.wait(0.05):
             for shard in self._all():
-                with shard.lock:
+                if not shard.lock.acquire(blocking=False):
+                    continue  # somebody starts or ends it
+                try:
                     if shard.runs and not shard.process.alive():
                         self.ends[shard.process.wait(1)] += 1
-                        self.notes.note("exited", shard.name)
+                        shard.note(self.notes, "exited")
                         shard.start()
+                finally:
+                    shard.lock.release()
 
 
 def checksums(secret):

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
-"""The promise of sharding, under chaos: real shards and two replicas of the sharder on a real control plane, while 3,000
-objects change and everything fails that can. Afterwards tests/judge reads what the API server and the shards have noted.
+"""The promise of sharding, under chaos: real shards and two replicas of the sharder on a real control plane, while
+3,000 objects change and everything fails that can. Afterwards tests/judge reads what the API server and the shards
+have noted.
 
 $SHARDER_CHAOS_SEED repeats the faults of a run, as far as they depend on the seed; else it is drawn and printed.
 """
@@ -44,7 +45,8 @@ class Changes:
 
     def __init__(self, ring, seed, threads=4):
         plane = ring.env.plane
-        self._client, self._namespace = plane.client(plane.all_powerful_token("changes")).with_timeout(10), ring.namespace
+        self._client = plane.client(plane.all_powerful_token("changes")).with_timeout(10)
+        self._namespace = ring.namespace
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._run, args=[random.Random(f"{seed} {number}"), number, threads],
                                           daemon=True) for number in range(threads)]
@@ -145,7 +147,8 @@ class Faults:
         self._deck = []
         self._mends = []  # heap of (when, number, function)
         self._numbers = itertools.count()
-        self._frozen, self._absent, self._busy = set(), set(), set()  # of shards; of shards; of all else that is at fault
+        self._frozen, self._absent = set(), set()  # shards
+        self._busy = set()  # all else that is at fault now
         self.counts = collections.Counter()
         self.codes = collections.Counter()  # (what was stopped, exit code)
 
@@ -332,7 +335,8 @@ def chaos(notes, seconds, lease_seconds, pause):
         for name, value in verdict.figures.items():
             notes.figure(f"judge: {name}", value)
         undecided = collections.Counter(finding.rule for finding in verdict.undecided)
-        notes.figure("judge: undecided", ", ".join(f"{count} {rule}" for rule, count in sorted(undecided.items())) or "none")
+        notes.figure("judge: undecided",
+                     ", ".join(f"{count} {rule}" for rule, count in sorted(undecided.items())) or "none")
         assert verdict.ok, verdict.report()
         assert set(faults.counts) == set(DECK), f"some faults never happened: {faults.counts}"
         for what in ("moves, main", "acknowledgements with target", "main objects deleted", "drains, with target"):

@@ -174,6 +174,10 @@ def shorten_death(shards, name):
     shards.ring.env.admin.update("leases", shards.ring.namespace, name, lease)
 
 
+def shards_of(versions):
+    return {name: shard for name, (_, shard) in versions.items()}
+
+
 @suite.case("a shard that is killed and started anew keeps its objects")
 def restart(env):
     with life(env, "life-restart", "restart-a", "restart-b") as shards:
@@ -189,7 +193,7 @@ def restart(env):
                 env.admin.patch("secrets", shards.ring.namespace, name[1], {"data": data("changed meanwhile")})
         shards.wait_settled()
         after = shards.ring.versions()
-        assert {name: shard for name, (_, shard) in before.items()} == {name: shard for name, (_, shard) in after.items()}
+        assert shards_of(before) == shards_of(after)
         assert len(shards.journals("restart-a")) == 2
 
 
