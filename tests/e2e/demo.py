@@ -37,6 +37,7 @@ from user_cluster import UserCluster, say, undisturbed
 
 SHARDS = ("shard-a", "shard-b", "shard-c")
 OBJECTS, OBJECTS_IN_YOUR_CLUSTER = 2000, 200  # half of them are Secrets, the others the ConfigMaps that the shards make
+OFTEN = {"controller": {"sharder": {"syncPeriod": "5s"}}}  # so that the page's counts of objects are new; usually 5m
 LEASE_SECONDS = 3  # so that crashes do not take long; shards usually have 15
 
 
@@ -323,7 +324,7 @@ def demonstrate_here(real):
         say("          kubectl get controllerrings")
         say("          kubectl get leases -n demo -L alpha.sharding.timebertt.dev/state")
         say(f"          kubectl get secrets,configmaps -n demo -L {oracle.shard_label('demo')}")
-        return show(cluster, "demo", "demo", Sharders(cluster), cluster.kubeconfig, {}, OBJECTS)
+        return show(cluster, "demo", "demo", Sharders(cluster, overrides=OFTEN), cluster.kubeconfig, {}, OBJECTS)
 
 
 def demonstrate_there(kubeconfig, yes, webhook_host):
@@ -335,7 +336,7 @@ def demonstrate_there(kubeconfig, yes, webhook_host):
         return 0
     with cluster:
         sharders = Sharders(cluster, address=cluster.reached_at(webhook_host),
-                            overrides={"leaderElection": {"resourceNamespace": name}})
+                            overrides={"leaderElection": {"resourceNamespace": name}, **OFTEN})
         # The way to this cluster may lead through a proxy.
         proxies = {key: value for key, value in os.environ.items() if key.lower().endswith("_proxy")}
         for replica in sharders.replicas:
