@@ -37,6 +37,7 @@ from user_cluster import UserCluster, say, undisturbed
 
 SHARDS = ("shard-a", "shard-b", "shard-c")
 OBJECTS, OBJECTS_IN_YOUR_CLUSTER = 2000, 200  # half of them are Secrets, the others the ConfigMaps that the shards make
+OFTEN = {"controller": {"sharder": {"syncPeriod": "5s"}}}  # so that the page's counts of objects are new; usually 5m
 LEASE_SECONDS = 3  # so that crashes do not take long; shards usually have 15
 
 
@@ -81,11 +82,12 @@ class Demonstration:
         return self
 
     def __exit__(self, *_):
-        self._stop.set()
-        self._thread.join(10)
-        self.screen.__exit__()
-        for placements in self._placements:
-            placements.__exit__()
+        with undisturbed():
+            self._stop.set()
+            self._thread.join(10)
+            self.screen.__exit__()
+            for placements in self._placements:
+                placements.__exit__()
 
     # -- the table
 
@@ -99,7 +101,6 @@ class Demonstration:
                 self._states = {item["metadata"]["name"]: state(item) for item in client.list("leases", self._namespace)}
             except (OSError, http.client.HTTPException, ApiError):
                 pass  # the next look shows them
-            self.screen.refresh()
 
     def rows(self):
         counts = self._counts()
@@ -228,34 +229,34 @@ def show(cluster, name, namespace, sharders, kubeconfig, environment, objects):
     forever = sys.stdout.isatty() and sys.stdin.isatty()
     for replica in sharders.replicas:
         replica.config["status"] = {"bindAddress": f"127.0.0.1:{free_ports(1)[0]}"}
+    shards = RealShards(kubeconfig, name, namespace, sharders.folder, LEASE_SECONDS, environment)
     try:
-        with RealShards(kubeconfig, name, namespace, sharders.folder, LEASE_SECONDS, environment) as shards:
-            shards.start(*SHARDS)
-            sharders.start()
-            for replica in sharders.replicas:
-                say(f"sharder:  process {replica.process.pid}, log {replica.process.log}")
-            wait_until(lambda: ready_with(cluster.admin, name, len(SHARDS)), 30, "the ring is ready",
-                       alive=sharders.replicas[0].process)
-            say(f"ring:     {name} over Secrets and their ConfigMaps is Ready")
-            say(f"shards:   {', '.join(SHARDS)}: processes of checksum-controller, each with a Lease of "
-                f"{LEASE_SECONDS} s")
-            say(f"page:     {wait_until(lambda: page_of_leader(sharders), 30, 'a replica leads')}")
-            wait_until(lambda: oracle.shard_of(cluster.admin.create(
-                "secrets", namespace, {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "dry-run"}},
-                dryRun="All"), name), 20, "the API server calls the webhook")
-            with Demonstration(cluster.admin, name, namespace, shards) as demonstration:
-                run_steps(demonstration, shards, objects)
-                demonstration.say()
-                if forever:
-                    demonstration.say("it goes on until Ctrl-C: look at it, or change something")
-                    wait_for_interrupt(sharders)
-                wrong = demonstration.wrong()
-                if wrong:
-                    demonstration.say(f"WRONG: {len(wrong)} objects are not where they belong: {wrong[:5]}")
-                else:
-                    demonstration.say("every object has the live shard that the ring gives")
+        shards.start(*SHARDS)
+        sharders.start()
+        for replica in sharders.replicas:
+            say(f"sharder:  process {replica.process.pid}, log {replica.process.log}")
+        wait_until(lambda: ready_with(cluster.admin, name, len(SHARDS)), 30, "the ring is ready",
+                   alive=sharders.replicas[0].process)
+        say(f"ring:     {name} over Secrets and their ConfigMaps is Ready")
+        say(f"shards:   {', '.join(SHARDS)}: processes of checksum-controller, each with a Lease of {LEASE_SECONDS} s")
+        say(f"page:     {wait_until(lambda: page_of_leader(sharders), 30, 'a replica leads')}")
+        wait_until(lambda: oracle.shard_of(cluster.admin.create(
+            "secrets", namespace, {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "dry-run"}},
+            dryRun="All"), name), 20, "the API server calls the webhook")
+        with Demonstration(cluster.admin, name, namespace, shards) as demonstration:
+            run_steps(demonstration, shards, objects)
+            demonstration.say()
+            if forever:
+                demonstration.say("it goes on until Ctrl-C: look at it, or change something")
+                wait_for_interrupt(sharders)
+            wrong = demonstration.wrong()
+            if wrong:
+                demonstration.say(f"WRONG: {len(wrong)} objects are not where they belong: {wrong[:5]}")
+            else:
+                demonstration.say("every object has the live shard that the ring gives")
     finally:
         with undisturbed():
+            shards.stop()
             sharders.stop()
     return 1 if wrong else 0
 
@@ -323,7 +324,7 @@ def demonstrate_here(real):
         say("          kubectl get controllerrings")
         say("          kubectl get leases -n demo -L alpha.sharding.timebertt.dev/state")
         say(f"          kubectl get secrets,configmaps -n demo -L {oracle.shard_label('demo')}")
-        return show(cluster, "demo", "demo", Sharders(cluster), cluster.kubeconfig, {}, OBJECTS)
+        return show(cluster, "demo", "demo", Sharders(cluster, overrides=OFTEN), cluster.kubeconfig, {}, OBJECTS)
 
 
 def demonstrate_there(kubeconfig, yes, webhook_host):
@@ -335,7 +336,7 @@ def demonstrate_there(kubeconfig, yes, webhook_host):
         return 0
     with cluster:
         sharders = Sharders(cluster, address=cluster.reached_at(webhook_host),
-                            overrides={"leaderElection": {"resourceNamespace": name}})
+                            overrides={"leaderElection": {"resourceNamespace": name}, **OFTEN})
         # The way to this cluster may lead through a proxy.
         proxies = {key: value for key, value in os.environ.items() if key.lower().endswith("_proxy")}
         for replica in sharders.replicas:

@@ -63,8 +63,7 @@ class Shard:
 
 
 class RealShards:
-    """The shards of one ring. Use as a context manager: at the end all processes are asked to end, and release their
-    Leases."""
+    """The shards of one ring. Use as a context manager, or call stop() at the end."""
 
     def __init__(self, kubeconfig, ring, namespace, folder, lease_seconds, environment=None):
         """`namespace`: of their objects and Leases."""
@@ -78,6 +77,10 @@ class RealShards:
         return self
 
     def __exit__(self, *_):
+        self.stop()
+
+    def stop(self):
+        """All are asked to end, and release their Leases."""
         for shard in self.all().values():
             shard.process.ask_to_stop()
         for shard in self.all().values():

@@ -1,68 +1,81 @@
 """What a demonstration prints: lines, and below them, in a terminal, a table that is drawn anew in place."""
 
-import atexit
+import collections
 import shutil
 import sys
 import threading
 
 HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
 NO_WRAP, WRAP = "\x1b[?7l", "\x1b[?7h"  # a line that is too long is cut, not continued
-CLEAR_BELOW = "\x1b[J"
+CLEAR_BELOW, CLEAR_ALL = "\x1b[J", "\x1b[H\x1b[2J"
+PERIOD = 0.5  # seconds between two pictures of the table
 BAR = 30
 MIN_COLUMNS = 40
 
 
 class Screen:
-    """say() prints a line. In a terminal, `rows()` gives the table below the lines, which refresh() draws. Use as a context
-    manager; it leaves the last table and the cursor behind, whatever ends the program. Safe from any thread."""
+    """say() prints a line. In a terminal, `rows()` gives the table below the lines, which is drawn twice a second. Use as a
+    context manager; it leaves the last table and the cursor behind. Safe from any thread.
+
+    One thread of its own writes to a terminal, so that no signal comes in the middle of a picture."""
 
     def __init__(self, rows, out=sys.stdout):
         self._rows, self._out = rows, out
-        self._lock = threading.RLock()
-        self._drawn = []  # the lines of the table that is on the screen
-        self._live = False
         self.terminal = out.isatty()
+        self._change = threading.Condition()  # guards the next three
+        self._said = []  # not printed yet
+        self._live = self._ends = False
+        self._thread = threading.Thread(target=self._run, name="screen", daemon=True)
+        # Of the thread:
+        self._printed = collections.deque(maxlen=500)  # lines, for a picture anew
+        self._height = 0  # lines of the table on the screen
+        self._width = columns()
 
     def __enter__(self):
         if self.terminal:
-            atexit.register(self._show_cursor)
             self._live = True
-            self._write(HIDE_CURSOR)
+            self._thread.start()
         return self
 
     def __exit__(self, *_):
+        with self._change:
+            self._live, self._ends = False, True
+            self._change.notify()
         if self.terminal:
-            with self._lock:
-                self._live = False
-                self._show_cursor()
-                atexit.unregister(self._show_cursor)
+            self._thread.join(10)
 
     def say(self, line=""):
-        with self._lock:
-            if not self._live:
-                print(line, file=self._out, flush=True)
-                return
-            self._write(self._erased() + line + "\n")
-            self._drawn = []
-            self.refresh()
-
-    def refresh(self):
-        """Draws the table as it is now."""
-        with self._lock:
+        with self._change:
             if self._live:
-                lines = table(self._rows(), columns())
-                text = self._erased() + NO_WRAP + "".join(line + "\n" for line in lines) + WRAP
-                self._drawn = lines
-                self._write(text)
+                self._said.append(line)
+                self._change.notify()
+                return
+        print(line, file=self._out, flush=True)
 
-    def _erased(self):
-        """The cursor goes back to where the table began. A terminal that has become narrower may have broken its lines."""
-        width = columns()
-        height = sum(max(1, -(-len(line) // width)) for line in self._drawn)
-        return (f"\x1b[{height}A" if height else "") + "\r" + CLEAR_BELOW
+    def _run(self):
+        self._write(HIDE_CURSOR)
+        while not self._ends:
+            with self._change:
+                self._change.wait_for(lambda: self._said or self._ends, PERIOD)
+            self._draw()
+        self._draw()
+        self._write(SHOW_CURSOR)
 
-    def _show_cursor(self):
-        self._write(WRAP + SHOW_CURSOR)
+    def _draw(self):
+        """What was said since, and the table below it, in the place of the last one. Terminals differ in what they make of
+        lines that were there when they were resized, so then all is drawn anew."""
+        with self._change:
+            said, self._said = self._said, []
+        width, height = shutil.get_terminal_size((80, 24))
+        lines = table(self._rows(), width)
+        self._printed.extend(said)
+        if width == self._width:
+            start = (f"\x1b[{self._height}A" if self._height else "") + "\r" + CLEAR_BELOW
+        else:
+            start, said = CLEAR_ALL, list(self._printed)[-max(1, height - len(lines) - 1):]
+        self._width, self._height = width, len(lines)
+        self._write(start + "".join(line + "\n" for line in said) + NO_WRAP +
+                    "".join(line + "\n" for line in lines) + WRAP)
 
     def _write(self, text):
         try:
