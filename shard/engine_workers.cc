@@ -43,7 +43,8 @@ class Engine::Core::Run final : public Reconciliation {
 
 // --- from outside
 
-void Engine::Core::start() {
+void Engine::Core::start(std::chrono::nanoseconds pause) {
+  state_.first_run = tools_->clock.steady() + pause;
   if (options_.resync.count() > 0) {
     state_.resync = tools_->clock.steady() + options_.resync;
   }
@@ -150,6 +151,10 @@ std::optional<Engine::Core::Work> Engine::Core::next() {
       continue;
     }
     const SteadyTime now = tools_->clock.steady();
+    if (now < state_.first_run) {
+      changed_.wait_for(lock, state_.first_run - now);
+      continue;
+    }
     resync(now);
     if (auto item = state_.queue.take(now)) {
       const MainObject* const object = state_.mains.find(item->object);

@@ -120,6 +120,10 @@ void Lease::abandon() {
   impl_->election.abandon();
 }
 
+bool Lease::was_reacquired() const {
+  return impl_->election.was_reacquired();
+}
+
 bool Lease::valid() const {
   return impl_->election.leading();
 }

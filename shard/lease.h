@@ -46,6 +46,9 @@ class Lease {
   // for `released_when`. From any thread but the Lease's.
   void abandon();
 
+  // Within on_acquired only: whether the Lease was there before, and somebody else's or released.
+  bool was_reacquired() const;
+
   // Any thread. False as soon as its time is over by CLOCK_BOOTTIME, even before on_lost.
   bool valid() const;
   // The Lease is valid until then; in the past, or BootTime::min(), when it is not. Compare with BootClock::now().

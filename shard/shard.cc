@@ -283,8 +283,10 @@ void Shard::Impl::acquired() {
     return;  // it ends already: a Lease that was lost is not worked for again
   }
   master_status.Set(1);
+  // After another tenure of this name, moves may be under way that were decided while nobody held it (decision 9).
+  const milliseconds pause = lease->was_reacquired() ? options.retry_period : milliseconds(0);
   for (const auto& engine : engines) {
-    engine->start();
+    engine->start(pause);
   }
 }
 

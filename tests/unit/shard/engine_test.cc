@@ -453,6 +453,19 @@ TEST_CASE("writes carry what was read: a conflict for what has changed since, an
   CHECK(world.client.get(kSecrets, {.object_namespace = "default", .name = "a"}).error().code == ErrorCode::kNotFound);
 }
 
+TEST_CASE("nothing is reconciled before the pause of the start is over (decision 9)") {
+  World world;
+  world.create("a");
+  world.create("b");
+  const auto began = std::chrono::steady_clock::now();
+  world.engine->start(300ms);
+  REQUIRE(eventually([&] { return world.engine->status().synced; }));
+  world.label("b", {{kShardLabel, "other"}});  // a move that was under way
+  REQUIRE(eventually([&] { return world.runs_of("a") == 1; }));
+  CHECK(std::chrono::steady_clock::now() - began >= 300ms);
+  CHECK(world.runs_of("b") == 0);
+}
+
 TEST_CASE("stop() lets the running reconciliation end, and begins no other") {
   World world;
   world.hold("a");

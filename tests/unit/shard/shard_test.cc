@@ -148,6 +148,28 @@ TEST_CASE("a shard whose Lease is lost ends with an error, and does not release 
   CHECK(world.runs == 1);
 }
 
+TEST_CASE(
+    "under a name that comes back, reconciliations begin a retry period after the Lease was acquired (decision 9)") {
+  World world;
+  world.create("a");
+  apiserver::Request request = apiserver::request_to("POST", "/apis/coordination.k8s.io/v1/namespaces/default/leases");
+  request.body = json{{"metadata", {{"name", "me"}}}, {"spec", {{"holderIdentity", ""}}}}.dump();
+  request.content_type = "application/json";
+  REQUIRE(world.server.api().handle(request).code == 201);
+  world.run();
+  REQUIRE(eventually([&] { return world.runs == 1; }));
+  std::optional<double> acquired;
+  double began = 0;
+  for (const json& line : world.lines()) {
+    if (line["event"] == "lease" && !acquired) {
+      acquired = line["time"].get<double>();
+    } else if (line["event"] == "begin") {
+      began = line["time"];
+    }
+  }
+  CHECK(began - acquired.value_or(began) >= 0.19);  // retry_period, by another clock
+}
+
 TEST_CASE("the journal has begin and end of each reconciliation, and how long the Lease is valid") {
   World world;
   world.create("a");
