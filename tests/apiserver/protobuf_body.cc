@@ -168,7 +168,8 @@ void read_map_entry(pbf_reader entry, bool bytes, json& map) {
   std::string key;
   std::string value;
   while (entry.next()) {
-    (entry.tag() == 1 ? key : value) = entry.get_bytes();
+    std::string& part = entry.tag() == 1 ? key : value;  // the tag is forgotten by the read
+    part = entry.get_bytes();
   }
   map[key] = bytes ? encode_base64(value) : value;
 }
@@ -241,7 +242,8 @@ Envelope open(std::string_view body) {
     if (unknown.tag() == 1) {
       pbf_reader type = unknown.get_message();
       while (type.next()) {
-        (type.tag() == 1 ? envelope.api_version : envelope.kind) = type.get_string();
+        std::string& part = type.tag() == 1 ? envelope.api_version : envelope.kind;
+        part = type.get_string();
       }
     } else if (unknown.tag() == 2) {
       envelope.raw = unknown.get_bytes();

@@ -52,15 +52,17 @@ std::string released_lease() {
     pbf_writer fields(managed, 7);
     fields.add_bytes(1, R"({"f:spec":{}})");
   }
-  pbf_writer spec(lease, 2);
-  spec.add_string(1, "");
-  spec.add_int32(2, 1);
   {
-    pbf_writer renewed(spec, 4);
-    renewed.add_int64(1, 1'700'000'000);
-    renewed.add_int32(2, 42'000);
+    pbf_writer spec(lease, 2);
+    spec.add_string(1, "");
+    spec.add_int32(2, 1);
+    {
+      pbf_writer renewed(spec, 4);
+      renewed.add_int64(1, 1'700'000'000);
+      renewed.add_int32(2, 42'000);
+    }
+    spec.add_int32(5, 0);
   }
-  spec.add_int32(5, 0);
   return raw;
 }
 
