@@ -69,11 +69,11 @@ struct World {
   std::function<Result<shard::Requeue>(shard::Reconciliation&)> then = [](auto&) { return shard::Requeue{}; };
   std::unique_ptr<shard::Engine> engine;
 
-  explicit World(shard::ControllerOptions options = {}) {
+  explicit World(shard::ControllerOptions options = {}, const Logger& log = Logger::none()) {
     options.name = "test";
     options.main = kSecrets;
     options.reconcile = [this](shard::Reconciliation& run) { return reconcile(run); };
-    engine = std::make_unique<shard::Engine>(tools, std::move(options), Logger::none());
+    engine = std::make_unique<shard::Engine>(tools, std::move(options), log);
   }
   ~World() { release_all(); }
 
@@ -349,6 +349,38 @@ TEST_CASE("a failure is tried again with growing pauses, an exception counts as 
     CAPTURE(line);
     CHECK(metrics.find(line) != std::string::npos);
   }
+}
+
+TEST_CASE("of what nlohmann throws, the log has which field or type was wrong, and no value (design, 6.12)") {
+  const auto lines = std::make_shared<std::string>();
+  World world({.backoff_base = 1ms, .backoff_max = 1ms}, Logger::to_string(lines));
+  world.then = [&](shard::Reconciliation& run) -> Result<shard::Requeue> {
+    switch (world.runs_of("a")) {
+      case 1:
+        run.object().at("missing");
+        break;
+      case 2:
+        static_cast<void>(run.object().at("kind").get<int>());
+        break;
+      case 3:
+        static_cast<void>(json::parse("{hidden"));
+        break;
+      case 4:
+        static_cast<void>(json{{"a", "hidden"}}.patch({{{"op", "test"}, {"path", "/a"}, {"value", 1}}}));
+        break;
+      default:
+        break;
+    }
+    return {};
+  };
+  world.create("a");
+  world.start();
+  REQUIRE(eventually([&] { return world.runs_of("a") == 5; }));
+  world.engine.reset();  // joins the workers, which write the log
+  CHECK(lines->contains("key 'missing' not found"));
+  CHECK(lines->contains("type must be number, but is string"));
+  CHECK(lines->contains("parse_error"));
+  CHECK_FALSE(lines->contains("hidden"));
 }
 
 TEST_CASE("a reconciliation can ask for another one later") {
