@@ -363,7 +363,7 @@ TEST_CASE("of what nlohmann throws, the log has which field or type was wrong, a
         static_cast<void>(run.object().at("kind").get<int>());
         break;
       case 3:
-        static_cast<void>(json::parse("{hidden"));
+        run.log().debug(json::parse("{hidden").dump());
         break;
       case 4:
         static_cast<void>(json{{"a", "hidden"}}.patch({{{"op", "test"}, {"path", "/a"}, {"value", 1}}}));
