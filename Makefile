@@ -38,24 +38,26 @@ build: deps-build ## Build build/bin/sharder
 
 run: deps-run$(if $(RUN_KUBECONFIG),-test) ## Show the sharder at work; KUBECONFIG=FILE: on that cluster, YES=1: without asking
 	@cmake --preset release
-	@cmake --build --preset release -j $(JOBS) --target sharder apiserver
+	@cmake --build --preset release -j $(JOBS) --target sharder apiserver checksum-controller
 	@tests/e2e/demo.py $(if $(RUN_KUBECONFIG),--kubeconfig "$(RUN_KUBECONFIG)") $(if $(filter 1,$(RUN_YES)),--yes) \
 	  $(if $(RUN_WEBHOOK_HOST),--webhook-host "$(RUN_WEBHOOK_HOST)")
 
-test: unit conformance e2e ## Everything that proves the product: unit tests, then a real control plane
+test: deps-test-browser unit conformance e2e ## Everything that proves the product: unit tests, then a real control plane
 	@echo "make test: all passed"
 
 unit: deps-test ## Unit and in-process tests
 	@scripts/unit.sh $(TEST_PRESET) $(JOBS)
 
-e2e: deps-test build ## The sharder on a real kube-apiserver; TESTS="assignment membership" for some
+e2e: deps-test-browser build ## The sharder on a real kube-apiserver; TESTS="assignment membership" for some
+	@cmake --build --preset release -j $(JOBS) --target apiserver
 	@tests/e2e/run.py $(TESTS)
 
 conformance: deps-test build ## The embedded API server behaves as the real one
 	@cmake --build --preset release -j $(JOBS) --target apiserver
 	@tests/conformance/run.py --server both
 
-e2e-oldest: deps-test build ## The same on the oldest Kubernetes that we promise
+e2e-oldest: deps-test-browser build ## The same on the oldest Kubernetes that we promise
+	@cmake --build --preset release -j $(JOBS) --target apiserver
 	@env -u KUBEBUILDER_ASSETS K8S_VERSION=$(OLDEST_K8S) tests/e2e/run.py $(TESTS)
 
 e2e-kind: deps-test-kind ## The image, the manifests and the chart in a whole cluster by kind; TESTS="shards" for some
