@@ -70,15 +70,15 @@ chart-test: deps-test build ## The Helm chart and manifests/: rendered, checked,
 mutants: deps-test ## Do the tests notice when a rule is broken? MUTANTS="move_unguarded" for some
 	@scripts/mutants.py -j $(JOBS) $(MUTANTS)
 
-asan: deps-fuzz-bench-test ## Unit tests and a short e2e under AddressSanitizer and UBSan; everything compiled by clang
+asan: deps-fuzz-bench-test-browser ## Unit tests and a short e2e under AddressSanitizer and UBSan; everything compiled by clang
 	@scripts/unit.sh asan $(JOBS)
 	@scripts/sanitized.sh asan $(JOBS)
 
-tsan: deps-test ## Unit tests and a short e2e under ThreadSanitizer
+tsan: deps-test-browser ## Unit tests and a short e2e under ThreadSanitizer
 	@scripts/unit.sh tsan $(JOBS)
 	@scripts/sanitized.sh tsan $(JOBS)
 
-tsan-e2e: deps-test ## Only the short e2e
+tsan-e2e: deps-test-browser ## Only the short e2e
 	@scripts/sanitized.sh tsan $(JOBS)
 
 fuzz: deps-fuzz-bench-test ## Each fuzz target for FUZZ_SECONDS, in the build of `make asan`
