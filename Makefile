@@ -46,11 +46,7 @@ run: deps-run$(if $(RUN_KUBECONFIG),-test) ## Show the sharder at work; KUBECONF
 	@tests/e2e/demo.py $(if $(RUN_KUBECONFIG),--kubeconfig "$(RUN_KUBECONFIG)") $(if $(filter 1,$(RUN_YES)),--yes) \
 	  $(if $(RUN_WEBHOOK_HOST),--webhook-host "$(RUN_WEBHOOK_HOST)")
 
-<<<<<<< HEAD
-test: unit conformance judge e2e ## Everything that proves the product: unit tests, then a real control plane
-=======
-test: deps-test-browser unit conformance e2e ## Everything that proves the product: unit tests, then a real control plane
->>>>>>> run
+test: deps-test-browser unit conformance judge e2e ## Everything that proves the product: unit tests, then a real control plane
 	@echo "make test: all passed"
 
 unit: deps-test ## Unit and in-process tests
@@ -64,17 +60,13 @@ conformance: deps-test build ## The embedded API server behaves as the real one
 	@cmake --build --preset release -j $(JOBS) --target apiserver
 	@tests/conformance/run.py --server both
 
-<<<<<<< HEAD
 judge: deps-test build ## The judge of shards finds broken shards out, and lets an intact one pass
 	@cmake --build --preset release -j $(JOBS) --target apiserver
 	@tests/judge/test_judge.py
 	@tests/judge/test_broken_shards.py
 
-e2e-oldest: deps-test build ## The same on the oldest Kubernetes that we promise
-=======
 e2e-oldest: deps-test-browser build ## The same on the oldest Kubernetes that we promise
 	@cmake --build --preset release -j $(JOBS) --target apiserver
->>>>>>> run
 	@env -u KUBEBUILDER_ASSETS K8S_VERSION=$(OLDEST_K8S) tests/e2e/run.py $(TESTS)
 
 e2e-kind: deps-test-kind ## The image, the manifests and the chart in a whole cluster by kind; TESTS="shards" for some
