@@ -16,7 +16,22 @@ ARG JOBS=
 RUN cmake --preset release && cmake --build --preset release --target sharder -j "${JOBS:-$(nproc)}"
 RUN scripts/image_root.sh build/bin/sharder /image && install -D -m 644 LICENSE /image/usr/share/doc/sharder/copyright
 
-FROM ${RUNTIME_BASE}
+# The example of a sharded controller: make image TARGET=checksum-controller
+FROM build AS build-example
+RUN cmake --build --preset release --target checksum-controller -j "${JOBS:-$(nproc)}"
+RUN scripts/image_root.sh build/bin/checksum-controller /image && \
+    install -D -m 644 LICENSE /image/usr/share/doc/sharder/copyright
+
+FROM ${RUNTIME_BASE} AS checksum-controller
+COPY --from=build-example /image/ /
+LABEL org.opencontainers.image.title="checksum-controller" \
+      org.opencontainers.image.description="A sharded controller that keeps checksums of Secrets: an example" \
+      org.opencontainers.image.licenses="Apache-2.0"
+USER 65532:65532
+WORKDIR /
+ENTRYPOINT ["/checksum-controller"]
+
+FROM ${RUNTIME_BASE} AS sharder
 COPY --from=build /image/ /
 ARG VERSION=unknown
 ARG SHARDER_COMMIT=unknown

@@ -17,7 +17,7 @@ RUN_YES := $(call from_command_line,YES)
 RUN_WEBHOOK_HOST := $(call from_command_line,WEBHOOK_HOST)
 unexport KUBECONFIG
 
-.PHONY: help deps build run test unit conformance e2e e2e-oldest e2e-kind chart-test mutants asan tsan tsan-e2e fuzz coverage coverage-report bench lint format image image-test release release-test clean
+.PHONY: help deps build install-library run test unit conformance judge e2e e2e-oldest e2e-kind chart-test package-test mutants asan tsan tsan-e2e fuzz coverage coverage-report bench lint format image image-test release release-test clean
 # Prerequisites are made in the order they are written: what a target installs comes before anything that it builds.
 .NOTPARALLEL:
 
@@ -36,26 +36,37 @@ build: deps-build ## Build build/bin/sharder
 	@cmake --build --preset release -j $(JOBS)
 	@echo "built build/bin/sharder"
 
+install-library: build ## Install the library for controllers in C++ (docs/controllers.md) below PREFIX
+	@for part in library development; do \
+	  cmake --install build/release --prefix "$(or $(PREFIX),/usr/local)" --component $$part; done
+
 run: deps-run$(if $(RUN_KUBECONFIG),-test) ## Show the sharder at work; KUBECONFIG=FILE: on that cluster, YES=1: without asking
 	@cmake --preset release
-	@cmake --build --preset release -j $(JOBS) --target sharder apiserver
+	@cmake --build --preset release -j $(JOBS) --target sharder apiserver checksum-controller
 	@tests/e2e/demo.py $(if $(RUN_KUBECONFIG),--kubeconfig "$(RUN_KUBECONFIG)") $(if $(filter 1,$(RUN_YES)),--yes) \
 	  $(if $(RUN_WEBHOOK_HOST),--webhook-host "$(RUN_WEBHOOK_HOST)")
 
-test: unit conformance e2e ## Everything that proves the product: unit tests, then a real control plane
+test: deps-test-browser unit conformance judge e2e ## Everything that proves the product: unit tests, then a real control plane
 	@echo "make test: all passed"
 
 unit: deps-test ## Unit and in-process tests
 	@scripts/unit.sh $(TEST_PRESET) $(JOBS)
 
-e2e: deps-test build ## The sharder on a real kube-apiserver; TESTS="assignment membership" for some
+e2e: deps-test-browser build ## The sharder on a real kube-apiserver; TESTS="assignment membership" for some
+	@cmake --build --preset release -j $(JOBS) --target apiserver
 	@tests/e2e/run.py $(TESTS)
 
 conformance: deps-test build ## The embedded API server behaves as the real one
 	@cmake --build --preset release -j $(JOBS) --target apiserver
 	@tests/conformance/run.py --server both
 
-e2e-oldest: deps-test build ## The same on the oldest Kubernetes that we promise
+judge: deps-test build ## The judge of shards finds broken shards out, and lets an intact one pass
+	@cmake --build --preset release -j $(JOBS) --target apiserver
+	@tests/judge/test_judge.py
+	@tests/judge/test_broken_shards.py
+
+e2e-oldest: deps-test-browser build ## The same on the oldest Kubernetes that we promise
+	@cmake --build --preset release -j $(JOBS) --target apiserver
 	@env -u KUBEBUILDER_ASSETS K8S_VERSION=$(OLDEST_K8S) tests/e2e/run.py $(TESTS)
 
 e2e-kind: deps-test-kind ## The image, the manifests and the chart in a whole cluster by kind; TESTS="shards" for some
@@ -65,18 +76,22 @@ chart-test: deps-test build ## The Helm chart and manifests/: rendered, checked,
 	@tests/chart/test_rendering.py
 	@tests/chart/test_cluster.py
 
+package-test: deps-test build ## The library as it is installed: builds programs from it, runs the example of docs/controllers.md
+	@cmake --build --preset release -j $(JOBS) --target apiserver
+	@tests/package/test_package.py
+
 mutants: deps-test ## Do the tests notice when a rule is broken? MUTANTS="move_unguarded" for some
 	@scripts/mutants.py -j $(JOBS) $(MUTANTS)
 
-asan: deps-fuzz-bench-test ## Unit tests and a short e2e under AddressSanitizer and UBSan; everything compiled by clang
+asan: deps-fuzz-bench-test-browser ## Unit tests and a short e2e under AddressSanitizer and UBSan; everything compiled by clang
 	@scripts/unit.sh asan $(JOBS)
 	@scripts/sanitized.sh asan $(JOBS)
 
-tsan: deps-test ## Unit tests and a short e2e under ThreadSanitizer
+tsan: deps-test-browser ## Unit tests and a short e2e under ThreadSanitizer
 	@scripts/unit.sh tsan $(JOBS)
 	@scripts/sanitized.sh tsan $(JOBS)
 
-tsan-e2e: deps-test ## Only the short e2e
+tsan-e2e: deps-test-browser ## Only the short e2e
 	@scripts/sanitized.sh tsan $(JOBS)
 
 fuzz: deps-fuzz-bench-test ## Each fuzz target for FUZZ_SECONDS, in the build of `make asan`
@@ -108,7 +123,7 @@ image: ## Build the container image IMAGE (sharder:VERSION), print its size; BUI
 image-test: deps-test ## What is in the image, what is not, does it run with no rights; its SBOM by syft
 	@tests/image/test_image.py
 
-release: deps-release build ## Tarball, .deb and checksums; COSIGN_KEY=FILE signs them, IMAGE=NAME:TAG pushes and signs the image
+release: deps-release build ## Tarball, .debs and checksums; COSIGN_KEY=FILE signs them, IMAGE=NAME:TAG pushes and signs the image
 	@scripts/release.sh
 
 release-test: deps-release-test build ## Are they complete and the signatures good? With cosign and a registry of its own

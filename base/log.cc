@@ -75,11 +75,11 @@ void append_fields(std::string& out, std::initializer_list<LogField> fields, Log
   }
 }
 
-std::shared_ptr<spdlog::logger> make_sink(spdlog::sink_ptr sink, LogLevel level, LogFormat format) {
-  auto logger = std::make_shared<spdlog::logger>("sharder", std::move(sink));
-  logger->set_level(to_spdlog(level));
-  logger->flush_on(spdlog::level::debug);
-  logger->set_formatter(std::make_unique<spdlog::pattern_formatter>(
+spdlog::logger make_logger(spdlog::sink_ptr sink, LogLevel level, LogFormat format) {
+  spdlog::logger logger("sharder", std::move(sink));
+  logger.set_level(to_spdlog(level));
+  logger.flush_on(spdlog::level::debug);
+  logger.set_formatter(std::make_unique<spdlog::pattern_formatter>(
       format == LogFormat::kJson ? R"({"ts":"%Y-%m-%dT%H:%M:%S.%fZ","level":"%l"%v})" : "%Y-%m-%dT%H:%M:%S.%eZ %L %v",
       spdlog::pattern_time_type::utc));
   return logger;
@@ -87,25 +87,27 @@ std::shared_ptr<spdlog::logger> make_sink(spdlog::sink_ptr sink, LogLevel level,
 
 }  // namespace
 
+struct Logger::Sink {
+  spdlog::logger logger;
+};
+
+Logger::Logger(std::shared_ptr<Sink> sink, LogFormat format) : sink_(std::move(sink)), format_(format) {}
+
 Logger Logger::to_stderr(LogLevel level, LogFormat format) {
-  Logger logger;
-  logger.format_ = format;
-  logger.sink_ = make_sink(std::make_shared<spdlog::sinks::stderr_sink_mt>(), level, format);
-  return logger;
+  return {std::make_shared<Sink>(make_logger(std::make_shared<spdlog::sinks::stderr_sink_mt>(), level, format)),
+          format};
 }
 
 Logger Logger::none() {
-  Logger logger;
-  logger.sink_ = std::make_shared<spdlog::logger>("none", std::make_shared<spdlog::sinks::null_sink_mt>());
-  logger.sink_->set_level(spdlog::level::off);
+  Logger logger{std::make_shared<Sink>(spdlog::logger("none", std::make_shared<spdlog::sinks::null_sink_mt>())),
+                LogFormat::kJson};
+  logger.sink_->logger.set_level(spdlog::level::off);
   return logger;
 }
 
 Logger Logger::to_string(std::shared_ptr<std::string> lines, LogFormat format) {
-  Logger logger;
-  logger.format_ = format;
-  logger.sink_ = make_sink(std::make_shared<StringSink>(std::move(lines)), LogLevel::kDebug, format);
-  return logger;
+  return {std::make_shared<Sink>(make_logger(std::make_shared<StringSink>(std::move(lines)), LogLevel::kDebug, format)),
+          format};
 }
 
 Logger Logger::named(std::string_view name) const {
@@ -121,7 +123,7 @@ Logger Logger::with(std::initializer_list<LogField> fields) const {
 }
 
 bool Logger::enabled(LogLevel level) const {
-  return sink_->should_log(to_spdlog(level));
+  return sink_->logger.should_log(to_spdlog(level));
 }
 
 void Logger::debug(std::string_view message, std::initializer_list<LogField> fields) const {
@@ -158,7 +160,7 @@ void Logger::write(LogLevel level, std::string_view message, std::initializer_li
   }
   line += bound_;
   append_fields(line, fields, format_);
-  sink_->log(to_spdlog(level), line);
+  sink_->logger.log(to_spdlog(level), line);
 }
 
 }  // namespace sharder

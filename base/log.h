@@ -11,10 +11,6 @@
 #include <variant>
 #include <vector>
 
-namespace spdlog {
-class logger;  // NOLINT(readability-identifier-naming)
-}
-
 namespace sharder {
 
 enum class LogLevel { kDebug, kInfo, kWarn, kError };
@@ -68,10 +64,12 @@ class Logger {
   void error(std::string_view message, std::initializer_list<LogField> fields = {}) const;
 
  private:
+  struct Sink;
+  Logger(std::shared_ptr<Sink> sink, LogFormat format);
   void write(LogLevel level, std::string_view message, std::initializer_list<LogField> fields) const;
 
-  std::shared_ptr<spdlog::logger> sink_;
-  LogFormat format_ = LogFormat::kJson;
+  std::shared_ptr<Sink> sink_;
+  LogFormat format_;
   std::string name_;
   std::string bound_;  // fields of with(), already in the format of the line
 };

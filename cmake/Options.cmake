@@ -35,7 +35,7 @@ if(CMAKE_BUILD_TYPE STREQUAL "Release" AND NOT SHARDER_SANITIZE)
   endif()
 endif()
 # Position-independent executables, read-only relocations, no lazy binding, no executable stack.
-add_link_options(-pie -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack)
+add_link_options($<$<STREQUAL:$<TARGET_PROPERTY:TYPE>,EXECUTABLE>:-pie> -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack)
 
 if(SHARDER_SANITIZE)
   add_compile_options(-fsanitize=${SHARDER_SANITIZE} -fno-sanitize-recover=all)

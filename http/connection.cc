@@ -283,6 +283,7 @@ bool Connection::dispatch(std::size_t body_bytes, std::size_t request_bytes) {
                         .query = head_.query.in(head),
                         .content_type = head_.content_type.in(head),
                         .authorization = head_.authorization.in(head),
+                        .host = head_.host.in(head),
                         .body = head.substr(head_bytes_, body_bytes)};
   in_handler_ = true;
   try {

@@ -21,6 +21,7 @@ struct Request {
   std::string_view query;          // behind '?', not decoded; "" when there is none
   std::string_view content_type;   // "" when absent
   std::string_view authorization;  // "" when absent
+  std::string_view host = {};      // that the client called, with its port: of the target, else the Host header
   std::string_view body;           // kBodyPadding readable bytes follow it
 };
 

@@ -67,6 +67,9 @@ class HeadParser final : public beast::http::basic_parser<true> {
     switch (name) {
       case field::host:
         once(has_host_, {400, "two Host headers"}, error);
+        if (head_.host.size == 0) {
+          head_.host = slice(value);
+        }
         break;
       case field::content_length:
         once(has_content_length_, {400, "two Content-Length headers"}, error);
@@ -146,6 +149,7 @@ class HeadParser final : public beast::http::basic_parser<true> {
         if (authority_end == 0) {
           return reject({400, "the target has no authority"}, error);
         }
+        head_.host = slice(target.substr(0, authority_end));
         target.remove_prefix(authority_end);
         if (!target.starts_with('/')) {
           return reject({400, "the target has no path"}, error);

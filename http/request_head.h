@@ -28,6 +28,7 @@ struct RequestHead {
   Slice query;
   Slice content_type;
   Slice authorization;
+  Slice host;  // authority of an absolute-form target, else the Host header
   std::optional<std::uint64_t> content_length;
   bool chunked = false;
   bool keep_alive = true;  // false for HTTP/1.0, always

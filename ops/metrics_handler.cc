@@ -49,23 +49,32 @@ bool is_profile(std::string_view path) {
 
 }  // namespace
 
-MetricsHandler::MetricsHandler(AccessReviewer* reviewer, MetricSources sources, Executor& worker)
-    : reviewer_(reviewer), sources_(std::make_shared<const MetricSources>(std::move(sources))), worker_(worker) {}
+MetricsHandler::MetricsHandler(AccessReviewer* reviewer, MetricSources sources, Executor& worker,
+                               std::shared_ptr<const StatusPages> pages)
+    : reviewer_(reviewer),
+      sources_(std::make_shared<const MetricSources>(std::move(sources))),
+      worker_(worker),
+      pages_(std::move(pages)) {}
 
 void MetricsHandler::handle(const http::Request& request, http::Reply reply) {
   const bool profile = is_profile(request.path);
-  if (!profile && request.path != kMetricsPath) {
+  const bool page = pages_ && StatusPages::serves(request.path);
+  if (!profile && !page && request.path != kMetricsPath) {
     return reply(line(404, "not found"));
   }
   if (!is_read(request.method)) {
     return reply(method_not_allowed());
   }
-  auto answer = [sources = sources_, &worker = worker_, profile, reply = std::move(reply)](Access access) mutable {
+  auto answer = [sources = sources_, &worker = worker_, profile, pages = page ? pages_ : nullptr,
+                 path = std::string(page ? request.path : ""), reply = std::move(reply)](Access access) mutable {
     if (auto error = error_answer(access)) {
       return reply(std::move(*error));
     }
     if (profile) {
       return reply(line(404, "Go's profiles have no meaning here; how to profile this program: docs/operations.md"));
+    }
+    if (pages) {
+      return pages->answer(path, std::move(reply));
     }
     worker.post([sources, reply = std::move(reply)]() mutable { reply(gather(*sources)); });
   };

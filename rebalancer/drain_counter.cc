@@ -7,9 +7,12 @@
 
 namespace sharder::rebalancer {
 
-DrainCounter::DrainCounter(std::shared_ptr<Tools> tools, std::string drain_label,
+DrainCounter::DrainCounter(std::shared_ptr<Tools> tools, std::string drain_label, std::string shard_label,
                            std::shared_ptr<ResourceMetrics> metrics)
-    : tools_(std::move(tools)), drain_label_(std::move(drain_label)), metrics_(std::move(metrics)) {}
+    : tools_(std::move(tools)),
+      drain_label_(std::move(drain_label)),
+      shard_label_(std::move(shard_label)),
+      metrics_(std::move(metrics)) {}
 
 void DrainCounter::begin(const kube::Resource& resource) {
   if (resource_ != resource) {
@@ -48,6 +51,7 @@ void DrainCounter::sync() {
 void DrainCounter::pass_ended() {
   const std::size_t seen = std::exchange(seen_in_pass_, 0);
   if (given_up_) {
+    counted_ = seen;
     metrics_->set_draining(seen, std::chrono::nanoseconds(0));
   } else if (seen > 0) {
     wanted_ = true;  // perhaps somebody else has put drain labels on
@@ -78,10 +82,12 @@ void DrainCounter::came(const std::vector<ObjectEvent>& objects) {
     switch (seen.type) {
       case kube::WatchEventType::kInit:
         census_.list_begins();
+        listed_flows_.clear();
         answer_began_ = tools_->clock.steady();
         break;
       case kube::WatchEventType::kInitApply:
         census_.shown(object_hash(seen.object), tools_->clock.steady());
+        add_flow(seen.object);
         break;
       case kube::WatchEventType::kInitDone:
         counted();
@@ -93,8 +99,24 @@ void DrainCounter::came(const std::vector<ObjectEvent>& objects) {
   }
 }
 
+void DrainCounter::add_flow(const kube::ObjectMeta& object) {
+  const auto text = [&object](const std::string& label) { return std::string(object.label(label).value_or("")); };
+  std::pair between{text(shard_label_), text(drain_label_)};
+  if (listed_flows_.size() >= kMaxFlows && !listed_flows_.contains(between)) {
+    between = {};
+  }
+  ++listed_flows_[std::move(between)].draining;
+}
+
+void DrainCounter::add_to(Flows& flows) const {
+  for (const auto& [between, flow] : flows_) {
+    flows[between].draining += flow.draining;
+  }
+}
+
 void DrainCounter::counted() {
   list_.reset();
+  flows_ = std::exchange(listed_flows_, {});
   failure_.succeeded(tools_->clock.steady());
   census_.list_ends();
   const SteadyTime now = tools_->clock.steady();
@@ -110,6 +132,7 @@ void DrainCounter::failed(const Error& error) {
   if (failure_.lasts()) {
     list_.reset();
     census_ = {};
+    flows_.clear();
     oldest_.reset();
     given_up_ = true;
   }

@@ -15,6 +15,7 @@
 #include "rebalancer/drain_census.h"
 #include "rebalancer/metrics.h"
 #include "rebalancer/object_watch.h"
+#include "rebalancer/report.h"
 #include "rebalancer/tools.h"
 
 namespace sharder::rebalancer {
@@ -32,8 +33,11 @@ class DrainCounter {
   static constexpr int kPause = 50;
   static constexpr std::chrono::minutes kLongestPause{5};
   static constexpr std::chrono::minutes kTimeout{1};
+  // Pairs of shards whose drains are told apart; those of all others are counted together.
+  static constexpr std::size_t kMaxFlows = 1000;
 
-  DrainCounter(std::shared_ptr<Tools> tools, std::string drain_label, std::shared_ptr<ResourceMetrics> metrics);
+  DrainCounter(std::shared_ptr<Tools> tools, std::string drain_label, std::string shard_label,
+               std::shared_ptr<ResourceMetrics> metrics);
 
   // The resource is known, or has changed: counts at once.
   void begin(const kube::Resource& resource);
@@ -48,20 +52,29 @@ class DrainCounter {
   void seen_in_pass() { ++seen_in_pass_; }
   void pass_ended();
 
+  // By the last count.
+  std::size_t draining() const { return counted_; }
+  std::optional<SteadyTime> oldest() const { return oldest_; }
+  void add_to(Flows& flows) const;
+
  private:
   void count();
   void came(const std::vector<ObjectEvent>& objects);
+  void add_flow(const kube::ObjectMeta& object);
   void counted();
   void failed(const Error& error);
 
   const std::shared_ptr<Tools> tools_;
   const std::string drain_label_;
+  const std::string shard_label_;
   const std::shared_ptr<ResourceMetrics> metrics_;
   std::optional<kube::Resource> resource_;
   DrainCensus census_;
   std::size_t counted_ = 0;            // by the last complete list: so many drain,
   std::optional<SteadyTime> oldest_;   // and since when
+  Flows flows_;                        // likewise: from where to where
   std::unique_ptr<ObjectWatch> list_;  // while it counts
+  Flows listed_flows_;                 // by that list
   SteadyTime asked_ = {};
   SteadyTime answer_began_ = {};
   SteadyTime next_ = SteadyTime::min();  // no count before

@@ -267,4 +267,10 @@ void MoveQueue::erase(Entries::iterator entry) {
   entries_.erase(entry);
 }
 
+void MoveQueue::for_each(const std::function<void(const ObjectId&, const Move&)>& visit) const {
+  for (const auto& [id, entry] : entries_) {
+    visit(id, entry.move);
+  }
+}
+
 }  // namespace sharder::rebalancer

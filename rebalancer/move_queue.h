@@ -106,6 +106,8 @@ class MoveQueue {
   std::size_t active(std::uint32_t source) const;
   // Of one source, all of them.
   std::size_t size(std::uint32_t source) const;
+  // Calls `visit` with each move that waits or is in flight.
+  void for_each(const std::function<void(const ObjectId&, const Move&)>& visit) const;
   // About how many orphans of one source wait for a place; delayed ones are not counted.
   std::size_t waiting_orphans(std::uint32_t source) const;
 

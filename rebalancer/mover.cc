@@ -135,6 +135,18 @@ void Mover::look(Source& source) {
   source.metrics()->set_pending(queue_.size(source.index()));
 }
 
+// By the newest ring, which may be newer than the decision.
+void Mover::add_to(Flows& flows) const {
+  const ring::Ring& ring = view_.entry()->ring();
+  queue_.for_each([&](const ObjectId& /*id*/, const Move& move) {
+    const Placement& placement = move.placement;
+    const auto to = placement.key.empty() ? std::nullopt : ring.owner(placement.key);
+    if (to != placement.shard) {  // else only a drain label that is left over is removed
+      ++flows[{placement.shard, std::string(to.value_or(""))}].pending;
+    }
+  });
+}
+
 // --- what is sent
 
 void Mover::pump() {

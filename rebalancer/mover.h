@@ -17,6 +17,7 @@
 #include "rebalancer/move_requests.h"
 #include "rebalancer/move_summary.h"
 #include "rebalancer/recent_moves.h"
+#include "rebalancer/report.h"
 #include "rebalancer/ring_view.h"
 #include "rebalancer/source.h"
 #include "rebalancer/tools.h"
@@ -65,6 +66,10 @@ class Mover {
   bool has_many_orphans(const Source& source) const { return queue_.waiting_orphans(source.index()) > kRoom; }
   // From time to time, for each source.
   void look(Source& source);
+
+  std::size_t pending(const Source& source) const { return queue_.size(source.index()); }
+  // Adds the moves that wait or are under way.
+  void add_to(Flows& flows) const;
 
  private:
   static constexpr std::size_t kRoom = 1000;

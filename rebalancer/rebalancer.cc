@@ -128,6 +128,14 @@ void Rebalancer::on_shards_changed(const std::string& ring) {
   }
 }
 
+Report Rebalancer::report() const {
+  Report report;
+  for (const auto& [ring, worker] : impl_->workers) {
+    report.emplace(ring, worker->report());
+  }
+  return report;
+}
+
 void Rebalancer::on_leading(bool leading) {
   impl_->lead(leading);
 }

@@ -11,6 +11,7 @@
 #include "kube/client/api.h"
 #include "kube/client/discovery.h"
 #include "kube/events/events.h"
+#include "rebalancer/report.h"
 #include "rebalancer/tools.h"
 #include "ring/listener.h"
 #include "ring/ring_set.h"
@@ -53,6 +54,9 @@ class Rebalancer final : public ring::Listener {
   void on_ring_removed(const std::string& ring) override;
   void on_shards_changed(const std::string& ring) override;
   void on_leading(bool leading) override;
+
+  // Empty while it does not lead. On the control loop; linear in the moves that wait, of which there is a limit.
+  Report report() const;
 
  private:
   struct Impl;

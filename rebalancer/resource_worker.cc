@@ -1,5 +1,7 @@
 #include "rebalancer/resource_worker.h"
 
+#include <string>
+#include <string_view>
 #include <utility>
 
 namespace sharder::rebalancer {
@@ -18,7 +20,7 @@ ResourceWorker::ResourceWorker(std::shared_ptr<Tools> tools, RingParts ring, std
                 .on_blind = [this] { pass(); },
                 .on_not_found = [this] { resolve(kube::Discovery::kMinAge); }}) {
   if (role() == ring::Role::kMain) {
-    drains_.emplace(tools_, ring_.view.entry()->drain_label(), metrics());
+    drains_.emplace(tools_, ring_.view.entry()->drain_label(), ring_.view.entry()->shard_label(), metrics());
   }
 }
 
@@ -138,6 +140,28 @@ void ResourceWorker::look() {
   }
 }
 
+ResourceReport ResourceWorker::report() const {
+  const SteadyTime now = tools_->clock.steady();
+  ResourceReport report{.name = name(), .role = role(), .pending = mover().pending(*this)};
+  report.carried_out = carried_out();
+  if (drains_) {
+    report.draining = drains_->draining();
+    if (const auto oldest = drains_->oldest()) {
+      report.oldest_drain = now - *oldest;
+    }
+  }
+  if (pass_ended_) {
+    report.objects = ObjectCount{.age = now - *pass_ended_, .by_shard = objects_};
+  }
+  return report;
+}
+
+void ResourceWorker::add_to(Flows& flows) const {
+  if (drains_) {
+    drains_->add_to(flows);
+  }
+}
+
 // --- what passes and patches meet
 
 void ResourceWorker::pass_begins() {
@@ -145,6 +169,7 @@ void ResourceWorker::pass_begins() {
     drains_->pass_begins();
   }
   patches_not_permitted_ = false;
+  seen_in_pass_.clear();
   patches().pass_begins();
 }
 
@@ -152,13 +177,26 @@ bool ResourceWorker::consider(const kube::ObjectMeta& object) {
   if (drains_ && object.label(ring_.view.entry()->drain_label())) {
     drains_->seen_in_pass();
   }
+  count_in_pass(object);
   return mover().consider(*this, object);
+}
+
+// An object that the ring does not shard is not counted.
+void ResourceWorker::count_in_pass(const kube::ObjectMeta& object) {
+  if (!ring_.view.selects(*this, object) || (role() == ring::Role::kControlled && !object.controller)) {
+    return;
+  }
+  const ring::RingEntry& entry = *ring_.view.entry();
+  const std::string_view shard = object.label(entry.shard_label()).value_or("");
+  ++seen_in_pass_[entry.ring().contains(shard) ? std::string(shard) : std::string()];
 }
 
 void ResourceWorker::pass_ended() {
   if (drains_) {
     drains_->pass_ended();
   }
+  objects_ = std::exchange(seen_in_pass_, {});
+  pass_ended_ = tools_->clock.steady();
   mover().pass_ended(*this);
 }
 

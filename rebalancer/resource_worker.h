@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -17,6 +18,7 @@
 #include "rebalancer/namespaces.h"
 #include "rebalancer/orphan_watch.h"
 #include "rebalancer/passes.h"
+#include "rebalancer/report.h"
 #include "rebalancer/ring_view.h"
 #include "rebalancer/source.h"
 #include "rebalancer/tools.h"
@@ -62,6 +64,9 @@ class ResourceWorker final : public Source {
   void server_is_back();
   // From time to time.
   void look();
+  ResourceReport report() const;
+  // Adds the objects that drain.
+  void add_to(Flows& flows) const;
 
   void pass_begins() override;
   void pass_ended() override;
@@ -76,6 +81,7 @@ class ResourceWorker final : public Source {
   // `max_age`: of what discovery knows.
   void resolve(std::chrono::nanoseconds max_age);
   void resolved(Result<kube::Resource> resource);
+  void count_in_pass(const kube::ObjectMeta& object);
   bool is_ready() const;
   void begin();
   void pass(std::chrono::nanoseconds pause = {});
@@ -91,6 +97,9 @@ class ResourceWorker final : public Source {
   Timer discovery_timer_;
   OrphanWatch orphans_;
   std::optional<DrainCounter> drains_;  // of a main resource
+  // Objects by shard: of the last pass, and so far of the one that runs. "": the label names no member.
+  std::map<std::string, std::size_t> objects_, seen_in_pass_;
+  std::optional<SteadyTime> pass_ended_;
   bool is_full_ = false;                // until there is room again
   bool patches_not_permitted_ = false;  // moves were dropped; the next pass tries again
   // Between passes while patches are not permitted.

@@ -126,6 +126,16 @@ void RingWorker::server_is_back() {
   }
 }
 
+RingReport RingWorker::report() const {
+  RingReport report;
+  mover_.add_to(report.flows);
+  for (const auto& resource : resources_) {
+    report.resources.push_back(resource->report());
+    resource->add_to(report.flows);
+  }
+  return report;
+}
+
 void RingWorker::passes_idle(std::size_t objects) {
   if (objects > 0) {
     log_.info("pass ended", {{"objects", objects}});

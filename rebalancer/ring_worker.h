@@ -11,6 +11,7 @@
 #include "rebalancer/mover.h"
 #include "rebalancer/namespaces.h"
 #include "rebalancer/passes.h"
+#include "rebalancer/report.h"
 #include "rebalancer/resource_worker.h"
 #include "rebalancer/ring_view.h"
 #include "rebalancer/tools.h"
@@ -52,6 +53,8 @@ class RingWorker {
   void namespaces_trouble(const std::optional<Error>& error);
   // An outage is over, or a time in which nothing was permitted: ends long pauses.
   void server_is_back();
+
+  RingReport report() const;
 
  private:
   void refresh();

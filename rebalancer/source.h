@@ -35,6 +35,8 @@ class Source {
   const kube::Resource& resource() const { return *resource_; }
   const std::shared_ptr<ResourceMetrics>& metrics() const { return metrics_; }
   ResourcePatches& patches() { return patches_; }
+  // So many of its moves were carried out so far.
+  std::uint64_t carried_out() const { return patches_.carried_out(); }
   PassFailures& pass_failures() { return pass_failures_; }
 
   // Of Passes: a pass over the whole resource begins, and has ended.

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -60,9 +61,39 @@ std::optional<std::string_view> Ring::owner(std::string_view key) const {
   if (tokens_.empty()) {
     return std::nullopt;
   }
-  const auto token = std::ranges::lower_bound(tokens_, hash(key));
-  const auto position = token == tokens_.end() ? 0 : token - tokens_.begin();
-  return shards_[owners_[static_cast<std::size_t>(position)]];
+  return shards_[owners_[token_of(hash(key))]];
+}
+
+std::size_t Ring::token_of(std::uint64_t hash) const {
+  const auto token = std::ranges::lower_bound(tokens_, hash);
+  return token == tokens_.end() ? 0 : static_cast<std::size_t>(token - tokens_.begin());
+}
+
+std::vector<std::uint32_t> Ring::sample(std::size_t count) const {
+  std::vector<std::uint32_t> owners;
+  if (tokens_.empty() || count == 0) {
+    return owners;
+  }
+  owners.reserve(count);
+  const std::uint64_t step = std::numeric_limits<std::uint64_t>::max() / count;
+  for (std::size_t i = 0; i < count; ++i) {
+    owners.push_back(owners_[token_of(step / 2 + i * step)]);
+  }
+  return owners;
+}
+
+std::vector<double> Ring::shares() const {
+  std::vector<double> shares(shards_.size(), 0);
+  if (tokens_.size() == 1) {
+    shares[owners_.front()] = 1;
+    return shares;
+  }
+  for (std::size_t i = 0; i < tokens_.size(); ++i) {
+    const std::uint64_t before = i == 0 ? tokens_.back() : tokens_[i - 1];
+    // Unsigned, so the first token's arc is the one that wraps around. 2^64 keys in all.
+    shares[owners_[i]] += static_cast<double>(tokens_[i] - before) * 0x1p-64;
+  }
+  return shares;
 }
 
 bool Ring::contains(std::string_view shard) const {

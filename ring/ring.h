@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -25,11 +26,20 @@ class Ring {
   // A key belongs to the first token >= hash(key), wrapping around. O(log tokens), no allocation.
   std::optional<std::string_view> owner(std::string_view key) const;
 
+  // The owners of `count` keys that are spread evenly over the ring, in its order, as indexes of shards(): what a
+  // picture of the ring needs. Empty for a ring without members.
+  std::vector<std::uint32_t> sample(std::size_t count) const;
+  // The part of all possible keys that each shard owns, in the order of shards(); their sum is 1.
+  std::vector<double> shares() const;
+
   bool contains(std::string_view shard) const;
   // Sorted, without duplicates.
   const std::vector<std::string>& shards() const { return shards_; }
 
  private:
+  // The place in tokens_ of the token to which this hash of a key belongs.
+  std::size_t token_of(std::uint64_t hash) const;
+
   // Sorted bytewise. Tokens and owners stand in arrays of their own: the search touches tokens alone.
   std::vector<std::string> shards_;
   std::vector<std::uint64_t> tokens_;  // sorted, unique

@@ -19,7 +19,7 @@ ALLOWED = {
     "rebalancer": {"base", "ring", "kube"},
     "webhook": {"base", "ring", "http"},
     "certs": {"base", "kube"},
-    "ops": {"base", "http", "kube"},
+    "ops": {"base", "ring", "http", "kube"},
     "shard": {"base", "ring", "http", "kube", "ops"},
     "sharder": {"base", "ring", "http", "kube", "membership", "controllerring", "rebalancer", "webhook", "certs", "ops"},
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # image.sh: builds the image of the sharder and prints what makes up its size. From the environment:
-#   IMAGE         its name (default: sharder:VERSION)
+#   TARGET        sharder (the default), or checksum-controller: the image of the example
+#   IMAGE         its name (default: TARGET:VERSION)
 #   BUILD_BASE    Debian 12 or 13, which it is built in (default: debian:12); scripts/base_image.sh makes one
 #   RUNTIME_BASE  an image that its files are put on (default: none)
 #   BUILD_FLAGS   further flags of docker build, such as "--network host"
@@ -27,7 +28,8 @@ commit=${SHARDER_COMMIT:-}
 if [[ -z $commit && -e .git ]] && command -v git >/dev/null; then
   commit=$(git describe --always --abbrev=40 --exclude='*' --dirty 2>/dev/null) || commit=
 fi
-image=${IMAGE:-sharder:$version}
+target=${TARGET:-sharder}
+image=${IMAGE:-$target:$version}
 
 arguments=(--build-arg "VERSION=$version" --build-arg "SHARDER_COMMIT=${commit:-unknown}" --build-arg "JOBS=${JOBS:-}")
 [[ -z ${BUILD_BASE:-} ]] || arguments+=(--build-arg "BUILD_BASE=$BUILD_BASE")
@@ -38,7 +40,7 @@ for proxy in http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY; do
   [[ -z ${!proxy:-} ]] || arguments+=(--build-arg "$proxy")
 done
 read -r -a flags <<<"${BUILD_FLAGS:-}"
-if ! docker build "${flags[@]}" "${arguments[@]}" -t "$image" .; then
+if ! docker build "${flags[@]}" "${arguments[@]}" --target "$target" -t "$image" .; then
   base=${BUILD_BASE:-debian:12}
   docker image inspect "$base" >/dev/null 2>&1 ||
     fail "$base is not there. Where it cannot be pulled: make image BUILD_BASE=\$(scripts/base_image.sh)"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # image_root.sh PROGRAM ROOT: makes ROOT the root file system of the image; a stage of the Dockerfile runs it. It has
-# PROGRAM as /sharder, exactly the shared libraries that it needs, the certificate authorities that everybody trusts, and
+# PROGRAM in its root, exactly the shared libraries that it needs, the certificate authorities that everybody trusts, and
 # the user 65532. It has no shell and no package manager. Of each Debian package that a file comes from it has the
 # metadata (in /var/lib/dpkg/status.d, as distroless images, so that scanners know the package) and the licence.
 set -euo pipefail
@@ -45,7 +45,7 @@ mkdir -p "$root/usr"
 for folder in lib lib64; do  # links to usr/ in every Debian since 12
   [[ ! -L /$folder ]] || cp -P "/$folder" "$root/$folder"
 done
-install -m 755 "$program" "$root/sharder"
+install -m 755 "$program" "$root/"
 
 needed=$(ldd "$program")
 [[ $needed != *"not found"* ]] || fail "$program does not find all of its libraries: $needed"

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # release.sh: makes the files of a release from `make build`, in build/release-VERSION, and signs them:
-#   sharder-VERSION-linux-MACHINE.tar.gz, sharder_VERSION_ARCHITECTURE.deb, SHA256SUMS
+#   sharder-VERSION-linux-MACHINE.tar.gz, sharder_VERSION_ARCHITECTURE.deb, SHA256SUMS; and the library for controllers:
+#   libsharder-shard0.1_VERSION_ARCHITECTURE.deb, libsharder-dev_VERSION_ARCHITECTURE.deb
 # `make release` builds first. From the environment:
 #   COSIGN_KEY   private key of `cosign generate-key-pair`: signs SHA256SUMS (SHA256SUMS.sig; sharder.pub checks it)
 #   IMAGE        with COSIGN_KEY: an image that `make image IMAGE=REGISTRY/NAME:TAG` built: it is pushed, signed by its
 #                digest, and the signature is verified; IMAGE_DIGEST in the folder has the digest
 #   COSIGN       the program (default: cosign); COSIGN_PASSWORD: of the key
-# The .deb and the program in the tarball need the libraries of the Debian that they were built on. Nothing is sent to a
+# The .debs and the program in the tarball need the libraries of the Debian that they were built on. Nothing is sent to a
 # public transparency log.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -24,7 +24,7 @@ class Client {
   virtual ~Client() = default;
 
   virtual Result<nlohmann::json> get(const ResourceName& resource, const ObjectName& object) = 0;
-  // All objects, in pages. `object_namespace` "": of all namespaces.
+  // All objects, read in pages. `object_namespace` "": of all namespaces. `label_selector` as kubectl takes it.
   virtual Result<std::vector<nlohmann::json>> list(const ResourceName& resource, std::string_view object_namespace,
                                                    std::string_view label_selector = {}) = 0;
 
@@ -39,8 +39,9 @@ class Client {
                                        const nlohmann::json& changes) = 0;
   virtual Result<nlohmann::json> patch_status(const ResourceName& resource, const nlohmann::json& object,
                                               const nlohmann::json& changes) = 0;
-  // Server-side apply as the field manager that the shard was made with (its user agent). Creates the object if there
-  // is none; a resourceVersion in it is a precondition. `force` takes over fields that others own.
+  // Server-side apply as the field manager that the shard was made with (its user agent up to "/"). Creates the object
+  // if there is none; a resourceVersion in it is a precondition. Without `force`, a field that another manager has
+  // changed is a kConflict each time; with it, the field is taken over: right for objects that the controller owns.
   virtual Result<nlohmann::json> apply(const ResourceName& resource, const nlohmann::json& object,
                                        bool force = false) = 0;
   // Deletes this object and no later one of its name: uid and resourceVersion are preconditions. kNotFound when it is

@@ -48,8 +48,13 @@ class Reconciliation {
 
 // Brings what belongs to one main object to the state that it asks for. Runs on a worker thread and may block; never
 // for one object at the same time. An error, or an exception, is logged and counted, and the object is reconciled again
-// after a pause that doubles with each failure in a row.
+// after a pause that doubles with each failure in a row. `return {};` is a success; an error of the Client can be
+// returned as it is, or with what was tried before it: `return fail("apply the ConfigMap", applied.error());`.
 using Reconcile = std::function<Result<Requeue>(Reconciliation&)>;
+
+// metadata.ownerReferences of an object of a controlled resource: `main` is its controller. The sharder then assigns it
+// to the shard of `main`, Reconciliation::owned() has it, and it is deleted with `main`.
+nlohmann::json owner_references(const nlohmann::json& main);
 
 // Whether a change of an object is reason to reconcile. `before` is null for one that is new to this shard.
 using Predicate = std::function<bool(const nlohmann::json* before, const nlohmann::json& now)>;

@@ -12,8 +12,8 @@ Engine::~Engine() {
   core_->join();
 }
 
-void Engine::start() {
-  core_->start();
+void Engine::start(std::chrono::nanoseconds pause) {
+  core_->start(pause);
 }
 
 void Engine::stop() {

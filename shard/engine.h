@@ -61,8 +61,8 @@ class Engine {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  // Once. Workers begin when all caches are complete.
-  void start();
+  // Once. Workers begin when all caches are complete, and no sooner than `pause` later.
+  void start(std::chrono::nanoseconds pause = {});
   // No reconciliation and no acknowledgement begins after it has returned. Running ones are asked to stop. Any thread.
   void stop();
   // After stop(): true when no reconciliation is running any more; false when there is still one after `timeout`.

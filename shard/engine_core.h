@@ -33,7 +33,7 @@ class Engine::Core final : public std::enable_shared_from_this<Core> {
  public:
   Core(std::shared_ptr<const EngineTools> tools, ControllerOptions options, const Logger& log);
 
-  void start();
+  void start(std::chrono::nanoseconds pause);
   void stop();
   bool wait_until_idle(std::chrono::nanoseconds timeout);
   void join();
@@ -69,7 +69,8 @@ class Engine::Core final : public std::enable_shared_from_this<Core> {
     explicit State(const ControllerOptions& options) : queue(options.backoff_base, options.backoff_max) {}
 
     bool stopping = false;
-    std::size_t unsynced = 0;  // sources
+    std::size_t unsynced = 0;                  // sources
+    SteadyTime first_run = SteadyTime::min();  // not before
     MainObjects mains;
     WorkQueue queue;
     std::unordered_map<ObjectName, SteadyTime, ObjectNameHash> running;  // and since when

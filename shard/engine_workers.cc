@@ -9,6 +9,19 @@
 // The workers, and what a reconcile function is given: the other half of an Engine.
 namespace sharder::shard {
 
+namespace {
+
+// What a reconcile function has thrown. When JSON is not as it expected, nlohmann names types, keys and indices, which
+// the author needs. Its other errors may quote what they have read: those of the parser (1xx), of text that is not
+// UTF-8 (316), of a number (406) and of JSON Patch (5xx).
+std::string thrown_text(const std::exception& exception) {
+  const auto* const error = dynamic_cast<const nlohmann::json::exception*>(&exception);
+  const bool is_plain = error != nullptr && error->id > 200 && error->id < 500 && error->id != 316 && error->id != 406;
+  return is_plain ? error->what() : exception_text(exception);
+}
+
+}  // namespace
+
 class Engine::Core::Run final : public Reconciliation {
  public:
   Run(Core& core, const ObjectName& name, nlohmann::json object)
@@ -43,7 +56,8 @@ class Engine::Core::Run final : public Reconciliation {
 
 // --- from outside
 
-void Engine::Core::start() {
+void Engine::Core::start(std::chrono::nanoseconds pause) {
+  state_.first_run = tools_->clock.steady() + pause;
   if (options_.resync.count() > 0) {
     state_.resync = tools_->clock.steady() + options_.resync;
   }
@@ -150,6 +164,10 @@ std::optional<Engine::Core::Work> Engine::Core::next() {
       continue;
     }
     const SteadyTime now = tools_->clock.steady();
+    if (now < state_.first_run) {
+      changed_.wait_for(lock, state_.first_run - now);
+      continue;
+    }
     resync(now);
     if (auto item = state_.queue.take(now)) {
       const MainObject* const object = state_.mains.find(item->object);
@@ -214,7 +232,7 @@ Result<Requeue> Engine::Core::call(Run& run) {
     return options_.reconcile(run);
   } catch (const std::exception& exception) {
     metrics_.threw();
-    return fail(ErrorCode::kInvalid, "the reconcile function threw: " + exception_text(exception));
+    return fail(ErrorCode::kInvalid, "the reconcile function threw: " + thrown_text(exception));
   } catch (...) {
     metrics_.threw();
     return fail(ErrorCode::kInvalid, "the reconcile function threw");

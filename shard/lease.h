@@ -2,23 +2,17 @@
 
 #include <functional>
 #include <memory>
-#include <string>
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "shard/options.h"
 
-namespace sharder::kube {
-class Api;
-struct LeaderElectionOptions;
-}  // namespace sharder::kube
-
 namespace sharder::shard {
 
 // The Lease of a shard (protocol, 3): creates it with the ring label, renews it, releases it. Its name, the shard's
-// name and the holder identity are the same. Has a thread of its own. Shard uses it; use it alone when only the Lease
-// is wanted.
+// name and the holder identity are the same. Has a thread of its own. Shard has one already (Shard::valid_until());
+// use it alone when only the Lease is wanted: the sharder then assigns objects, and the rest is the caller's.
 //
 // Each shard needs a name of its own. When another process renews a Lease of this name, this one does not acquire it,
 // or loses it at once; the log has an error then. A Lease that an earlier process of this name has left behind is
@@ -26,7 +20,7 @@ namespace sharder::shard {
 class Lease {
  public:
   struct Callbacks {
-    // Both run on the Lease's thread and must be short: while one runs, nothing is renewed.
+    // All run on the Lease's thread and must be short: while one runs, nothing is renewed.
     std::function<void()> on_acquired;
     // As soon as the Lease is not valid any more: it could not be renewed in time, another holds it, or stop(). It is
     // tried for again, and on_acquired comes again: end the process if old work may still go on.
@@ -35,11 +29,13 @@ class Lease {
     std::function<void(BootTime valid_until)> on_renewed = {};
   };
 
-  // `api` and `clock` outlive it. Needs ring, name and lease_namespace; throws std::invalid_argument when one is
-  // missing or the durations do not fit.
-  Lease(kube::Api& api, const Clock& clock, const Options& options, Callbacks callbacks, const Logger& log);
+  // Reads kubeconfig or service account as Shard::create() does, and ignores SIGPIPE; does not connect. Of the options,
+  // those of addresses, shutdown_grace and observer have no effect. kInvalid says what is missing or wrong.
+  static Result<std::unique_ptr<Lease>> create(Options options, Callbacks callbacks, Logger log);
   // As stop().
   ~Lease();
+  Lease(const Lease&) = delete;
+  Lease& operator=(const Lease&) = delete;
 
   void start();
   // Stops renewing. on_lost runs, then `released_when` on the calling thread: it returns when nothing of the shard's
@@ -50,17 +46,19 @@ class Lease {
   // for `released_when`. From any thread but the Lease's.
   void abandon();
 
+  // Within on_acquired only: whether the Lease was there before, and somebody else's or released.
+  bool was_reacquired() const;
+
   // Any thread. False as soon as its time is over by CLOCK_BOOTTIME, even before on_lost.
   bool valid() const;
-  // The Lease is valid until then; in the past, or BootTime::min(), when it is not.
+  // The Lease is valid until then; in the past, or BootTime::min(), when it is not. Compare with BootClock::now().
   BootTime valid_until() const;
 
  private:
+  friend struct LeaseAccess;
   struct Impl;
+  explicit Lease(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
-
-// How kube/election holds such a Lease. Throws as Lease does.
-kube::LeaderElectionOptions election_options(const Options& options);
 
 }  // namespace sharder::shard

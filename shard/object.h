@@ -8,15 +8,15 @@ namespace sharder::shard {
 
 // A resource, without its version: the library uses the version that the API server prefers.
 struct ResourceName {
-  std::string group;   // "" is core
-  std::string plural;  // "secrets"
+  std::string group = {};   // "" is core
+  std::string plural = {};  // "secrets"
   auto operator<=>(const ResourceName&) const = default;
 };
 
 // An object of a resource that is known from the context.
 struct ObjectName {
-  std::string object_namespace;  // "" for cluster-scoped objects
-  std::string name;
+  std::string object_namespace = {};  // "" for cluster-scoped objects
+  std::string name = {};
   auto operator<=>(const ObjectName&) const = default;
 };
 

@@ -28,10 +28,10 @@
 #include "ops/health_handler.h"
 #include "ops/metrics_handler.h"
 #include "ops/process_collector.h"
-#include "ring/names.h"
 #include "shard/blocking_client.h"
 #include "shard/engine.h"
 #include "shard/lease.h"
+#include "shard/lease_internal.h"
 #include "shard/observer.h"
 
 namespace sharder::shard {
@@ -44,26 +44,6 @@ using std::chrono::steady_clock;
 // Probes and scrapes: requests without a body, from few clients.
 constexpr http::Limits kSmallLimits{
     .max_body_bytes = 4096, .max_connections = 64, .max_buffered_bytes = std::size_t{1024} * 1024};
-
-std::string host_name() {
-  std::array<char, 256> name{};
-  return gethostname(name.data(), name.size() - 1) == 0 ? std::string(name.data()) : std::string();
-}
-
-Result<void> check(const Options& options) {
-  if (options.ring.empty() || !ring::is_label_value(options.ring)) {
-    return fail(ErrorCode::kInvalid, "ring: the name of a ControllerRing is needed, got \"" + options.ring + "\"");
-  }
-  if (options.name.empty() || !ring::is_label_value(options.name)) {
-    return fail(ErrorCode::kInvalid, "name: a shard's name is a label's value of 1 to 63 characters, got \"" +
-                                         options.name + "\": objects carry it");
-  }
-  if (options.retry_period.count() <= 0 || options.renew_deadline <= options.retry_period ||
-      options.lease_duration <= options.renew_deadline) {
-    return fail(ErrorCode::kInvalid, "lease_duration > renew_deadline > retry_period > 0 does not hold");
-  }
-  return {};
-}
 
 // SIGTERM and SIGINT, in this thread and in those that it starts.
 sigset_t block_signals() {
@@ -137,7 +117,7 @@ struct Shard::Impl {
   Impl(Options o, Logger l);
   ~Impl();
 
-  Result<void> connect();
+  Result<void> connect(const kube::ClusterConfig& cluster);
   Result<void> serve();
   Result<void> serve(std::unique_ptr<http::Server>& server, const char* name, const std::string& address,
                      const http::Server::HandlerFactory& factory);
@@ -196,20 +176,13 @@ Shard::Impl::~Impl() {
   ::close(wakeup);
 }
 
-Result<void> Shard::Impl::connect() {
-  const auto cluster = kube::load_config({.kubeconfig_flag = options.kubeconfig});
-  if (!cluster) {
-    return std::unexpected(cluster.error());
-  }
-  if (options.lease_namespace.empty()) {
-    options.lease_namespace = cluster->default_namespace;
-  }
-  auto made = kube::Client::create(*cluster, {.user_agent = options.user_agent}, registry.get(), log.named("kube"));
+Result<void> Shard::Impl::connect(const kube::ClusterConfig& cluster) {
+  auto made = kube::Client::create(cluster, {.user_agent = options.user_agent}, registry.get(), log.named("kube"));
   if (!made) {
     return std::unexpected(std::move(made).error());
   }
   api = *std::move(made);
-  made = kube::Client::create(*cluster, {.user_agent = options.user_agent, .thread_name = "api-lease"}, registry.get(),
+  made = kube::Client::create(cluster, {.user_agent = options.user_agent, .thread_name = "api-lease"}, registry.get(),
                               log.named("lease"));
   if (!made) {
     return std::unexpected(std::move(made).error());
@@ -231,12 +204,11 @@ Result<void> Shard::Impl::connect() {
                                                           .shard = options.name,
                                                           .field_manager = field_manager_of(options.user_agent),
                                                           .observer = options.observer});
-  lease =
-      std::make_unique<Lease>(*lease_api, clock, options,
-                              Lease::Callbacks{.on_acquired = [this] { acquired(); },
-                                               .on_lost = [this] { lost(); },
-                                               .on_renewed = [this](BootTime valid_until) { renewed(valid_until); }},
-                              log.named("lease"));
+  lease = LeaseAccess::over(*lease_api, clock, options,
+                            Lease::Callbacks{.on_acquired = [this] { acquired(); },
+                                             .on_lost = [this] { lost(); },
+                                             .on_renewed = [this](BootTime valid_until) { renewed(valid_until); }},
+                            log.named("lease"));
   return {};
 }
 
@@ -311,8 +283,10 @@ void Shard::Impl::acquired() {
     return;  // it ends already: a Lease that was lost is not worked for again
   }
   master_status.Set(1);
+  // After another tenure of this name, moves may be under way that were decided while nobody held it (decision 9).
+  const milliseconds pause = lease->was_reacquired() ? options.retry_period : milliseconds(0);
   for (const auto& engine : engines) {
-    engine->start();
+    engine->start(pause);
   }
 }
 
@@ -371,14 +345,12 @@ std::optional<std::string> Shard::Impl::not_ready() const {
 }
 
 Result<std::unique_ptr<Shard>> Shard::create(Options options, Logger log) {
-  if (options.name.empty()) {
-    options.name = host_name();
-  }
-  if (const auto checked = check(options); !checked) {
-    return std::unexpected(checked.error());
+  const auto cluster = complete(options);
+  if (!cluster) {
+    return std::unexpected(cluster.error());
   }
   auto impl = std::make_unique<Impl>(std::move(options), std::move(log));
-  if (const auto connected = impl->connect(); !connected) {
+  if (const auto connected = impl->connect(*cluster); !connected) {
     return std::unexpected(connected.error());
   }
   return std::unique_ptr<Shard>(new Shard(std::move(impl)));

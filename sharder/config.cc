@@ -4,7 +4,9 @@
 #include <utility>
 
 #include "base/read_file.h"
+#include "http/listen_address.h"
 #include "kube/codec/yaml.h"
+#include "ops/loopback.h"
 #include "sharder/config_sections_internal.h"
 #include "sharder/values.h"
 #include "sharder/yaml_reader_internal.h"
@@ -39,6 +41,23 @@ void read_optional_bind_address(ObjectReader& object, std::optional<std::string>
     check_bind_address(object, given);
     address = std::move(given);
   }
+}
+
+// Whoever reaches the page may read it. So only this machine does.
+void read_status(ObjectReader& object, Config& config) {
+  std::string given = "0";
+  object.text("bindAddress", given);
+  if (given == "0") {
+    return;
+  }
+  const auto address = http::parse_listen_address(given);
+  if (!address) {
+    object.mistake("bindAddress", address.error().message);
+  } else if (!ops::is_loopback_address(address->host)) {
+    object.mistake("bindAddress",
+                   "want an address of the loopback interface, 127.0.0.1:8082 or [::1]:8082, got \"" + given + "\"");
+  }
+  config.status_bind_address = std::move(given);
 }
 
 void read_client_connection(ObjectReader& object, ClientConnectionConfig& config) {
@@ -121,6 +140,7 @@ Config read_config(const nlohmann::json& document, std::optional<bool> leader_el
                 [&](ObjectReader& o) { read_leader_election(o, leader_elect, config.leader_election); });
   object.object("health", [&](ObjectReader& o) { read_optional_bind_address(o, config.health_bind_address); });
   object.object("metrics", [&](ObjectReader& o) { read_optional_bind_address(o, config.metrics_bind_address); });
+  object.object("status", [&](ObjectReader& o) { read_status(o, config); });
   object.object("controller", [&](ObjectReader& o) { read_controller(o, config); });
   object.object("webhook", [&](ObjectReader& o) { read_webhook(o, config.webhook_server, config.webhook); });
   object.object("debugging", [](ObjectReader& o) {

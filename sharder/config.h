@@ -49,6 +49,7 @@ struct Config {
   std::optional<std::string> metrics_bind_address = ":8080";  // nullopt: "0" in the file, turned off
   std::chrono::nanoseconds sync_period = std::chrono::minutes(5);
   std::int32_t concurrent_moves = 100;
+  std::optional<std::string> status_bind_address = {};  // an address of the loopback interface; nullopt: none
   WebhookServerConfig webhook_server;
   controllerring::WebhookSettings webhook;
   std::optional<std::chrono::nanoseconds> graceful_shutdown = std::chrono::seconds(15);  // nullopt: no limit

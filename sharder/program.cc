@@ -33,11 +33,14 @@
 #include "ops/health_handler.h"
 #include "ops/metrics_handler.h"
 #include "ops/process_collector.h"
+#include "ops/status_pages.h"
 #include "rebalancer/rebalancer.h"
 #include "sharder/cpu_quota.h"
 #include "sharder/identity.h"
 #include "sharder/part_options.h"
 #include "sharder/ring_collector.h"
+#include "sharder/status_source.h"
+#include "sharder/version.h"
 #include "webhook/handler.h"
 #include "webhook/metrics.h"
 
@@ -81,6 +84,7 @@ struct Program::Impl {
   Result<void> start_health();
   Result<void> start_webhook();
   Result<void> start_metrics();
+  Result<void> start_status();
   void start_election();
 
   bool stop();
@@ -89,6 +93,7 @@ struct Program::Impl {
   const Published<TlsIdentity>& webhook_identity() const;
   std::optional<controllerring::Condition> check_trust(const std::string& roots_pem, const std::string& host) const;
   std::optional<std::string> not_ready() const;
+  ops::Status status() const;
   void set_leading(bool leading);
 
   const Config config;
@@ -126,7 +131,9 @@ struct Program::Impl {
   Published<TlsIdentity> metrics_self_signed;
 
   std::unique_ptr<http::Server> health_server;
+  std::shared_ptr<const ops::StatusPages> status_pages;
   std::unique_ptr<http::Server> metrics_server;
+  std::unique_ptr<http::Server> status_server;
   std::unique_ptr<http::Server> webhook_server;
   std::unique_ptr<kube::LeaderElection> election;
 };
@@ -144,6 +151,7 @@ Program::Impl::~Impl() {
   election.reset();
   webhook_server.reset();
   metrics_server.reset();
+  status_server.reset();
   // membership and the controllers of the rings are destroyed when the loop on which they run has stopped.
   control.stop();
   worker.stop();
@@ -191,6 +199,7 @@ void Program::Impl::make_parts() {
       registry.get(), log.named("rebalancer"), leader_work);
   membership->add_listener(*rebalancer);
   reviewer = std::make_unique<ops::AccessReviewer>(*api, clock, ops::AccessReviewerOptions{}, log.named("ops"));
+  status_pages = std::make_shared<const ops::StatusPages>([this] { return status(); }, control, clock);
 }
 
 Result<void> Program::Impl::load_client_ca() {
@@ -253,7 +262,7 @@ void Program::Impl::make_certificate_secret() {
 }
 
 Result<void> Program::Impl::start() {
-  for (const auto& step : {&Impl::start_health, &Impl::start_webhook, &Impl::start_metrics}) {
+  for (const auto& step : {&Impl::start_health, &Impl::start_webhook, &Impl::start_metrics, &Impl::start_status}) {
     if (auto started = (this->*step)(); !started) {
       return started;
     }
@@ -304,9 +313,21 @@ Result<void> Program::Impl::start_metrics() {
                           .address = *config.metrics_bind_address,
                           .limits = kSmallLimits,
                           .tls = metrics_files ? &metrics_files->identity() : &metrics_self_signed},
-      [this, sources](unsigned) { return std::make_unique<ops::MetricsHandler>(reviewer.get(), sources, worker); },
+      [this, sources](unsigned) {
+        return std::make_unique<ops::MetricsHandler>(reviewer.get(), sources, worker, status_pages);
+      },
       log.named("metrics"));
   return metrics_server->start();
+}
+
+Result<void> Program::Impl::start_status() {
+  if (!config.status_bind_address) {
+    return {};
+  }
+  status_server = std::make_unique<http::Server>(
+      http::ServerOptions{.name = "status", .address = *config.status_bind_address, .limits = kSmallLimits},
+      [this](unsigned) { return std::make_unique<ops::StatusHandler>(status_pages); }, log.named("status"));
+  return status_server->start();
 }
 
 void Program::Impl::start_election() {
@@ -358,6 +379,19 @@ std::optional<std::string> Program::Impl::not_ready() const {
   }
   auto reason = membership->not_ready();
   return reason || !webhook_secret ? reason : webhook_secret->not_ready();
+}
+
+// On the control loop.
+ops::Status Program::Impl::status() const {
+  const auto snapshot = membership->snapshots().get();
+  const auto ring_set = membership->ring_sets().get();
+  const auto shown = webhook_identity().get();
+  return {.replica = identity,
+          .version = version(),
+          .leads = master_status.Value() == 1,
+          .not_ready = not_ready().value_or(""),
+          .certificate_expires = shown ? std::optional(shown->not_after) : std::nullopt,
+          .rings = ring_lines(snapshot.get(), ring_set.get(), rebalancer->report())};
 }
 
 bool Program::Impl::stop() {

@@ -11,9 +11,9 @@ namespace sharder::app {
 
 // The whole program, built from its parts. Only this class knows all of them; each part is given what it needs.
 //
-//   start: health port, webhook and metrics ports, watches, leader election
-//   stop:  leadership and shutdownDelay at the same time, webhook port; the destructor ends all others: metrics port,
-//          control loop, health port, watches
+//   start: health port, webhook, metrics and status ports, watches, leader election
+//   stop:  leadership and shutdownDelay at the same time, webhook port; the destructor ends all others: metrics
+//          and status port, control loop, health port, watches
 //
 // All calls from one thread, the main one.
 class Program {

@@ -2,8 +2,12 @@
 
 namespace sharder::app {
 
+std::string version() {
+  return SHARDER_VERSION;
+}
+
 std::string version_text() {
-  return std::string("sharder " SHARDER_VERSION "\ncommit ") + kCommit + "\ncompiler " SHARDER_COMPILER "\n";
+  return "sharder " + version() + "\ncommit " + kCommit + "\ncompiler " SHARDER_COMPILER "\n";
 }
 
 }  // namespace sharder::app

@@ -26,6 +26,9 @@ class ElectionDriver final {
   ElectionDriver(Api& api, const Clock& clock, LeaderElectionOptions options, LeaderElection::Callbacks callbacks,
                  const Logger& log, std::shared_ptr<Executor> executor, std::uint64_t seed = std::random_device{}());
 
+  // From the callback that we hold the Lease only.
+  bool was_reacquired() const { return state_.was_reacquired(); }
+
   // From any thread.
   bool valid() const { return clock_.boot() < valid_until(); }
   BootTime valid_until() const { return valid_until_.load(std::memory_order_acquire); }

@@ -139,6 +139,9 @@ Request ElectionState::read(const ElectionTime& now) {
 
 // Makes the Lease ours, or renews it: by a PUT with the resourceVersion we know, or by a POST where there is no Lease.
 Request ElectionState::acquire(const ElectionTime& now) {
+  if (now.boot >= valid_until_) {
+    was_reacquired_ = lease_.is_object() && holder_identity_ != options_.identity;
+  }
   const std::string time = format_micro_time(now.wall);
   nlohmann::json spec{
       {"holderIdentity", options_.identity},

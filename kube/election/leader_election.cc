@@ -84,6 +84,10 @@ void LeaderElection::abandon() {
   impl_->end([this] { impl_->log.warn("the lease is not released, it will expire"); });
 }
 
+bool LeaderElection::was_reacquired() const {
+  return impl_->driver->was_reacquired();
+}
+
 bool LeaderElection::leading() const {
   return impl_->driver->valid();
 }

@@ -48,6 +48,9 @@ class LeaderElection {
   // `released_when`, which need not return then. From any thread but the election's.
   void abandon();
 
+  // Within on_elected only: whether the Lease was there before, and somebody else's or released.
+  bool was_reacquired() const;
+
   // Safe from any thread. False as soon as our time is over by CLOCK_BOOTTIME, even before on_lost.
   bool leading() const;
   // The end of that time. In the past, or BootTime::min(), when it is over.

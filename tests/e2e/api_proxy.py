@@ -1,11 +1,13 @@
 #!/usr/bin/python3
 """Stands between the sharder and the API server, and behaves as some do that people run there.
 
-    api_proxy.py MODE LISTEN_PORT API_PORT CERTIFICATE KEY AUTHORITY
+    api_proxy.py MODE LISTEN_PORT API_PORT [CERTIFICATE KEY AUTHORITY]
 
     cut            ends every connection 20 s after it was opened; TLS passes through, so HTTP/2 too
     http1          ends TLS and speaks HTTP/1.1 only, on both sides
     no-bookmarks   as http1, and leaves the BOOKMARK events out of watches
+    delay          each round trip takes 200 ms longer, as on a long way; TLS passes through. SIGUSR2 ends that for all
+                   that comes from then on, and SIGUSR1 begins it again
 
 Who asks must have a token: a client certificate does not come through where TLS ends.
 """
@@ -13,10 +15,12 @@ Who asks must have a token: a client certificate does not come through where TLS
 import argparse
 import asyncio
 import re
+import signal
 import ssl
 
-MODES = ("no-bookmarks", "cut", "http1")
+MODES = ("no-bookmarks", "cut", "http1", "delay")
 CUT_AFTER = 20  # seconds
+ROUND_TRIP = 0.2  # seconds
 # Of an event in JSON, and of one in protobuf: field 1 of a WatchEvent.
 BOOKMARK = re.compile(rb'\{"type":"BOOKMARK"|\n\x08BOOKMARK')
 LIMIT = 1 << 20  # of a header, and of what is kept before its reader takes it
@@ -91,6 +95,45 @@ class Cutter:
             await asyncio.wait_for(first_of(relay(reader, api_writer), relay(api_reader, writer)), CUT_AFTER)
         finally:
             api_writer.close()
+
+
+class Delayer:
+    def __init__(self, api_port):
+        self._port, self._one_way = api_port, ROUND_TRIP / 2
+
+    def begin(self):
+        self._one_way = ROUND_TRIP / 2
+
+    def end(self):
+        self._one_way = 0
+
+    async def handle(self, reader, writer):
+        api_reader, api_writer = await connect(self._port)
+        try:
+            await first_of(self._relay(reader, api_writer), self._relay(api_reader, writer))
+        finally:
+            api_writer.close()
+
+    async def _relay(self, source, sink):
+        under_way = asyncio.Queue(64)  # (when it arrives, bytes)
+
+        async def arrive():
+            while True:
+                when, data = await under_way.get()
+                await asyncio.sleep(when - asyncio.get_running_loop().time())
+                if not data:
+                    return
+                sink.write(data)
+                await sink.drain()
+
+        async def leave():
+            data = b"-"
+            while data:
+                data = await source.read(LIMIT)
+                await under_way.put((asyncio.get_running_loop().time() + self._one_way, data))
+            await asyncio.Event().wait()  # the end has to arrive too
+
+        await first_of(arrive(), leave())
 
 
 # -- HTTP/1.1
@@ -192,17 +235,27 @@ class Http1:
         await sink.drain()
 
 
+async def delay(port, api_port):
+    delayer, loop = Delayer(api_port), asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGUSR1, delayer.begin)
+    loop.add_signal_handler(signal.SIGUSR2, delayer.end)
+    await serve(port, delayer.handle)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("mode", choices=MODES)
     parser.add_argument("port", type=int)
     parser.add_argument("api_port", type=int)
-    parser.add_argument("certificate")
-    parser.add_argument("key")
-    parser.add_argument("authority")
+    parser.add_argument("certificate", nargs="?")
+    parser.add_argument("key", nargs="?")
+    parser.add_argument("authority", nargs="?")
     options = parser.parse_args()
     if options.mode == "cut":
         asyncio.run(serve(options.port, Cutter(options.api_port).handle))
+        return
+    if options.mode == "delay":
+        asyncio.run(delay(options.port, options.api_port))
         return
     ours = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     ours.load_cert_chain(options.certificate, options.key)

@@ -29,18 +29,19 @@ _SHARDERS_OWN = ("leases", "events", "mutatingwebhookconfigurations", "controlle
 
 def audit_policy(judged):
     """The policy of an audit log: what the sharder asks for, and nobody else. `judged`: {group: [resource]}, see
-    ControlPlane. All writes to these and to Leases are logged with their bodies, twice: when they come and when they are
-    done, because of some the end is never seen. All other writes are logged without bodies."""
+    ControlPlane. All writes to these and to Leases are logged with their bodies, twice: when they come and when they
+    are done, because of some the end is never seen. All other writes are logged without bodies."""
     writes = ["create", "update", "patch", "delete", "deletecollection"]
+    received, started = "RequestReceived", "ResponseStarted"
     rules = []
     if judged:
         resources = [{"group": group, "resources": [part for name in names for part in (name, f"{name}/*")]}
                      for group, names in {**judged, "coordination.k8s.io": ["leases"]}.items()]
-        rules = [{"level": "RequestResponse", "verbs": writes, "resources": resources, "omitStages": ["ResponseStarted"]},
-                 {"level": "Metadata", "verbs": writes, "omitStages": ["RequestReceived", "ResponseStarted"]}]
-    rules += [{"level": "Metadata", "users": [SHARDER], "omitStages": ["RequestReceived", "ResponseStarted"]},
-              {"level": "None"}]
-    return yaml.safe_dump({"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitManagedFields": True, "rules": rules})
+        rules = [{"level": "RequestResponse", "verbs": writes, "resources": resources, "omitStages": [started]},
+                 {"level": "Metadata", "verbs": writes, "omitStages": [received, started]}]
+    rules += [{"level": "Metadata", "users": [SHARDER], "omitStages": [received, started]}, {"level": "None"}]
+    return yaml.safe_dump({"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitManagedFields": True,
+                           "rules": rules})
 
 
 @dataclasses.dataclass(frozen=True)

@@ -103,7 +103,7 @@ class ControlPlane(Cluster):
         """Copies all logs to build/e2e/failed/, for whoever looks for what went wrong."""
         kept = ROOT / "build" / "e2e" / "failed" / self.folder.name
         try:
-            for log in self.folder.rglob("*.log"):
+            for log in (*self.folder.rglob("*.log"), *self.folder.rglob("*.jsonl")):
                 copy = kept / log.relative_to(self.folder)
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(log, copy)
@@ -134,6 +134,21 @@ class ControlPlane(Cluster):
 
     def kill_apiserver(self):
         self.apiserver.kill()
+        self._put_audit_log_by()
+
+    def stop_apiserver(self, timeout=60):
+        """As on SIGTERM: it finishes the requests that it has."""
+        self.apiserver.stop(timeout)
+        self._put_audit_log_by()
+
+    def _put_audit_log_by(self):
+        """The next process begins a file of its own: the last line of this one may be half a line."""
+        if self._judged and self.audit_log.exists():
+            self.audit_log.rename(self.folder / f"audit-{len(self.audit_logs()):03}.log")
+
+    def audit_logs(self):
+        """All that there are, in order; audit_log is the last one."""
+        return [*sorted(self.folder.glob("audit-*.log")), *([self.audit_log] if self.audit_log.exists() else [])]
 
     def start_apiserver(self, wait=True):
         """On the same port, with the data that etcd has."""
@@ -228,7 +243,7 @@ class ControlPlane(Cluster):
             policy.write_text(audit_policy(self._judged or {}), encoding="ascii")
             command += [f"--audit-policy-file={policy}", f"--audit-log-path={self.audit_log}"]
             # A batch may be dropped when the API server is busy, and is lost with it.
-            command += ["--audit-log-mode=blocking-strict"] if self._judged else [
+            command += ["--audit-log-mode=blocking-strict", "--audit-log-maxsize=100000"] if self._judged else [
                 "--audit-log-mode=batch", "--audit-log-batch-max-wait=500ms"]
         if self._webhook_host:
             command.append(f"--admission-control-config-file={self._write_admission_configuration()}")

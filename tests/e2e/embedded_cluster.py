@@ -27,9 +27,10 @@ class EmbeddedCluster:
             program = ROOT / "build" / "bin" / "sharder-apiserver"
         if not program.is_file():
             raise Failed(f"no {program}: `cmake --build --preset release --target apiserver` makes it")
+        crd = ROOT / "manifests" / "crd" / "sharding.timebertt.dev_controllerrings.yaml"
         self.process = Process("sharder-apiserver", [
             program, "--port", "0", "--kubeconfig", self.kubeconfig, "--audit-log", self.audit_log,
-            "--audit-level", audit_level, "--crd", ROOT / "manifests" / "crd" / "sharding.timebertt.dev_controllerrings.yaml"],
+            "--audit-level", audit_level, "--crd", crd],
             self.folder / "apiserver.log")
         self.admin = None
 

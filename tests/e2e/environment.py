@@ -78,12 +78,14 @@ class Environment(Rings):
 
     def __init__(self, replicas=2, controller_manager=False, overrides=None, short=False, start=True,
                  may_be_forbidden=False, variables=None, audit_log=True, balanced=True, etcd_bytes=None,
-                 webhook_port=None):
+                 webhook_port=None, judged=None):
         """`overrides`: of SharderConfig; `variables`: of the replicas' environment; `start`: run them at once.
         `balanced`: else the API server calls one replica directly, which costs as little as a Service does.
-        `webhook_port`: of the balancer, when the API server is to show a client certificate there."""
+        `webhook_port`: of the balancer, when the API server is to show a client certificate there. `judged`: see
+        ControlPlane."""
         super().__init__(ControlPlane(controller_manager=controller_manager, audit_log=audit_log, etcd_bytes=etcd_bytes,
-                                      webhook_host=f"127.0.0.1:{webhook_port}" if webhook_port else None), short)
+                                      webhook_host=f"127.0.0.1:{webhook_port}" if webhook_port else None,
+                                      judged=judged), short)
         self._may_be_forbidden = may_be_forbidden or not audit_log
         self._start, self._balanced = start, balanced
         self._address = Address("127.0.0.1", "127.0.0.1", webhook_port) if webhook_port else None

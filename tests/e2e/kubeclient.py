@@ -17,6 +17,7 @@ RESOURCES = {
     "namespaces": (CORE, False), "secrets": (CORE, True), "configmaps": (CORE, True), "services": (CORE, True),
     "serviceaccounts": (CORE, True), "events": (CORE, True), "pods": (CORE, True),
     "deployments": (APPS, True), "replicasets": (APPS, True),
+    "poddisruptionbudgets": ("/apis/policy/v1", True),
     "jobs": (BATCH, True), "cronjobs": (BATCH, True),
     "clusterroles": (RBAC, False), "clusterrolebindings": (RBAC, False), "roles": (RBAC, True),
     "rolebindings": (RBAC, True),

@@ -1,19 +1,27 @@
 #!/usr/bin/python3
-"""`make run KUBECONFIG=FILE` on somebody's cluster: which address the API server is given, what is said when there is none,
-and that whatever happens everything is as it was before."""
+"""`make run`: what it prints, and the table in a terminal. `make run KUBECONFIG=FILE` on somebody's cluster: which
+address the API server is given, what is said when there is none, and that whatever happens everything is as it was
+before."""
 
+import fcntl
 import os
 import pty
+import re
+import select
 import signal
+import struct
 import subprocess
 import tempfile
+import termios
+import time
 from pathlib import Path
 
 import reach
+import screen
 from cluster import ROOT
 from control_plane import ControlPlane
 from kubeclient import Credentials, path_of
-from processes import Failed, spawn, wait_until
+from processes import Failed, allowed, spawn, wait_until
 from reach import Address
 from shards import lease
 from suite import Suite
@@ -171,6 +179,121 @@ def machine_itself(_):
     assert all(machine.route_to(address) == address for _, address in machine.bridges())
 
 
+# -- the terminal
+
+class Terminal:
+    """What a terminal shows of the few control sequences that screen.py writes."""
+
+    def __init__(self):
+        self.lines, self.row, self.cursor, self.wraps = [""], 0, True, True
+        self._rest = ""  # of a sequence that has not come whole
+
+    def feed(self, text):
+        text, self._rest = re.fullmatch(r"(.*?)(\x1b(?:\[[?\d]*)?)?", self._rest + text, re.DOTALL).group(1, 2)
+        self._rest = self._rest or ""
+        for part in re.findall(r"\x1b\[[?\d]*[A-Za-z]|[\r\n]|[^\x1b\r\n]+", text):
+            if part == "\x1b[H":
+                self.row = 0
+            elif part == "\x1b[2J":
+                self.lines = [""]
+            elif part == "\n":
+                self.row += 1
+                self.lines += [""] * (self.row + 1 - len(self.lines))
+            elif part == "\x1b[J":
+                self.lines[self.row:] = [""]
+            elif up := re.fullmatch(r"\x1b\[(\d+)A", part):
+                self.row -= int(up[1])
+                assert self.row >= 0, "it goes above the first line"
+            elif part in (screen.HIDE_CURSOR, screen.SHOW_CURSOR):
+                self.cursor = part == screen.SHOW_CURSOR
+            elif part in (screen.NO_WRAP, screen.WRAP):
+                self.wraps = part == screen.WRAP
+            elif part != "\r":
+                assert not part.startswith("\x1b"), repr(part)
+                self.lines[self.row] += part
+
+    def tables(self):
+        """The lines of the tables on it, from their head on."""
+        return [index for index, line in enumerate(self.lines) if re.match(r"shard +state +objects", line)]
+
+
+class InTerminal:
+    """demo.py on the embedded API server, with a terminal of this many columns."""
+
+    def __init__(self, columns):
+        self._ours, theirs = pty.openpty()
+        self.resize(columns)
+        environment = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES")}
+        self._child = spawn([ROOT / "tests" / "e2e" / "demo.py"], stdin=theirs, stdout=theirs, stderr=theirs,
+                            env=environment)
+        os.close(theirs)
+        self.terminal = Terminal()
+
+    def resize(self, columns):
+        fcntl.ioctl(self._ours, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+
+    def read_until(self, condition, what):
+        deadline = time.monotonic() + allowed(60)
+        while not condition(self.terminal):
+            ready, _, _ = select.select([self._ours], [], [], max(0, deadline - time.monotonic()))
+            try:
+                data = os.read(self._ours, 65536) if ready else b""
+            except OSError:  # its end
+                data = b""
+            assert data, f"not seen: {what}: {self.terminal.lines}"
+            self.terminal.feed(data.decode())
+
+    def end(self, number):
+        """Sends the signal; the exit code, when all is read."""
+        self._child.send_signal(number)
+        while True:
+            try:
+                data = os.read(self._ours, 65536)
+            except OSError:
+                data = b""
+            if not data:
+                break
+            self.terminal.feed(data.decode())
+        os.close(self._ours)
+        return self._child.wait()
+
+
+def shows_objects(terminal):
+    return any(line.startswith("shard-a ready") and int(line.split()[2]) > 100 for line in terminal.lines)
+
+
+@suite.case("in a terminal one table is drawn anew in place, after a resize too, and the cursor comes back at the end")
+def live(_):
+    for columns, number in ((40, signal.SIGINT), (100, signal.SIGTERM)):
+        run = InTerminal(columns)
+        run.read_until(shows_objects, "objects in the table")
+        assert not run.terminal.cursor, "it blinks in the table"
+        for other in (140 - columns, columns):
+            run.resize(other)
+            run.read_until(lambda terminal, wide=other >= 100: any(
+                line.startswith("shard-a ready") and ("#" in line) == wide for line in terminal.lines),
+                f"a table for {other} columns")
+        run.read_until(lambda terminal: any("objects moved" in line for line in terminal.lines), "the first step's end")
+        code = run.end(number)
+        assert code not in (0, None), code
+        lines, tables = run.terminal.lines, run.terminal.tables()
+        assert len(tables) == 1, lines
+        assert all(len(line) <= columns for line in lines[tables[0]:tables[0] + 5]), lines
+        assert run.terminal.cursor and run.terminal.wraps, "the terminal is left as it was"
+        assert not any("Traceback" in line for line in lines), lines
+
+
+@suite.case("a table fits every width from 40 columns on, whatever the names, and is cut below")
+def widths(_):
+    rows = [("a-shard-with-a-name-that-is-longer-than-most-0", "uncertain", 1234567, 123456, "12345", 0.75),
+            ("b", "ready", 0, 0, "-", 0.25), ("no shard", "", 7, "", "", 0)]
+    for width in (10, 40, 41, 60, 80, 200):
+        lines = screen.table(rows, width)
+        assert all(len(line) <= max(width, screen.MIN_COLUMNS) for line in lines), (width, lines)
+        assert len(lines) == 4 and "uncertain" in lines[1] and "1234567" in lines[1], lines
+    assert "#" in screen.table(rows, 100)[1] and "#" not in screen.table(rows, 40)[1]
+
+
 # -- on a control plane
 
 @suite.case("it runs to its end and leaves nothing behind")
@@ -179,13 +302,33 @@ def good(env):
     code, text = env.demonstrate("--yes").end()
     assert code == 0 and "every object has the live shard that the ring gives" in text, text
     assert "webhook:  https://127.0.0.1:" in text, text
+    assert re.search(r"page:     http://127\.0\.0\.1:\d+/status\n", text), text
+    assert "\x1b" not in text, "lines without a terminal are plain"
+    check_steps(text)
     assert env.state() == before, env.state() ^ before
+
+
+def check_steps(text):
+    """That each step was shown, and after it a table that fits to it: all objects, on shards that are in the ring."""
+    rest = text
+    for title, members in (("creating 100 Secrets", "abc"), ("shard-d joins", "abcd"), ("shard-b leaves", "acd"),
+                           ("shard-c crashes", "ad"), ("shard-d hangs", "a"), ("shard-d goes on", "ad"),
+                           ("shard-b and shard-c are started anew", "abcd"), ("all shards are restarted", "abcd")):
+        assert title in rest, f"{title!r} is missing in: {text}"
+        rest = rest.split(title, 1)[1]
+        shown = rest.split("\n\n", 1)[0]
+        assert title.startswith("creating") or re.search(r"\d+ objects moved, the first after", shown), shown
+        rows = {name: (lease, int(objects)) for name, lease, objects in
+                re.findall(r"^    shard-(\w) +(\S+) +(\d+) ", shown, re.MULTILINE)}
+        assert sum(objects for _, objects in rows.values()) == 200, shown
+        assert {name for name, (_, objects) in rows.items() if objects} == set(members), shown
+        assert {name for name, (lease, _) in rows.items() if lease == "ready"} == set(members), shown
 
 
 @suite.case("it listens where the API server calls it, and the certificate is for that address")
 def elsewhere(env):
     before = env.state()
-    run = env.demonstrate("--yes", "--webhook-host", "127.0.0.2").read_until("each has its shard").interrupt()
+    run = env.demonstrate("--yes", "--webhook-host", "127.0.0.2").read_until("each object has its shard").interrupt()
     _, text = run.end()
     assert "webhook:  https://127.0.0.2:" in text, text
     assert env.state() == before, env.state() ^ before
@@ -221,7 +364,7 @@ def unreachable(env):
 def interrupted(env):
     before = env.state()
     for words, number in (("looking for an address", signal.SIGINT), ("looking for an address", signal.SIGTERM),
-                          ("webhook:", signal.SIGINT), ("sharder:", signal.SIGTERM), ("creating 200", signal.SIGINT),
+                          ("webhook:", signal.SIGINT), ("sharder:", signal.SIGTERM), ("creating 100", signal.SIGINT),
                           ("shard-d joins", signal.SIGHUP), ("shard-c crashes", signal.SIGINT)):
         run = env.demonstrate("--yes").read_until(words).interrupt(number).read_until("cleaning up")
         code, text = run.interrupt(number).end()
@@ -232,7 +375,7 @@ def interrupted(env):
 @suite.case("it cleans up although nobody reads what it says any more", short=False)
 def unread(env):
     before = env.state()
-    env.demonstrate("--yes").read_until("creating 200").stop_reading()
+    env.demonstrate("--yes").read_until("creating 100").stop_reading()
     assert env.state() == before, env.state() ^ before
 
 
@@ -325,7 +468,7 @@ def others(env):
     assert code == 1 and "a sharder runs in this cluster already" in text, text
     env.admin.delete("leases", "default", "sharder")
 
-    run = env.demonstrate("--yes").read_until("each has its shard")
+    run = env.demonstrate("--yes").read_until("each object has its shard")
     theirs = {"apiVersion": "sharding.timebertt.dev/v1alpha1", "kind": "ControllerRing", "metadata": {"name": "theirs"},
               "spec": {"resources": [{"group": "", "resource": "configmaps"}],
                        "namespaceSelector": {"matchLabels": {"no": "namespace"}}}}

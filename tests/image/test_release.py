@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""scripts/release.sh: what is in the tarball and the .deb, and that signatures hold: against a registry on loopback, with
-a key made here. `make release-test`.
+"""scripts/release.sh: what is in the tarball and the .debs, and that signatures hold: against a registry on loopback,
+with a key made here. `make release-test`.
 
 cosign and the registry are built from their Go modules once. The .deb is installed in $BUILD_BASE, when it is set.
 """
@@ -56,7 +56,7 @@ class Release(unittest.TestCase):
     def test_the_tarball_and_the_deb_have_program_manifests_and_licence(self):
         done = release()
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
-        (tarball,), (deb,) = OUT.glob("*.tar.gz"), OUT.glob("*.deb")
+        (tarball,), (deb,) = OUT.glob("*.tar.gz"), OUT.glob("sharder_*.deb")
         for line in (OUT / "SHA256SUMS").read_text(encoding="ascii").splitlines():
             digest, name = line.split()
             self.assertEqual(hashlib.sha256((OUT / name).read_bytes()).hexdigest(), digest)
@@ -72,12 +72,28 @@ class Release(unittest.TestCase):
         for package in ("libcurl4", "libssl3", "libc6", "ca-certificates"):
             self.assertIn(package, fields["Depends"])
 
+    def test_the_library_has_packages_of_its_own(self):
+        self.assertEqual(release().returncode, 0)
+        minor = VERSION.rpartition(".")[0]
+        library, development = f"libsharder-shard{minor}", "libsharder-dev"
+        packages = {run("dpkg-deb", "-f", deb, "Package").stdout.strip(): deb for deb in OUT.glob("*.deb")}
+        self.assertEqual(set(packages), {"sharder", library, development})
+        sums = (OUT / "SHA256SUMS").read_text(encoding="ascii")
+        for name, file, depends in ((library, f"lib/libsharder-shard.so.{minor}", "libcurl4"),
+                                    (development, "lib/libsharder-shard.so", f"{library} (= {VERSION})"),
+                                    (development, "include/sharder/shard/shard.h", "nlohmann-json3-dev"),
+                                    (development, "lib/cmake/sharder/sharderConfig.cmake", ""),
+                                    (development, "lib/pkgconfig/sharder.pc", "")):
+            self.assertIn(f" ./usr/{file}", run("dpkg-deb", "-c", packages[name]).stdout)
+            self.assertIn(depends, run("dpkg-deb", "-f", packages[name], "Depends").stdout)
+            self.assertIn(packages[name].name, sums)
+
     def test_the_deb_installs_and_runs(self):
         base = os.environ.get("BUILD_BASE")
         if not base:
             self.skipTest("BUILD_BASE names no image to install it in")
         self.assertEqual(release().returncode, 0)
-        (deb,) = OUT.glob("*.deb")
+        (deb,) = OUT.glob("sharder_*.deb")
         done = run("docker", "run", "--rm", "-v", f"{OUT}:/out:ro", base, "sh", "-c",
                    f"apt-get update -qq && apt-get install -y -qq --no-install-recommends /out/{deb.name} >&2 && "
                    "sharder --version")

@@ -9,7 +9,7 @@ import json
 import re
 from dataclasses import dataclass, field
 
-from times import SECOND, from_text
+from times import NEVER, SECOND, from_text
 
 RING_LABEL = "alpha.sharding.timebertt.dev/controllerring"
 WRITES = ("create", "update", "patch", "delete", "deletecollection")
@@ -97,15 +97,17 @@ class History:
 
 
 class Audit:
-    """All audit logs of a run. `main` and `controlled`: "secrets", "deployments.apps"."""
+    """All audit logs of a run, with the requests that came `until` then. `main` and `controlled`: "secrets",
+    "deployments.apps"."""
 
-    def __init__(self, ring, main, controlled=()):
-        self._ring = ring
+    def __init__(self, ring, main, controlled=(), until=NEVER):
+        self._ring, self._until = ring, until
         self._shard_label = f"shard.alpha.sharding.timebertt.dev/{ring}"
         self._drain_label = f"drain.alpha.sharding.timebertt.dev/{ring}"
         self._resources = {*main, *controlled}
         self.histories = {}  # (resource, "ns/name") -> History
         self.leases = {}  # name -> [LeaseWrite]
+        self._ours = set()  # (namespace, name) of these
         self.unknown_leases = {}  # name -> when requests came of which nobody knows the outcome
         self.others = []  # (caller, verb, resource, name, received, code): writes to what is neither
         self.problems = []
@@ -150,6 +152,8 @@ class Audit:
         group = reference.get("apiGroup")
         resource = f"{reference['resource']}.{group}" if group else reference["resource"]
         received = from_text(event["requestReceivedTimestamp"])
+        if received > self._until:
+            return
         answer = event.get("responseObject") or {}
         namespace = reference.get("namespace", "")
         name = reference.get("name") or (answer.get("metadata") or {}).get("name", "")
@@ -239,22 +243,27 @@ class Audit:
         return gone, labels.get(self._shard_label) or ""
 
     def _lease(self, event, namespace, name, caller, received, done):
+        """Of the ring's Leases: those that have its label, or had it."""
         answer, verb = event.get("responseObject"), event["verb"]
         if verb in ("delete", "deletecollection"):
             for one in [name] if name else [item["metadata"]["name"] for item in (answer or {}).get("items") or []]:
-                if one in self.leases:
-                    self.leases[one].append(LeaseWrite(caller, verb, received, done, 0, 0, namespace, "", 0, 0, gone=True))
+                if (namespace, one) in self._ours:
+                    self.leases[one].append(LeaseWrite(
+                        caller, verb, received, done, 0, 0, namespace, "", 0, 0, gone=True))
             return
         if answer is None:
             raise ValueError(f"{verb} of a Lease without its answer: the level has to be RequestResponse")
         metadata, spec = answer["metadata"], answer.get("spec") or {}
-        if (metadata.get("labels") or {}).get(RING_LABEL) != self._ring and metadata["name"] not in self.leases:
+        if (metadata.get("labels") or {}).get(RING_LABEL) == self._ring:
+            self._ours.add((namespace, metadata["name"]))
+        elif (namespace, metadata["name"]) not in self._ours:
             return
         duration = spec.get("leaseDurationSeconds", 0) * SECOND
         renewed = from_text(spec["renewTime"]) if spec.get("renewTime") else 0
         self.leases.setdefault(metadata["name"], []).append(LeaseWrite(
             caller, verb, received, done, _precondition(verb, event.get("requestObject")),
-            int(metadata["resourceVersion"]), namespace, spec.get("holderIdentity") or "", renewed + duration, duration))
+            int(metadata["resourceVersion"]), namespace, spec.get("holderIdentity") or "", renewed + duration,
+            duration))
 
 
 def _precondition(verb, body):

@@ -7,6 +7,7 @@ intact. BREAKS says what each does wrong, and which rules of the judge find that
 """
 
 import argparse
+import datetime
 import json
 import sys
 import threading
@@ -45,7 +46,7 @@ class AcknowledgesEarly(Shard):
             shard.log.warning("not acknowledged error=%r", error)
 
 
-@breaks("acknowledges-without-version", "acknowledges without a precondition, so it overwrites what it has not seen", "J6")
+@breaks("acknowledges-without-version", "acknowledges without a precondition, over what it has not seen", "J6")
 class AcknowledgesWithoutVersion(Shard):
     def write(self, method, path, body):
         if method == "PATCH":
@@ -138,18 +139,18 @@ class ForgetsAfterReconnect(Shard):
             self._position = self._api.request("GET", self._path, limit=1)["metadata"]["resourceVersion"]
 
 
-@breaks("takes-nothing-over", "reconciles only the objects of its first list", "J4")
+@breaks("takes-nothing-over", "reconciles only new objects, and none that was another shard's before", "J4")
 class TakesNothingOver(Shard):
-    class watched_type(Watched):
-        listed = None
-
-        def _list(self):
-            super()._list()
-            if self.listed is None:
-                self.listed = set(self.objects)
+    def __init__(self, given):
+        self._others = set()
+        super().__init__(given)
 
     def _secret_changed(self, key, before, now):
-        if now is None or self.drains(now) or self.secrets.listed is None or key in self.secrets.listed:
+        if now is not None and before is None:
+            made = datetime.datetime.fromisoformat(now["metadata"]["creationTimestamp"].replace("Z", "+00:00"))
+            old = datetime.datetime.now(datetime.timezone.utc) - made > datetime.timedelta(seconds=3)
+            (self._others.add if old else self._others.discard)(key)
+        if now is None or self.drains(now) or key not in self._others:
             super()._secret_changed(key, before, now)
 
 

@@ -46,11 +46,12 @@ class LeaseTimes:
 class Facts:
     """Everything that is known about a run. Fill `audit` and `journals`, then finish()."""
 
-    def __init__(self, ring, main, controlled, namespaces, live, tolerance, thaw_grace):
+    def __init__(self, ring, main, controlled, namespaces, live, tolerance, thaw_grace, until):
         self.ring, self.main, self.controlled = ring, tuple(main), tuple(controlled)
         self._namespaces, self._live = namespaces, live
         self.tolerance, self.thaw_grace = from_seconds(tolerance), from_seconds(thaw_grace)
-        self.audit, self.journals = Audit(ring, main, controlled), Journals()
+        self.until = NEVER if until is None else from_seconds(until)
+        self.audit, self.journals = Audit(ring, main, controlled, self.until), Journals(self.until)
         self.state = None
         self.end = 0  # when the last states were read
         self.shards = set()
@@ -76,7 +77,7 @@ class Facts:
             for write in writes:
                 write.writer = self.writer(write.caller)
             self.lease_times[shard] = LeaseTimes(writes)
-        self.end = self.audit.end
+        self.end = min(self.audit.end, self.until)
         if self.state is not None and "time" in self.state:
             self.end = from_seconds(self.state["time"])
 
@@ -119,6 +120,11 @@ class Facts:
         """Whether the audit log says for sure that this shard held its Lease then."""
         states = self.lease_times[shard].at(when) if shard in self.lease_times else []
         return bool(states) and all(state.holder == shard for state in states)
+
+    def recent(self, when):
+        """Whether the audit log of shards that still work may lack what happened then: its lines are written a little
+        later."""
+        return self.until != NEVER and when > self.until - SECOND
 
     def live(self):
         """The shards that live at the end: as the test says, else those that hold a Lease that has not expired."""
@@ -178,6 +184,3 @@ class Running:
             if self._intervals[index].stop > since + GRAIN:
                 yield self._intervals[index]
             index -= 1
-
-
-__all__ = ["Facts", "Running", "NEVER", "SECOND"]

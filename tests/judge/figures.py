@@ -3,18 +3,16 @@
 import bisect
 import collections
 
-from journal import ENDS
 from findings import acknowledgements
 from times import NEVER, seconds, show
 from verdict import Finding
 
-_KNOWN_FAULTS = (*ENDS, "frozen", "thawed")
-
-
-def figures(facts):
-    """name -> number or text."""
+def figures(facts, lapses):
+    """name -> number or text. `lapses`: as lapsed() returns them."""
     found = collections.Counter()
     for history in facts.audit.histories.values():
+        if not facts.selects(history.name):
+            continue
         kind = "main" if history.resource in facts.main else "controlled"
         for write in history.writes:
             _count(found, kind, write)
@@ -23,10 +21,9 @@ def figures(facts):
                 how = "with target" if write.target else "without target"
                 found[f"acknowledgements {how}" if accepted else f"acknowledgements rejected with {write.code}"] += 1
     _count_reconciliations(found, facts)
-    for _, event, _ in facts.journals.faults:
+    for _, event, _, _ in facts.journals.faults:
         found[f"faults: {event}"] += 1
-    accepted, rejected = lapsed(facts)
-    for what, which in (("accepted", accepted), ("rejected", rejected)):
+    for what, which in zip(("accepted", "rejected"), lapses):
         for kind in ("main", "other"):
             found[f"writes without a valid Lease, {what}, {kind}"] = sum(1 for one in which if one[0] == kind)
     text = {name: found[name] for name in sorted(found)}
@@ -71,26 +68,27 @@ def _count_reconciliations(found, facts):
 # -- what is listed
 
 
-def listed(facts):
-    """Findings that break no rule."""
+def listed(facts, lapses):
+    """Findings that break no rule. `lapses`: as lapsed() returns them."""
     for process in facts.journals.processes:
         for interval in process.intervals:
             if facts.validity(interval) == "thawed":
                 yield Finding("thawed", f"{interval.resource} {interval.name}",
-                              f"{process.shard} began at {show(interval.begin)} as it went on after a freeze, without a "
-                              f"valid Lease (id {interval.number}, {process.file})")
-    for what, which in zip(("accepted", "rejected"), lapsed(facts)):
+                              f"{process.shard} began at {show(interval.begin)} as it went on after a freeze, without "
+                              f"a valid Lease (id {interval.number}, {process.file})")
+    for what, which in zip(("accepted", "rejected"), lapses):
         for kind, caller, verb, resource, name, received, code in which:
             yield Finding("lapsed", f"{resource} {name}",
-                          f"{what} ({code}), {kind}: a {verb} of {caller} at {show(received)}, when its Lease was not valid")
+                          f"{what} ({code}), {kind}: a {verb} of {caller} at {show(received)}, when its Lease was not "
+                          "valid")
     for history in facts.mains():
         for write in history.writes:
             before = write.before
             if (before is not None and before.shard in facts.shards and write.shard and write.shard != before.shard and
                     write.writer not in facts.shards and facts.held_at(before.shard, write.received)):
                 yield Finding("taken", f"{history.resource} {history.name}",
-                              f"{write.writer} gave it to {write.shard} at {show(write.received)} while {before.shard} held "
-                              "its Lease, without an acknowledgement")
+                              f"{write.writer} gave it to {write.shard} at {show(write.received)} while {before.shard} "
+                              "held its Lease, without an acknowledgement")
 
 
 def lapsed(facts):
@@ -100,7 +98,7 @@ def lapsed(facts):
     accepted, rejected = [], []
 
     def take(kind, shard, verb, resource, name, received, code):
-        if shard in facts.journals.shards() and not facts.lease_valid_at(shard, received):
+        if shard in facts.journals.shards() and facts.selects(name) and not facts.lease_valid_at(shard, received):
             (accepted if 200 <= code < 300 else rejected).append((kind, shard, verb, resource, name, received, code))
 
     for history in facts.audit.histories.values():
@@ -171,7 +169,8 @@ def _until_reconciled(facts):
         for index, write in enumerate(history.writes):
             if not write.shard or (write.before is not None and write.before.shard == write.shard):
                 continue
-            until = next((after.done for after in history.writes[index + 1:index + 50] if after.shard != write.shard), NEVER)
+            until = next((after.done for after in history.writes[index + 1:index + 50]
+                          if after.shard != write.shard), NEVER)
             first = bisect.bisect_left(begins, write.received)
             for interval in intervals[first:first + 50]:
                 if interval.process.shard == write.shard:

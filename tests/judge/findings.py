@@ -1,8 +1,9 @@
-"""The rules J0 to J8 (README.md). Each is a generator of (Finding, certain): what is not certain goes to `undecided`."""
+"""The rules J0 to J8 (README.md). Each is a generator of (Finding, certain); what is not certain is undecided."""
 
 import bisect
 import itertools
 
+from audit import UNKNOWN_FOR
 from facts import Running
 from times import GRAIN, NEVER, seconds, show
 from verdict import Finding
@@ -49,8 +50,8 @@ def inputs(facts):
             yield Finding("J0", process.file, "reconciliations, but no line about the Lease"), True
     for shard in sorted(facts.journals.shards()):
         if not any(write.writer == shard for write in facts.audit.leases.get(shard, ())):
-            yield Finding("J0", f"lease {shard}", "no audit log has a write of this Lease by a caller whose user or user "
-                                                  "agent has the shard's name"), True
+            yield Finding("J0", f"lease {shard}", "no audit log has a write of this Lease by a caller whose user or "
+                                                  "user agent has the shard's name"), True
     for name, writes in facts.audit.leases.items():
         if len({write.namespace for write in writes}) > 1:
             yield Finding("J0", f"lease {name}", "there are two of them, in two namespaces"), True
@@ -65,9 +66,9 @@ def _missing_versions(facts):
             continue  # older than the audit log, as far as it goes
         for interval in intervals:
             if interval.version not in history.versions and interval.version >= history.writes[0].version:
-                yield (Finding("J0", _object(resource, name), f"no audit log shows version {interval.version}, which was "
-                                                              f"reconciled by {_shown(interval)}"),
-                       not history.uncertain(0, interval.begin))
+                yield (Finding("J0", _object(resource, name),
+                               f"no audit log shows version {interval.version}, reconciled by {_shown(interval)}"),
+                       not history.uncertain(0, interval.begin) and not facts.recent(interval.begin))
     for history in facts.audit.histories.values():
         for write in history.writes:
             if write.before is not None and write.precondition and write.precondition not in history.versions and (
@@ -82,7 +83,7 @@ def _missing_versions(facts):
             if last.version not in history.versions:
                 yield (Finding("J0", _object(last.resource, last.name),
                                f"no audit log shows version {last.version}, which it has at the end"),
-                       not history.uncertain(0, facts.end))
+                       not history.uncertain(0, facts.end) and not facts.recent(facts.end))
 
 
 # -- J1, J2, J7: reconciliations
@@ -121,8 +122,8 @@ def labels(facts):
 
 
 def _labels_in_time(facts, history, intervals):
-    """A reconciliation is wrong when every state that the object may have had when it began is another shard's: the last
-    one whose write was done, and those of later writes that were under way."""
+    """A reconciliation is wrong when every state that the object may have had when it began is another shard's: the
+    last one whose write was done, and those of later writes that were under way."""
     by_done = sorted((write.done, index) for index, write in enumerate(history.writes))
     by_received = sorted((write.received, index) for index, write in enumerate(history.writes))
     done = received = 0
@@ -146,7 +147,8 @@ def _labels_in_time(facts, history, intervals):
             yield (Finding("J2", _object(history.resource, history.name),
                            f"{_shown(interval)} began when it {_labels(state)} (version {state.version}), "
                            f"{_written(state)}{lease}"),
-                   not history.uncertain(state.received, interval.begin))
+                   not history.uncertain(state.received, interval.begin) and
+                   not (facts.recent(interval.begin) and interval.version > history.writes[-1].version))
 
 
 def _not_of(state, shard):
@@ -164,14 +166,15 @@ def leases_at_begin(facts):
                 index = bisect.bisect_right([when for when, _ in process.leases], interval.begin) - 1
                 said = (f"at {show(process.leases[index][0])} it was valid until {show(process.leases[index][1])}"
                         if index >= 0 else "it was never valid before")
-                yield Finding("J7", _object(resource, name), f"{_shown(interval)} began without a valid Lease: {said}"), True
+                yield Finding("J7", _object(resource, name),
+                              f"{_shown(interval)} began without a valid Lease: {said}"), True
                 continue
             times = facts.lease_times.get(process.shard)
             states = times.at(interval.begin) if times else []
             if states and all(state.holder == "" and state.writer == process.shard for state in states):
                 yield Finding("J7", _object(resource, name),
                               f"{_shown(interval)} began when its shard had released its Lease, "
-                              f"{_written(states[0])}"), True
+                              f"{_written(states[0])}"), not facts.recent(interval.begin)
 
 
 # -- J3, J6: writes to main objects
@@ -225,7 +228,8 @@ def acknowledged(facts):
             for interval in running[process].between(write.received, write.done if accepted else write.received):
                 # A state that came after the acknowledgement may be reconciled before the audit log notes its end.
                 if not accepted or interval.version < write.version:
-                    yield Finding("J6", _object(history.resource, history.name), f"{what} during {_shown(interval)}"), True
+                    yield Finding("J6", _object(history.resource, history.name),
+                                  f"{what} during {_shown(interval)}"), True
 
 
 # -- J4, J5: the end
@@ -297,7 +301,8 @@ def _lease_write(facts, name, before, write, running):
         yield f"{what} has no resourceVersion", True
     if before is None or before.gone:
         return
-    unknown = any(came <= write.done for came in facts.audit.unknown_leases.get(name, ()))
+    unknown = write.precondition != before.version and any(
+        before.received - UNKNOWN_FOR <= came <= write.done for came in facts.audit.unknown_leases.get(name, ()))
     if before.holder not in ("", name) and before.expires > write.received:
         yield (f"{what} was accepted while {before.holder} held it until {show(before.expires)}, {_written(before)}",
                not unknown)
@@ -308,26 +313,28 @@ def _lease_write(facts, name, before, write, running):
                 running[process] = Running(process.intervals)
             still = list(running[process].between(write.received, write.received))
             if still:
-                yield f"{what} released it while {len(still)} reconciliations ran, as that of {still[0].name}: " + _shown(
-                    still[0]), True
+                yield (f"{what} released it while {len(still)} reconciliations ran, as that of {still[0].name}: "
+                       f"{_shown(still[0])}"), True
 
 
 def _lease_lines(facts, process):
     """validUntil of a journal is at most leaseDuration after the last renewal that the API server has received."""
-    own = sorted((write.received, write.received + write.duration) for write in facts.audit.leases.get(process.shard, ())
-                 if write.writer == process.shard and write.holder == process.shard)
+    shard = process.shard
+    own = sorted((write.received, write.received + write.duration) for write in facts.audit.leases.get(shard, ())
+                 if write.writer == shard and write.holder == shard)
     if not own:
         return  # J0 says it
     received = [when for when, _ in own]
     until = list(itertools.accumulate((end for _, end in own), max))
-    unknown = facts.audit.unknown_leases.get(process.shard, ())
+    unknown, longest = facts.audit.unknown_leases.get(shard, ()), max(end - when for when, end in own)
     for when, valid_until in process.leases:
         if valid_until <= when:
             continue
         index = bisect.bisect_right(received, when + GRAIN) - 1
         carried = until[index] if index >= 0 else 0
         if valid_until > carried + GRAIN:
-            yield (Finding("J8", f"lease {process.shard}",
+            yield (Finding("J8", f"lease {shard}",
                            f"{process.file} says at {show(when)} that it is valid until {show(valid_until)}; "
                            f"what was renewed carries until {show(carried) if carried else 'never'}"),
-                   not any(came <= when for came in unknown))
+                   not facts.recent(when) and
+                   not any(came <= when and came + longest >= valid_until for came in unknown))

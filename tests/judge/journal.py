@@ -8,7 +8,9 @@ import json
 import os
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from audit import full_name
 from times import NEVER, from_seconds
 
 SHARD_EVENTS = ("begin", "end", "lease")
@@ -18,16 +20,17 @@ ENDS = ("killed", "exited")  # of a process, as the test saw it
 class Notes:
     """The test's own journal: what it did to shards, and when. Any other `event` is counted as a fault of that kind.
 
-    killed, exited: the process of this shard has ended: note it when wait() has returned.
+    killed, exited: the process has ended: note it when wait() has returned.
     frozen: just before SIGSTOP; thawed: just before SIGCONT.
+    `journal`: the file of the process that is meant; None: the last one of the shard that has written a line.
     """
 
     def __init__(self, file):
         self._file = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
 
-    def note(self, event, shard=None, when=None, **more):
-        line = {"event": event, **({"shard": shard} if shard else {}), **more,
-                "time": round(time.time() if when is None else when, 6)}
+    def note(self, event, shard=None, journal=None):
+        line = {"event": event, "shard": shard, "journal": Path(journal).name if journal else None,
+                "time": round(time.time(), 6)}
         os.write(self._file, json.dumps(line).encode() + b"\n")
 
     def close(self):
@@ -60,7 +63,7 @@ class Process:
     promised: object = None  # Spans, see finish()
     stated: object = None
 
-    def finish(self):
+    def finish(self, known_until):
         """`promised`: the Lease was valid by what was said once, though it may have been lost or released earlier.
         `stated`: as it was said last, so it ends early with such a line."""
         self.leases.sort(key=lambda lease: lease[0])
@@ -72,7 +75,7 @@ class Process:
                 stated.append((when, min(until, following)))
         self.promised, self.stated = Spans(promised), Spans(stated)
         for interval in self.intervals:
-            interval.stop = min(NEVER if interval.end is None else interval.end, self.ended)
+            interval.stop = min(NEVER if interval.end is None else interval.end, self.ended, known_until)
 
 
 class Spans:
@@ -111,11 +114,12 @@ class Spans:
 
 
 class Journals:
-    """All journals of a run."""
+    """All journals of a run, up to a point in time."""
 
-    def __init__(self):
+    def __init__(self, until=NEVER):
+        self._until = until
         self.processes = []
-        self.faults = []  # (time, event, shard or None)
+        self.faults = []  # (time, event, shard or None, the name of a file or None)
         self.problems = []  # what cannot be read, a line each
         self._of_shard = {}
 
@@ -129,8 +133,10 @@ class Journals:
                 try:
                     event = json.loads(line)
                     kind, when = event["event"], from_seconds(event["time"])
+                    if when > self._until:
+                        continue
                     if kind not in SHARD_EVENTS:
-                        self.faults.append((when, kind, event.get("shard")))
+                        self.faults.append((when, kind, event.get("shard"), event.get("journal")))
                         continue
                     if process is None:
                         process = Process(str(file), event["shard"], when)
@@ -149,8 +155,8 @@ class Journals:
         elif kind == "begin":
             if event["id"] in running:
                 raise ValueError(f"the id {event['id']} begins twice")
-            name = f"{event['namespace']}/{event['name']}"
-            interval = Interval(process, event["resource"], name, event["id"], int(event["resourceVersion"] or 0), when)
+            interval = Interval(process, event["resource"], full_name(event["namespace"], event["name"]), event["id"],
+                                int(event["resourceVersion"] or 0), when)
             process.intervals.append(interval)
             running[interval.number] = interval
         else:
@@ -165,14 +171,15 @@ class Journals:
             self._of_shard.setdefault(process.shard, []).append(process)
         for processes in self._of_shard.values():
             processes.sort(key=lambda process: process.began)
-        for when, event, shard in sorted(self.faults, key=lambda fault: fault[0]):
-            process = self.process_at(shard, when)
+        files = {Path(process.file).name: process for process in self.processes}
+        for when, event, shard, file in sorted(self.faults, key=lambda fault: fault[0]):
+            process = self.process_at(shard, when) if file is None else files.get(file)
             if process is not None and event in ENDS:
                 process.ended = min(process.ended, when)
             elif process is not None and event == "thawed":
                 process.thaws.append(when)
         for process in self.processes:
-            process.finish()
+            process.finish(self._until)
 
     def of(self, shard):
         """Its processes, in order."""

@@ -29,13 +29,14 @@ from verdict import Verdict
 class Judge:
     """One run of one ring. Read everything, then ask for the verdict, once."""
 
-    def __init__(self, ring, main, controlled=(), namespaces=None, live=None, newest=False, tolerance=0.2,
-                 thaw_grace=1.0):
-        """`main`, `controlled`: resources as kubectl names them, "secrets", "deployments.apps". `namespaces`: those that
-        the ring selects; None: all but kube-system and sharding-system. `live`: the shards that live at the end; None:
-        those that hold an unexpired Lease. `newest`: J4 asks that the newest state of each object was reconciled, by
-        whomever but its shard it was written. `tolerance`, `thaw_grace`: seconds, README.md."""
-        self._facts = Facts(ring, main, controlled, namespaces, live, tolerance, thaw_grace)
+    def __init__(self, ring, main, controlled=(), namespaces=None, live=None, newest=False, until=None,
+                 tolerance=0.2, thaw_grace=1.0):
+        """`main`, `controlled`: resources as kubectl names them, "secrets", "deployments.apps". `namespaces`: those
+        that the ring selects; None: all but kube-system and sharding-system. `live`: the shards that live at the end;
+        None: those that hold an unexpired Lease. `newest`: J4 asks that the newest state of each object was reconciled,
+        by whomever but its shard it was written. `until`: what happened later does not count, seconds since the epoch;
+        for shards that still work: take the time first, then read. `tolerance`, `thaw_grace`: seconds, README.md."""
+        self._facts = Facts(ring, main, controlled, namespaces, live, tolerance, thaw_grace, until)
         self._newest = newest
 
     def read_audit(self, file):
@@ -55,8 +56,9 @@ class Judge:
         facts.finish()
         for finding, certain in self._findings(facts):
             (verdict.violations if certain else verdict.undecided).append(finding)
-        verdict.listed += figures.listed(facts)
-        verdict.figures = figures.figures(facts)
+        lapses = figures.lapsed(facts)
+        verdict.listed += figures.listed(facts, lapses)
+        verdict.figures = figures.figures(facts, lapses)
         return verdict
 
     def _findings(self, facts):
@@ -90,10 +92,12 @@ def main():
     parser.add_argument("--ring", required=True)
     parser.add_argument("--main", action="append", required=True, metavar="RESOURCE", nargs="+")
     parser.add_argument("--controlled", action="append", default=[], metavar="RESOURCE", nargs="+")
-    parser.add_argument("--namespace", action="append", metavar="NAME", help="that the ring selects; may be given again")
+    parser.add_argument("--namespace", action="append", metavar="NAME",
+                        help="that the ring selects; may be given again")
     parser.add_argument("--live", action="append", metavar="SHARD", help="that lives at the end; may be given again")
     parser.add_argument("--state", type=Path, metavar="FILE", help="the objects at the end, as state_of() makes them")
     parser.add_argument("--newest", action="store_true", help="the newest state of each object must be reconciled")
+    parser.add_argument("--until", type=float, metavar="TIME", help="what happened later does not count")
     parser.add_argument("--tolerance", type=float, default=0.2, metavar="SECONDS")
     parser.add_argument("--thaw-grace", type=float, default=1.0, metavar="SECONDS")
     parser.add_argument("--json", action="store_true", help="print the verdict as JSON")
@@ -103,7 +107,7 @@ def main():
         return [one for some in lists for one in some]
 
     judge = Judge(options.ring, flat(options.main), flat(options.controlled), options.namespace, options.live,
-                  options.newest, options.tolerance, options.thaw_grace)
+                  options.newest, options.until, options.tolerance, options.thaw_grace)
     for file in flat(options.audit):
         judge.read_audit(file)
     for file in flat(options.journal):

@@ -42,8 +42,9 @@ class Story:
         """A request that came `at` that time; `by`: a shard, "sharder", or any user. Of `took` None the end was never
         logged."""
         user = SHARDER if by == "sharder" else f"system:serviceaccount:default:{by}"
-        line = {"kind": "Event", "apiVersion": "audit.k8s.io/v1", "level": "RequestResponse", "auditID": f"a{len(self.audit)}",
-                "stage": "ResponseComplete", "requestURI": f"/api/v1/namespaces/ns/{resource}/{name}", "verb": verb,
+        line = {"kind": "Event", "apiVersion": "audit.k8s.io/v1", "level": "RequestResponse",
+                "auditID": f"a{len(self.audit)}", "stage": "ResponseComplete",
+                "requestURI": f"/api/v1/namespaces/ns/{resource}/{name}", "verb": verb,
                 "user": {"username": user}, "userAgent": "test/1", "objectRef": {
                     "resource": resource, "namespace": "ns", "name": name, "apiGroup": group},
                 "responseStatus": {"code": code}, "requestReceivedTimestamp": _text(at), "stageTimestamp": _text(at)}
@@ -70,8 +71,8 @@ class Story:
 
     def patch(self, name, by, at, labels=None, took=0.01, precondition=True, code=200, resource="secrets", verb="patch",
               then=None):
-        """Changes labels (None takes one away). `precondition`: True: the version it has; None: none. `then`: labels that
-        a webhook adds. One that is rejected changes nothing."""
+        """Changes labels (None takes one away). `precondition`: True: the version it has; None: none. `then`: labels
+        that a webhook adds. One that is rejected changes nothing."""
         metadata = self.objects[resource, name]
         asked = {"labels": labels or {}}
         if precondition:
@@ -146,7 +147,8 @@ class Story:
         """A reconciliation begins, with the newest version or the given one; its id."""
         number = self.begun[file] = self.begun.get(file, 0) + 1
         given = version if version is not None else self.objects["secrets", name]["resourceVersion"]
-        self.line(file, "begin", at, id=number, resource="secrets", namespace="ns", name=name, resourceVersion=str(given))
+        self.line(file, "begin", at, id=number, resource="secrets", namespace="ns", name=name,
+                  resourceVersion=str(given))
         return number
 
     def end(self, file, number, at):
@@ -155,8 +157,8 @@ class Story:
     def reconcile(self, file, name, begin, end, version=None):
         self.end(file, self.begin(file, name, begin, version), end)
 
-    def note(self, event, shard, at):
-        self.lines.setdefault("test", []).append({"event": event, "shard": shard, "time": BEGIN + at})
+    def note(self, event, shard, at, **more):
+        self.lines.setdefault("test", []).append({"event": event, "shard": shard, **more, "time": BEGIN + at})
 
     # -- the judge
 

@@ -13,7 +13,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "e2e")]
 
 from judge import Judge  # pylint: disable=wrong-import-position
-from story import DRAIN_LABEL, RING, SHARD_LABEL, Story  # pylint: disable=wrong-import-position
+from story import BEGIN, DRAIN_LABEL, RING, SHARD_LABEL, Story  # pylint: disable=wrong-import-position
 from suite import Suite  # pylint: disable=wrong-import-position
 
 suite = Suite("judge", parallel=False)
@@ -80,12 +80,13 @@ def overlap(_):
 def overlap_is_described(_):
     finding, = broken(taken(3.15), "J1").violations
     assert finding.object == "secrets ns/x", finding
-    for part in ("a from", ":22.000000", ":23.150000", "b from", ":23.100000", ":23.200000", "a.jsonl", "b.jsonl", "0.050 s"):
+    for part in ("a from", ":22.000000", ":23.150000", "b from", ":23.100000", ":23.200000", "a.jsonl", "b.jsonl",
+                 "0.050 s"):
         assert part in finding.text, (part, finding.text)
 
 
 def frozen(takes_over, reconciles, says=None):
-    """a freezes during a reconciliation; its Lease was valid until 18. It is taken over, b has the object from then on."""
+    """a freezes during a reconciliation, and its Lease was valid until 18. It is taken over; then b has the object."""
     story = started()
     number = story.begin("a", "x", 9)
     story.note("frozen", "a", 9.1)
@@ -555,6 +556,19 @@ def lease_released_early(_):
         broken(story, *rules, at=10)
 
 
+@suite.case("J8: a renewal that may have been carried out, though its answer was an error, decides nothing")
+def lease_carried_perhaps(_):
+    def claimed(failed):
+        story = moved()
+        story.event("update", "leases", "a", "a", failed, code=504, group="coordination.k8s.io")
+        story.line("a", "lease", 20, validUntil=story.lines["a"][0]["time"] + 29)  # 29.02
+        return story
+
+    verdict = kept(claimed(14.5))
+    assert [finding.rule for finding in verdict.undecided] == ["J8"], verdict.report()
+    broken(claimed(14), "J8")
+
+
 @suite.case("J8: a journal that says more than was renewed")
 def lease_not_carried(_):
     for valid_for, rules in ((15, []), (15.001, ["J8"])):
@@ -640,15 +654,115 @@ def longest(_):
     assert kept(story).figures["longest time of an object without an available shard"] == "3.000 s (ns/y)"
 
 
+@suite.case("a note that names a journal is about that process, though another one of its name runs")
+def noted_by_journal(_):
+    def thawed(journal):
+        story = frozen(takes_over=40, reconciles=(41, 42))
+        story.note("killed", "a", 46)
+        story.hold("a-2", 71)
+        story.hold("b", 71)
+        story.note("thawed", "a", 72, **({"journal": journal} if journal else {}))
+        story.reconcile("a", "x", 72.1, 72.2, version=105)
+        return story
+
+    kept(thawed("a.jsonl"), at=73)
+    broken(thawed(None), "J7", at=73)
+
+
+@suite.case("shards that still work are judged until a point in time: files that were read later say no more")
+def until(_):
+    story = started()
+    number = story.begin("a", "x", 1.5)
+    story.end("a", number, 1.6)
+    story.drain("x", "b", 2)
+    story.acknowledge("x", "a", 3, target="b")
+    version = story.version
+    story.reconcile("b", "x", 3.1, 3.2)
+    story.patch("x", "b", 4, {"note": "1"})
+    story.reconcile("b", "x", 4.1, 4.2)
+    early = BEGIN + 1.55  # when the journal of a was read
+    story.lines["a"] = [line for line in story.lines["a"] if line["time"] <= early]
+    broken(story, "J1", "J6")
+    broken(story, "J5", at=None, until=early, live=["b"])  # it is of a, still
+    kept(story, at=None, until=early)
+    story.audit.pop()  # the patch: this log was read, or written, later than the journal of b
+    finding, = broken(story, "J0", "J1", "J6", at=None).violations[:1]
+    assert finding.rule == "J0" and str(version + 1) in finding.text, finding
+    story.lines["a"].append({"event": "end", "shard": "a", "id": 2, "time": BEGIN + 1.6})
+    verdict = kept(story, at=None, until=BEGIN + 4.5)
+    assert [finding.rule for finding in verdict.undecided] == ["J0"], verdict.report()
+
+
+@suite.case("requests of other forms: JSON patches, collections, subresources, cluster-scoped objects, short times")
+def other_forms(_):
+    for precondition, rules in (("106", []), (None, ["J6"])):
+        story = moved()
+        event = story.audit[6]
+        assert event["user"]["username"].endswith(":a"), event
+        escaped = [f"/metadata/labels/{label.replace('/', '~1')}" for label in (SHARD_LABEL, DRAIN_LABEL)]
+        event["requestObject"] = [{"op": "replace", "path": escaped[0], "value": "b"},
+                                  {"op": "remove", "path": escaped[1]}]
+        if precondition:
+            event["requestObject"].append({"op": "test", "path": "/metadata/resourceVersion", "value": precondition})
+        assert broken(story, *rules).figures["acknowledgements with target"] == 1
+    story = moved()
+    event = story.audit[-1]
+    story.patch("x", "b", 4, {"note": "1"})
+    event = story.audit[-1]
+    event["objectRef"]["subresource"] = "scale"
+    event["responseObject"] = {"kind": "Scale", "metadata": {
+        key: value for key, value in event["responseObject"]["metadata"].items() if key != "labels"}}
+    story.reconcile("b", "x", 4.1, 4.2)
+    kept(story)
+    event["objectRef"]["subresource"] = "status"  # whose answer is the whole object
+    broken(story, "J2", "J5", at=None)
+    story = moved()
+    metadata = dict(story.objects.pop(("secrets", "x")))
+    story.event("deletecollection", "secrets", "", "user", 4,
+                answer={"kind": "SecretList", "items": [{"metadata": metadata}]})
+    story.create("y", "a", 4.5)
+    story.reconcile("a", "y", 5, 5.1)
+    assert kept(story, at=None).figures["main objects deleted"] == 1
+    story = moved()
+    for lines in story.lines.values():
+        for line in lines:
+            line.update({"namespace": ""} if line["event"] == "begin" else {})
+    for event in story.audit:
+        if event["objectRef"]["resource"] == "secrets":
+            del event["objectRef"]["namespace"]
+    assert kept(story, at=None).figures["moves, main"] == 1
+    story.audit[0]["responseObject"]["spec"]["renewTime"] = "2026-09-21T14:13:20Z"
+    kept(story, at=None)
+
+
+@suite.case("another ring's objects, shards and Leases of the same names are no matter of the judge")
+def another_ring(_):
+    def with_another(ring):
+        story, other = moved(), started()
+        for event in other.audit:
+            metadata = event["responseObject"]["metadata"]
+            metadata["labels"] = {key.replace(f"/{RING}", f"/{ring}"): ring if value == RING else value
+                                  for key, value in metadata["labels"].items()}
+            metadata["namespace"] = event["objectRef"]["namespace"] = "other"
+            metadata["resourceVersion"] += "000"
+        story.audit += other.audit
+        return story
+
+    expected = kept(moved(), namespaces=["ns"]).figures
+    figures = kept(with_another("other"), namespaces=["ns"]).figures
+    assert {**figures, "audit events": 0} == {**expected, "audit events": 0}, figures
+    assert "J0" in with_another(RING).verdict(9, namespaces=["ns"]).rules()  # two Leases of one name in one ring
+
+
 @suite.case("the program: exit code, report, JSON, state")
 def program(_):
     def run(story, *arguments):
         with story.files() as (audit, journals):
             state = audit.parent / "state.json"
             state.write_text(json.dumps(story.state(9)), encoding="utf-8")
-            return subprocess.run([HERE / "judge.py", "--audit", audit, "--journal", *journals, "--ring", RING, "--main",
-                                   "secrets", "--controlled", "configmaps", "--state", state, *arguments],
-                                  capture_output=True, text=True, check=False)
+            command = [HERE / "judge.py", "--audit", audit, "--journal", *journals, "--ring", RING, "--main", "secrets",
+                       "--controlled", "configmaps", "--state", state, *arguments]
+            return subprocess.run(command, capture_output=True, text=True, check=False)
 
     done = run(moved())
     assert done.returncode == 0 and "the promise was kept" in done.stdout, done
@@ -673,10 +787,31 @@ def random_histories(_):
         kept(history, at=history.later(), newest=True)
 
 
+@suite.case("random histories with one fault are found out")
+def random_faults(_):
+    for seed in range(20):
+        chance = random.Random(seed)
+        history = Lived(chance, objects=20, moves=200)
+        begins = [(file, index) for file, lines in history.lines.items() for index, line in enumerate(lines)
+                  if line["event"] == "begin"]
+        file, index = chance.choice(begins)
+        begin, end = history.lines[file][index:index + 2]
+        if seed % 2:  # another shard does the same at the same time
+            other = chance.choice([one for one in history.lines if one != file])
+            history.lines[other] += [{**line, "shard": other, "id": -1} for line in (begin, end)]
+            broken(history, "J1", "J2", at=history.later())
+        else:  # the last shard of an object does nothing
+            name = begin["name"]
+            last = history.objects["secrets", name]["labels"][SHARD_LABEL]
+            ids = {line["id"] for line in history.lines[last] if line.get("name") == name}
+            history.lines[last] = [line for line in history.lines[last] if line.get("id") not in ids]
+            broken(history, "J4", at=history.later())
+
+
 class Lived(Story):
     """A history of many moves that keeps the promise."""
 
-    def __init__(self, chance, objects, moves):
+    def __init__(self, chance, objects, moves, size=0):
         super().__init__()
         self._chance, self._now, self._renewed = chance, 1.0, 0.0
         self._shards = [f"s{number}" for number in range(8)]
@@ -686,6 +821,7 @@ class Lived(Story):
             name = f"x{number}"
             owner[name] = chance.choice(self._shards)
             self.create(name, owner[name], self.later())
+            self.objects["secrets", name]["annotations"] = {"note": "x" * size}
             self._reconcile(owner[name], name)
         for _ in range(moves):
             self._renew()
@@ -714,7 +850,7 @@ class Lived(Story):
 
 @suite.case("300,000 audit events are judged", long=True)
 def many(env):
-    history = Lived(random.Random(1), objects=3000, moves=145_000)
+    history = Lived(random.Random(1), objects=3000, moves=145_000, size=1000)
     judge = Judge(RING, ["secrets"], newest=True)
     with history.files() as (audit, journals):
         size = audit.stat().st_size

@@ -46,32 +46,33 @@ class Shard:
     def tend(self):
         """Starts it anew when it has ended by itself."""
         if self._runs and not self.process.alive():
-            self._trial.notes.note("exited", self.name)
+            self._trial.notes.note("exited", self.name, self.journals[-1])
             self.start()
 
     def kill(self):
         self._runs = False
         self.process.kill()
-        self._trial.notes.note("killed", self.name)
+        self._trial.notes.note("killed", self.name, self.journals[-1])
 
     def leave(self, timeout=40):
         """SIGTERM, until it has ended."""
         self._runs = False
         self.process.stop(timeout)
-        self._trial.notes.note("exited", self.name)
+        self._trial.notes.note("exited", self.name, self.journals[-1])
 
     def freeze(self):
-        self._trial.notes.note("frozen", self.name)
+        self._trial.notes.note("frozen", self.name, self.journals[-1])
         self.process.pause()
 
     def thaw(self):
-        self._trial.notes.note("thawed", self.name)
+        self._trial.notes.note("thawed", self.name, self.journals[-1])
         self.process.resume()
 
 
 class Trial:
-    """One run on a cluster that is there already, with the sharder and its manifests. `patient`: each step is waited for
-    until it has succeeded, else an error; without it the run goes on after some seconds, as broken shards need it."""
+    """One run on a cluster that is there already, with the sharder and its manifests. `patient`: each step is waited
+    for until it has succeeded, else an error; without it the run goes on after some seconds, as broken shards need it.
+    """
 
     def __init__(self, cluster, kind, patient, objects=24, reconcile_seconds=0.3):
         self.cluster, self.client, self.kubeconfig = cluster, cluster.admin, cluster.kubeconfig
@@ -99,7 +100,8 @@ class Trial:
         for name in ("shard-a", "shard-b"):
             self.shards[name].start()
         self._until(lambda: oracle.shard_of(self.client.create(
-            "secrets", NAMESPACE, {"metadata": {"name": "dry-run"}}, dryRun="All"), RING), "the webhook is called", needed=True, changes=0)
+            "secrets", NAMESPACE, {"metadata": {"name": "dry-run"}}, dryRun="All"), RING), "the webhook is called",
+            needed=True, changes=0)
         for number in range(self._objects):
             self.client.create("secrets", NAMESPACE, {"metadata": {"name": f"s-{number}"}, "data": _data(number)})
         self._until(lambda: self._settled("shard-a", "shard-b"), "two shards have all objects")
@@ -147,13 +149,25 @@ class Trial:
             for _ in range(self._objects):
                 self._change()
 
+    def verdict_now(self):
+        """On what has happened so far. J4 and J5 mean nothing as long as objects change and move."""
+        judge = Judge(RING, ["secrets"], ["configmaps"], namespaces=[NAMESPACE], newest=True, until=time.time())
+        judge.give_state(state_of(self.client, NAMESPACE, RESOURCES))
+        judge.read_audit(self.cluster.audit_log)
+        for shard in self.shards.values():
+            for journal in shard.journals:
+                if journal.exists():
+                    judge.read_journal(journal)
+        judge.read_journal(self.folder / "test.jsonl")
+        return judge.verdict()
+
     def verdict(self):
         """As soon as all objects are reconciled in their newest state; of broken shards, after some seconds."""
         verdict = None
 
         def decided():
             nonlocal verdict
-            verdict = self._judged()
+            verdict = self.verdict_now()
             return not {"J4", "J5"} & set(verdict.rules())
 
         self._until(decided, "all objects are reconciled", changes=0)
@@ -166,17 +180,6 @@ class Trial:
         self.notes.close()
 
     # -- parts
-
-    def _judged(self):
-        judge = Judge(RING, ["secrets"], ["configmaps"], namespaces=[NAMESPACE], newest=True)
-        judge.give_state(state_of(self.client, NAMESPACE, RESOURCES))
-        judge.read_audit(self.cluster.audit_log)
-        for shard in self.shards.values():
-            for journal in shard.journals:
-                if journal.exists():
-                    judge.read_journal(journal)
-        judge.read_journal(self.folder / "test.jsonl")
-        return judge.verdict()
 
     def _until(self, condition, what, needed=False, changes=2):
         """Objects change while it waits. Without patience, what does not come in time is not waited for any longer."""

@@ -16,8 +16,8 @@ RULES = {
     "J6": "an acknowledgement is sent only while its shard does not reconcile the object, with a resourceVersion as "
           "precondition",
     "J7": "a reconciliation begins only while its shard's Lease is valid",
-    "J8": "a shard's Lease is acquired only when it is free, valid only as long as a renewal carries, and released only "
-          "when no reconciliation runs; every write of it has a resourceVersion as precondition",
+    "J8": "a shard's Lease is acquired only when it is free, valid only as long as a renewal carries, and released "
+          "only when no reconciliation runs; every write of it has a resourceVersion as precondition",
 }
 
 
@@ -31,8 +31,8 @@ class Finding:
 
 @dataclass
 class Verdict:
-    """`violations`: what breaks a rule. `undecided`: what would, were it not that the outcome of a request to this object
-    is unknown. `listed`: what a rule does not forbid, but somebody should see. `figures`: name -> number or text."""
+    """`violations`: what breaks a rule. `undecided`: what would, were the audit log known to be whole there; README.md.
+    `listed`: what no rule forbids, but somebody should see. `figures`: name -> number or text."""
     violations: list = field(default_factory=list)
     undecided: list = field(default_factory=list)
     listed: list = field(default_factory=list)
@@ -58,7 +58,7 @@ class Verdict:
         for rule in sorted(by_rule):
             lines.append(f"{rule} BROKEN {len(by_rule[rule])} times: {RULES[rule]}")
             lines += _some(by_rule[rule], most)
-        for title, findings in (("undecided: the outcome of a request is unknown", self.undecided),
+        for title, findings in (("undecided", self.undecided),
                                 ("listed, not forbidden", self.listed)):
             if findings:
                 lines.append(f"{title}: {len(findings)}")

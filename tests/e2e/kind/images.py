@@ -14,6 +14,7 @@ from processes import Failed
 
 VERSION = re.search(r"project\(sharder VERSION (\S+)", (ROOT / "CMakeLists.txt").read_text(encoding="utf-8"))[1]
 SHARDER = os.environ.get("IMAGE") or f"sharder:{VERSION}"
+SHARD = f"checksum-controller:{VERSION}"  # examples/checksum-controller
 
 CERT_MANAGER = ("github.com/cert-manager/cert-manager", "1.11.5")
 CERT_MANAGER_PROGRAMS = ("controller", "cainjector", "webhook")
@@ -41,19 +42,26 @@ def cert_manager():
     return binaries.sources(*CERT_MANAGER)
 
 
-def build_sharder():
-    """`make image`, unless $IMAGE names one that is there. Where nothing can be pulled, in a Debian made from packages."""
-    if os.environ.get("IMAGE") and is_there(SHARDER):
-        return
+def build_ours():
+    """`make image`, unless $IMAGE names one that is there, and the same for the example of a sharded controller. Where
+    nothing can be pulled, in a Debian made from packages."""
+    given = os.environ.get("IMAGE") and is_there(SHARDER)
+    if not given:
+        _make_image(SHARDER, "sharder")
+    if not given or not is_there(SHARD):
+        _make_image(SHARD, "checksum-controller")
+
+
+def _make_image(image, target):
     environment = dict(os.environ)
     if "BUILD_BASE" not in environment and not is_there("debian:12") and docker("pull", "-q", "debian:12",
                                                                                 check=False).returncode:
         environment["BUILD_BASE"] = subprocess.run([ROOT / "scripts" / "base_image.sh"], check=True, text=True,
                                                    stdout=subprocess.PIPE).stdout.strip()
-    done = subprocess.run(["make", "--no-print-directory", "-C", ROOT, "image", f"IMAGE={SHARDER}"], check=False,
+    done = subprocess.run(["make", "--no-print-directory", "-C", ROOT, "image", f"IMAGE={image}", f"TARGET={target}"], check=False,
                           env=environment, capture_output=True, text=True)
     if done.returncode:
-        raise Failed(f"make image:\n{(done.stdout + done.stderr)[-4000:]}")
+        raise Failed(f"make image TARGET={target}:\n{(done.stdout + done.stderr)[-4000:]}")
 
 
 def build_others():
@@ -67,7 +75,7 @@ def build_others():
 
 
 def all_names():
-    return [SHARDER, *map(cert_manager_image, CERT_MANAGER_PROGRAMS), GO_SHARDER, GO_SHARD]
+    return [SHARDER, SHARD, *map(cert_manager_image, CERT_MANAGER_PROGRAMS), GO_SHARDER, GO_SHARD]
 
 
 def is_there(image):

@@ -69,7 +69,7 @@ def main():
 def _run(steps, cluster, chosen, only_long):
     """What failed, a line each."""
     FOLDER.mkdir(parents=True, exist_ok=True)
-    steps.run("image of the sharder", images.build_sharder)
+    steps.run("images of the sharder and of its example", images.build_ours)
     steps.run("images of cert-manager and of the Go project", images.build_others)
     steps.run("create the cluster", cluster.create)
     steps.run("load the images", lambda: cluster.load(*images.all_names()))

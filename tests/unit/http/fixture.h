@@ -50,7 +50,9 @@ class TestHandler final : public http::Handler {
   explicit TestHandler(ReplyBox& later) : later_(later) {}
 
   void handle(const http::Request& request, http::Reply reply) override {
-    if (request.path == "/echo") {
+    if (request.path == "/host") {
+      reply({.body = std::string(request.host)});
+    } else if (request.path == "/echo") {
       const std::string body(request.body);
       reply({.content_type = std::string(request.content_type), .body = body});
       if (body != request.body) {  // the request lives on, whatever became of the connection

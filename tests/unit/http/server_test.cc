@@ -312,3 +312,11 @@ TEST_CASE("an answer larger than the socket's buffers reaches a client that read
     CHECK(client.read_answer()->status == 200);
   }
 }
+
+TEST_CASE("a handler is given the host that the client called: of an absolute target, else the Host header") {
+  TestServer test;
+  Client client(test.port);
+  CHECK(client.ask("GET /host HTTP/1.1\r\nHost: a.example:80 \r\n\r\n")->body == "a.example:80");
+  CHECK(client.ask("GET http://b.example/host HTTP/1.1\r\nHost: a.example\r\n\r\n")->body == "b.example");
+  CHECK(client.ask("GET /host HTTP/1.1\r\nHost:\r\n\r\n")->body.empty());
+}

@@ -43,7 +43,7 @@ struct Bench {
       std::shared_ptr<Tools>(new Tools{executor, api, discovery, events, clock, Settings(),
                                        [](const std::string&, const std::string&, const std::optional<Error>&) {},
                                        Metrics(nullptr), Logger::none(), leader_work}),
-      "drain", metrics);
+      "drain", "shard", metrics);
 
   ~Bench() {
     counter.reset();

@@ -181,6 +181,7 @@ struct Harness {
   bool has_metric(const std::string& line) const { return ("\n" + metrics()).contains("\n" + line + "\n"); }
   std::vector<std::string> reasons() const {
     std::vector<std::string> found;
+    found.reserve(cluster.events.size());
     for (const Json& event : cluster.events) {
       found.push_back(event["reason"]);
     }

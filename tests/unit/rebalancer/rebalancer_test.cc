@@ -836,3 +836,63 @@ TEST_CASE("a watch of namespaces that is not permitted is reported for rings tha
   CHECK_FALSE(h.trouble);
   CHECK(h.misplaced() == 0);
 }
+
+TEST_CASE("the leader's report: what passes counted, what drains from where to where; nothing from a standby") {
+  Harness h;
+  CHECK(h.rebalancer->report().empty());
+  h.start({"a", "b"}, 200);
+  h.advance(1s);
+  auto report = h.rebalancer->report();
+  REQUIRE(report.contains("ring"));
+  const auto secrets = [&report]() -> const ResourceReport& {
+    return *std::ranges::find(report["ring"].resources, "secrets", [](const auto& one) { return one.name.resource; });
+  };
+  std::map<std::string, std::size_t> owned;
+  for (const auto& [name, labels] : h.all_labels()) {
+    ++owned[labels.value(kShard, "")];
+  }
+  REQUIRE(secrets().objects);
+  CHECK(secrets().objects->by_shard == owned);
+  CHECK(secrets().objects->age >= 1s);
+  CHECK(report["ring"].flows.empty());
+
+  h.change_members({"a", "b", "c"});
+  h.advance(20s);  // the second pass and a count of drains
+  report = h.rebalancer->report();
+  std::map<std::pair<std::string, std::string>, std::size_t> drains;
+  for (const auto& [name, labels] : h.all_labels()) {
+    if (labels.contains(kDrain)) {
+      ++drains[{labels.value(kShard, ""), labels.value(kDrain, "")}];
+    }
+  }
+  REQUIRE(drains.size() == 2);
+  CHECK(report["ring"].flows.size() == drains.size());
+  for (const auto& [between, count] : drains) {
+    CHECK(report["ring"].flows[between] == Flow{.pending = 0, .draining = count});
+  }
+  CHECK(secrets().draining == static_cast<std::size_t>(h.misplaced()));
+  CHECK(secrets().carried_out == secrets().draining);
+  CHECK(secrets().objects->by_shard == owned);
+
+  h.rebalancer->on_leading(false);
+  CHECK(h.rebalancer->report().empty());
+}
+
+TEST_CASE("the report has the moves that wait; objects without a live shard, and those that the ring does not shard") {
+  Harness h;
+  h.cluster.refuse = failing_patches("s-", 500, "etcd is full");
+  h.add_secret("s-orphan", {{kShard, "gone"}});
+  h.add_secret("s-new");
+  h.start({"a"});
+  h.advance(1s);
+  auto report = h.rebalancer->report();
+  const auto& flows = report["ring"].flows;
+  REQUIRE(flows.size() == 2);
+  CHECK(flows.at({"gone", "a"}) == Flow{.pending = 1, .draining = 0});
+  CHECK(flows.at({"", "a"}) == Flow{.pending = 1, .draining = 0});
+  const auto secrets =
+      std::ranges::find(report["ring"].resources, "secrets", [](const auto& one) { return one.name.resource; });
+  CHECK(secrets->pending == 2);
+  REQUIRE(secrets->objects);
+  CHECK(secrets->objects->by_shard == std::map<std::string, std::size_t>{{"", 2}});
+}

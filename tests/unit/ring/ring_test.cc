@@ -237,3 +237,29 @@ TEST_CASE("a lookup does not allocate") {
   CHECK(found == 2000);
   CHECK(after == before);
 }
+
+TEST_CASE("shares add up to 1, and are what evenly spread keys show") {
+  const Ring ring({"a", "b", "c"});
+  const auto shares = ring.shares();
+  REQUIRE(shares.size() == 3);
+  CHECK(shares[0] + shares[1] + shares[2] == doctest::Approx(1));
+  constexpr std::size_t kKeys = 100'000;
+  std::vector<std::size_t> found(3);
+  for (const auto owner : ring.sample(kKeys)) {
+    ++found[owner];
+  }
+  for (std::size_t i = 0; i < 3; ++i) {
+    CHECK(static_cast<double>(found[i]) / kKeys == doctest::Approx(shares[i]).epsilon(0.01));
+  }
+}
+
+TEST_CASE("the pictures of a ring of one shard, and of none") {
+  const Ring one({"a"});
+  REQUIRE(one.shares().size() == 1);
+  CHECK(one.shares()[0] == doctest::Approx(1));
+  CHECK(one.sample(5) == std::vector<std::uint32_t>(5, 0));
+  CHECK(one.sample(0).empty());
+  const Ring none({});
+  CHECK(none.shares().empty());
+  CHECK(none.sample(5).empty());
+}

@@ -69,11 +69,11 @@ struct World {
   std::function<Result<shard::Requeue>(shard::Reconciliation&)> then = [](auto&) { return shard::Requeue{}; };
   std::unique_ptr<shard::Engine> engine;
 
-  explicit World(shard::ControllerOptions options = {}) {
+  explicit World(shard::ControllerOptions options = {}, const Logger& log = Logger::none()) {
     options.name = "test";
     options.main = kSecrets;
     options.reconcile = [this](shard::Reconciliation& run) { return reconcile(run); };
-    engine = std::make_unique<shard::Engine>(tools, std::move(options), Logger::none());
+    engine = std::make_unique<shard::Engine>(tools, std::move(options), log);
   }
   ~World() { release_all(); }
 
@@ -351,6 +351,38 @@ TEST_CASE("a failure is tried again with growing pauses, an exception counts as 
   }
 }
 
+TEST_CASE("of what nlohmann throws, the log has which field or type was wrong, and no value (design, 6.12)") {
+  const auto lines = std::make_shared<std::string>();
+  World world({.backoff_base = 1ms, .backoff_max = 1ms}, Logger::to_string(lines));
+  world.then = [&](shard::Reconciliation& run) -> Result<shard::Requeue> {
+    switch (world.runs_of("a")) {
+      case 1:
+        run.object().at("missing");
+        break;
+      case 2:
+        static_cast<void>(run.object().at("kind").get<int>());
+        break;
+      case 3:
+        run.log().debug(json::parse("{hidden").dump());
+        break;
+      case 4:
+        static_cast<void>(json{{"a", "hidden"}}.patch({{{"op", "test"}, {"path", "/a"}, {"value", 1}}}));
+        break;
+      default:
+        break;
+    }
+    return {};
+  };
+  world.create("a");
+  world.start();
+  REQUIRE(eventually([&] { return world.runs_of("a") == 5; }));
+  world.engine.reset();  // joins the workers, which write the log
+  CHECK(lines->contains("key 'missing' not found"));
+  CHECK(lines->contains("type must be number, but is string"));
+  CHECK(lines->contains("parse_error"));
+  CHECK_FALSE(lines->contains("hidden"));
+}
+
 TEST_CASE("a reconciliation can ask for another one later") {
   World world;
   world.then = [&](auto&) { return shard::Requeue{.after = world.runs_of("a") < 3 ? 10ms : 0ms}; };
@@ -451,6 +483,19 @@ TEST_CASE("writes carry what was read: a conflict for what has changed since, an
   CHECK(world.client.list(kSecrets, "default", kShardLabel + "=me")->size() == 1);
   CHECK(world.client.remove(kSecrets, *patched));
   CHECK(world.client.get(kSecrets, {.object_namespace = "default", .name = "a"}).error().code == ErrorCode::kNotFound);
+}
+
+TEST_CASE("nothing is reconciled before the pause of the start is over (decision 9)") {
+  World world;
+  world.create("a");
+  world.create("b");
+  const auto began = std::chrono::steady_clock::now();
+  world.engine->start(300ms);
+  REQUIRE(eventually([&] { return world.engine->status().synced; }));
+  world.label("b", {{kShardLabel, "other"}});  // a move that was under way
+  REQUIRE(eventually([&] { return world.runs_of("a") == 1; }));
+  CHECK(std::chrono::steady_clock::now() - began >= 300ms);
+  CHECK(world.runs_of("b") == 0);
 }
 
 TEST_CASE("stop() lets the running reconciliation end, and begins no other") {

@@ -1,4 +1,4 @@
-#include "shard/lease.h"
+#include "shard/lease_internal.h"
 
 #include <doctest/doctest.h>
 
@@ -439,7 +439,7 @@ namespace {
 // A Lease with a thread of its own, and what it says.
 struct RealLease {
   RealLease() {
-    lease.start();
+    lease->start();
     REQUIRE(acquired.get_future().wait_for(10s) == std::future_status::ready);
   }
 
@@ -448,26 +448,25 @@ struct RealLease {
   std::promise<void> acquired;
   std::atomic<bool> lost = false;
   std::atomic<BootTime> renewed{BootTime::min()};
-  shard::Lease lease{server,
-                     clock,
-                     options_of_a(),
-                     {.on_acquired = [this] { acquired.set_value(); },
-                      .on_lost = [this] { lost = true; },
-                      .on_renewed = [this](BootTime valid_until) { renewed = valid_until; }},
-                     Logger::none()};
+  std::unique_ptr<shard::Lease> lease =
+      shard::LeaseAccess::over(server, clock, options_of_a(),
+                               {.on_acquired = [this] { acquired.set_value(); },
+                                .on_lost = [this] { lost = true; },
+                                .on_renewed = [this](BootTime valid_until) { renewed = valid_until; }},
+                               Logger::none());
 };
 
 }  // namespace
 
 TEST_CASE_FIXTURE(RealLease, "a Lease is released when the shard's work has ended, and not before") {
-  CHECK(lease.valid());
-  CHECK(lease.valid_until() > clock.boot());
+  CHECK(lease->valid());
+  CHECK(lease->valid_until() > clock.boot());
   bool ended = false;
-  lease.stop([&] {
+  lease->stop([&] {
     CHECK(lost);
-    CHECK_FALSE(lease.valid());
-    CHECK(renewed.load() == lease.valid_until());
-    CHECK(lease.valid_until() <= clock.boot());
+    CHECK_FALSE(lease->valid());
+    CHECK(renewed.load() == lease->valid_until());
+    CHECK(lease->valid_until() <= clock.boot());
     CHECK(server.holder() == "a");
     ended = true;
   });
@@ -477,14 +476,14 @@ TEST_CASE_FIXTURE(RealLease, "a Lease is released when the shard's work has ende
 
 TEST_CASE_FIXTURE(RealLease, "a Lease that is abandoned is not released, and expires by itself") {
   SUBCASE("at once") {
-    lease.abandon();
+    lease->abandon();
   }
   SUBCASE("while stop() waits for work that does not end") {
-    lease.stop([&] { lease.abandon(); });
+    lease->stop([&] { lease->abandon(); });
   }
   CHECK(lost);
-  CHECK_FALSE(lease.valid());
-  lease.stop();
+  CHECK_FALSE(lease->valid());
+  lease->stop();
   CHECK(server.holder() == "a");
 }
 
@@ -493,11 +492,12 @@ TEST_CASE("a Lease that is dropped is released") {
   const SystemClock clock;
   std::promise<void> acquired;
   {
-    shard::Lease lease(server, clock, options_of_a(), {.on_acquired = [&] { acquired.set_value(); }, .on_lost = [] {}},
-                       Logger::none());
-    CHECK_FALSE(lease.valid());
-    CHECK(lease.valid_until() == BootTime::min());
-    lease.start();
+    const auto lease =
+        shard::LeaseAccess::over(server, clock, options_of_a(),
+                                 {.on_acquired = [&] { acquired.set_value(); }, .on_lost = [] {}}, Logger::none());
+    CHECK_FALSE(lease->valid());
+    CHECK(lease->valid_until() == BootTime::min());
+    lease->start();
     REQUIRE(acquired.get_future().wait_for(10s) == std::future_status::ready);
     CHECK(server.holder() == "a");
   }
@@ -508,8 +508,9 @@ TEST_CASE("a Lease needs ring, name and namespace, and durations that fit") {
   testing::ThreadedLeaseServer server;
   const SystemClock clock;
   const auto throws = [&](const shard::Options& options) {
-    CHECK_THROWS_AS(shard::Lease(server, clock, options, {.on_acquired = [] {}, .on_lost = [] {}}, Logger::none()),
-                    std::invalid_argument);
+    CHECK_THROWS_AS(
+        shard::LeaseAccess::over(server, clock, options, {.on_acquired = [] {}, .on_lost = [] {}}, Logger::none()),
+        std::invalid_argument);
   };
   throws({.ring = "", .name = "a", .lease_namespace = "ns"});
   throws({.ring = "r", .lease_namespace = "ns"});

@@ -405,3 +405,28 @@ TEST_CASE("a file that cannot be read is named with the reason") {
 }
 
 }  // namespace
+
+TEST_CASE("the status page is off unless it has an address of the loopback interface (protocol, 10)") {
+  const std::string head = "apiVersion: config.sharding.timebertt.dev/v1alpha1\nkind: SharderConfig\n";
+  const auto parse = [&](const std::string& address) {
+    return parse_config(head + "status: {bindAddress: '" + address + "'}", "sharder.yaml", std::nullopt);
+  };
+  CHECK_FALSE(Config().status_bind_address);
+  for (const char* address : {"", "0"}) {
+    const auto config = parse(address);
+    REQUIRE(config);
+    CHECK_FALSE(config->status_bind_address);
+  }
+  for (const char* address : {"127.0.0.1:8082", "127.1.2.3:0", "[::1]:8082"}) {
+    const auto config = parse(address);
+    REQUIRE(config);
+    CHECK(config->status_bind_address == address);
+  }
+  for (const char* address :
+       {":8082", "0.0.0.0:8082", "[::]:8082", "10.0.0.1:8082", "localhost:8082", "example.com:8082", "nonsense"}) {
+    CAPTURE(address);
+    const auto config = parse(address);
+    REQUIRE_FALSE(config);
+    CHECK(config.error().message.starts_with("sharder.yaml: status.bindAddress: "));
+  }
+}
