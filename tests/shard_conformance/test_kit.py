@@ -69,6 +69,15 @@ def intact(env):
     env.figure("seconds for the shard in Python", json.loads(report)["seconds"])
 
 
+@suite.case("the C++ checksum-controller, which is built on shard/, keeps every rule", short=False)
+def cpp_shard(env):
+    program = ROOT / "build" / "bin" / "checksum-controller"
+    code, found, report = judged(command=[program, *OPTIONS,
+                                          "--metrics-bind-address", "0", "--health-bind-address", "0"])
+    assert code == 0 and set(found.values()) == {"kept"} and set(found) == set(RULES), report
+    env.figure("seconds for the shard in C++", json.loads(report)["seconds"])
+
+
 @suite.case("a shard that writes nothing keeps what can be seen, and the rest is not judged", short=False)
 def writes_nothing(_):
     code, found, report = verdicts("--timeout", "6", program=BROKEN, more=["--break", "writes-nothing"])
