@@ -17,7 +17,7 @@ RUN_YES := $(call from_command_line,YES)
 RUN_WEBHOOK_HOST := $(call from_command_line,WEBHOOK_HOST)
 unexport KUBECONFIG
 
-.PHONY: help deps build install-library run test unit conformance judge e2e e2e-oldest e2e-kind chart-test package-test mutants asan tsan tsan-e2e fuzz coverage coverage-report bench lint format image image-test release release-test clean
+.PHONY: help deps build install-library run test unit conformance judge shard-conformance e2e e2e-oldest e2e-kind chart-test package-test mutants asan tsan tsan-e2e fuzz coverage coverage-report bench lint format image image-test release release-test clean
 # Prerequisites are made in the order they are written: what a target installs comes before anything that it builds.
 .NOTPARALLEL:
 
@@ -64,6 +64,10 @@ judge: deps-test build ## The judge of shards finds broken shards out, and lets 
 	@cmake --build --preset release -j $(JOBS) --target apiserver
 	@tests/judge/test_judge.py
 	@tests/judge/test_broken_shards.py
+
+shard-conformance: deps-test build ## The kit that judges shards of others: it finds each broken one out; 6 minutes
+	@cmake --build --preset release -j $(JOBS) --target apiserver checksum-controller
+	@tests/shard_conformance/test_kit.py
 
 e2e-oldest: deps-test-browser build ## The same on the oldest Kubernetes that we promise
 	@cmake --build --preset release -j $(JOBS) --target apiserver
