@@ -264,7 +264,7 @@ class Faults:
         return self._api_server_ends(amount, self._env.plane.kill_apiserver)
 
     def _stop_api_server(self, amount, _):
-        return self._api_server_ends(amount, self._env.plane.stop_apiserver)
+        return self._api_server_ends(amount, lambda: self._env.plane.stop_apiserver(5))
 
     def _api_server_ends(self, amount, end):
         if "API server" in self._busy:
