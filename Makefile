@@ -42,17 +42,18 @@ install-library: build ## Install the library for controllers in C++ (docs/contr
 
 run: deps-run$(if $(RUN_KUBECONFIG),-test) ## Show the sharder at work; KUBECONFIG=FILE: on that cluster, YES=1: without asking
 	@cmake --preset release
-	@cmake --build --preset release -j $(JOBS) --target sharder apiserver
+	@cmake --build --preset release -j $(JOBS) --target sharder apiserver checksum-controller
 	@tests/e2e/demo.py $(if $(RUN_KUBECONFIG),--kubeconfig "$(RUN_KUBECONFIG)") $(if $(filter 1,$(RUN_YES)),--yes) \
 	  $(if $(RUN_WEBHOOK_HOST),--webhook-host "$(RUN_WEBHOOK_HOST)")
 
-test: unit conformance judge e2e ## Everything that proves the product: unit tests, then a real control plane
+test: deps-test-browser unit conformance judge e2e ## Everything that proves the product: unit tests, then a real control plane
 	@echo "make test: all passed"
 
 unit: deps-test ## Unit and in-process tests
 	@scripts/unit.sh $(TEST_PRESET) $(JOBS)
 
-e2e: deps-test build ## The sharder on a real kube-apiserver; TESTS="assignment membership" for some
+e2e: deps-test-browser build ## The sharder on a real kube-apiserver; TESTS="assignment membership" for some
+	@cmake --build --preset release -j $(JOBS) --target apiserver
 	@tests/e2e/run.py $(TESTS)
 
 conformance: deps-test build ## The embedded API server behaves as the real one
@@ -64,7 +65,8 @@ judge: deps-test build ## The judge of shards finds broken shards out, and lets 
 	@tests/judge/test_judge.py
 	@tests/judge/test_broken_shards.py
 
-e2e-oldest: deps-test build ## The same on the oldest Kubernetes that we promise
+e2e-oldest: deps-test-browser build ## The same on the oldest Kubernetes that we promise
+	@cmake --build --preset release -j $(JOBS) --target apiserver
 	@env -u KUBEBUILDER_ASSETS K8S_VERSION=$(OLDEST_K8S) tests/e2e/run.py $(TESTS)
 
 e2e-kind: deps-test-kind ## The image, the manifests and the chart in a whole cluster by kind; TESTS="shards" for some
@@ -81,15 +83,15 @@ package-test: deps-test build ## The library as it is installed: builds programs
 mutants: deps-test ## Do the tests notice when a rule is broken? MUTANTS="move_unguarded" for some
 	@scripts/mutants.py -j $(JOBS) $(MUTANTS)
 
-asan: deps-fuzz-bench-test ## Unit tests and a short e2e under AddressSanitizer and UBSan; everything compiled by clang
+asan: deps-fuzz-bench-test-browser ## Unit tests and a short e2e under AddressSanitizer and UBSan; everything compiled by clang
 	@scripts/unit.sh asan $(JOBS)
 	@scripts/sanitized.sh asan $(JOBS)
 
-tsan: deps-test ## Unit tests and a short e2e under ThreadSanitizer
+tsan: deps-test-browser ## Unit tests and a short e2e under ThreadSanitizer
 	@scripts/unit.sh tsan $(JOBS)
 	@scripts/sanitized.sh tsan $(JOBS)
 
-tsan-e2e: deps-test ## Only the short e2e
+tsan-e2e: deps-test-browser ## Only the short e2e
 	@scripts/sanitized.sh tsan $(JOBS)
 
 fuzz: deps-fuzz-bench-test ## Each fuzz target for FUZZ_SECONDS, in the build of `make asan`

@@ -14,9 +14,9 @@ namespace sharder::ops {
 
 // A shard Lease, as ring::ShardStatus has it.
 struct ShardLine {
-  std::string name;
-  std::string lease_namespace;
-  std::string state;       // the Lease's state label, "" when it has none
+  std::string name = {};
+  std::string lease_namespace = {};
+  std::string state = {};  // the Lease's state label, "" when it has none
   bool available = false;  // its Lease is held
   // Objects that the leader's last passes found with this shard's label; nullopt: not counted, or not by this replica.
   std::optional<std::size_t> objects = {};
@@ -24,8 +24,8 @@ struct ShardLine {
 
 // A resource of a ring. The figures are the leader's.
 struct ResourceLine {
-  std::string name;   // "deployments.apps"
-  bool main = false;  // else controlled
+  std::string name = {};  // "deployments.apps"
+  bool main = false;      // else controlled
   std::size_t pending = 0;
   std::size_t draining = 0;
   double oldest_drain_seconds = 0;
@@ -38,15 +38,15 @@ struct ResourceLine {
 
 // Moves from one shard to another; "": none, or shards that are not told apart.
 struct MoveLine {
-  std::string from;
-  std::string to;
+  std::string from = {};
+  std::string to = {};
   std::size_t pending = 0;
   std::size_t draining = 0;
 };
 
 struct RingStatus {
-  std::string name;
-  std::string error;  // why its spec is invalid, "" when it is valid
+  std::string name = {};
+  std::string error = {};  // why its spec is invalid, "" when it is valid
   bool deleting = false;
   std::optional<bool> webhook_reachable = {};  // the condition of this name
   std::vector<std::string> members = {};       // in the ring; sorted
@@ -59,8 +59,8 @@ struct RingStatus {
 };
 
 struct Status {
-  std::string replica;  // its identity in the leader election
-  std::string version;
+  std::string replica = {};  // its identity in the leader election
+  std::string version = {};
   bool leads = false;
   std::string not_ready = {};                        // why /readyz is 503, "" when it is 200
   std::optional<WallTime> certificate_expires = {};  // the webhook's

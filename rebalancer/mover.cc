@@ -141,7 +141,9 @@ void Mover::add_to(Flows& flows) const {
   queue_.for_each([&](const ObjectId& /*id*/, const Move& move) {
     const Placement& placement = move.placement;
     const auto to = placement.key.empty() ? std::nullopt : ring.owner(placement.key);
-    ++flows[{placement.shard, std::string(to.value_or(""))}].pending;
+    if (to != placement.shard) {  // else only a drain label that is left over is removed
+      ++flows[{placement.shard, std::string(to.value_or(""))}].pending;
+    }
   });
 }
 

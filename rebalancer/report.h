@@ -22,7 +22,7 @@ struct ObjectCount {
 };
 
 struct ResourceReport {
-  ring::GroupResource name;
+  ring::GroupResource name = {};
   ring::Role role = ring::Role::kNone;
   std::size_t pending = 0;   // moves that were found and are not carried out
   std::size_t draining = 0;  // by the last count of drain labels
@@ -41,8 +41,8 @@ struct Flow {
 using Flows = std::map<std::pair<std::string, std::string>, Flow>;
 
 struct RingReport {
-  std::vector<ResourceReport> resources;
-  Flows flows;
+  std::vector<ResourceReport> resources = {};
+  Flows flows = {};
 };
 
 // The rings for which this replica works, by name.

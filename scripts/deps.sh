@@ -13,6 +13,7 @@ declare -A packages=(
            prometheus-cpp-dev libcpp-httplib-dev ccache"
   [run]="python3 python3-xxhash python3-yaml openssl libfaketime util-linux ca-certificates"
   [test]="doctest-dev wrk nghttp2-client"
+  [browser]="chromium fonts-dejavu-core"
   [lint]="clang-format-19 clang-tidy-19 clang-19 python3 git"
   [fuzz]="clang-19 libclang-rt-19-dev"
   [bench]="libbenchmark-dev"

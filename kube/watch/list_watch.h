@@ -32,7 +32,7 @@ struct ListWatchOptions {
   std::string label_selector = {};
   std::string field_selector = {};
   bool metadata_only = false;
-  bool compact = true;  // metadata in protobuf, where the server has it, in watches; false: always in JSON
+  bool compact = true;          // metadata in protobuf, where the server has it, in watches; false: always in JSON
   std::size_t page_size = 500;  // of the list; no resourceVersion, so each page is consistent
   // Ask for the initial list as a stream of events (sendInitialEvents). Where the server rejects that (400, 422), or
   // does not bring it to its end, lists of the resource come in pages (kube/client/streamed_list.h).

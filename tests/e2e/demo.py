@@ -1,13 +1,13 @@
 #!/usr/bin/python3
 """`make run`: the sharder at work with real shards, processes of examples/checksum-controller. One joins, one leaves in
-order, one crashes, one hangs for longer than its Lease, and at last all are restarted one after the other. After each step
-it shows who has what, how many objects moved and how long that took, and checks that each object is where the ring
+order, one crashes, one hangs for longer than its Lease, and at last all are restarted one after the other. After each
+step it shows who has what, how many objects moved and how long that took, and checks that each object is where the ring
 (oracle.py) says.
 
-Without arguments on an embedded API server (tests/apiserver/), with --real on etcd and kube-apiserver, with --kubeconfig
-FILE on that cluster (user_cluster.py), after asking, with fewer objects and in a namespace of its own that is removed
-afterwards. In a terminal it shows a live table and runs until Ctrl-C; else it prints lines and ends after the last step.
-Exits non-zero when an object ends without a live shard, or with another than the ring says.
+Without arguments on an embedded API server (tests/apiserver/), with --real on etcd and kube-apiserver, with
+--kubeconfig FILE on that cluster (user_cluster.py), after asking, with fewer objects and in a namespace of its own that
+is removed afterwards. In a terminal it shows a live table and runs until Ctrl-C; else it prints lines and ends after
+the last step. Exits non-zero when an object ends without a live shard, or with another than the ring says.
 """
 
 import argparse
@@ -98,7 +98,7 @@ class Demonstration:
             for shard in self._shards.all().values():
                 shard.scrape()
             try:
-                self._states = {item["metadata"]["name"]: state(item) for item in client.list("leases", self._namespace)}
+                self._states = self._read_states(client)
             except (OSError, http.client.HTTPException, ApiError):
                 pass  # the next look shows them
 
@@ -119,8 +119,11 @@ class Demonstration:
         return collections.Counter(shard for placements in self._placements for shard in placements.now()[0].values())
 
     def show(self):
-        """The table as lines of the log; in a terminal it is there anyway."""
-        if not self.screen.terminal:
+        """The table, as lines that stay; in a terminal, where it is anyway, in one line."""
+        if self.screen.terminal:
+            counts = self._counts()
+            self.say(f"  now: {', '.join(f'{name} {counts[name]}' for name in sorted(self.members))}")
+        else:
             self._refresh()
             for line in table(self.rows(), columns()):
                 self.say(f"    {line}")
@@ -128,8 +131,10 @@ class Demonstration:
     def _refresh(self):
         for shard in self._shards.all().values():
             shard.scrape()
-        self._states = {item["metadata"]["name"]: state(item)
-                        for item in self._client.list("leases", self._namespace)}
+        self._states = self._read_states(self._client)
+
+    def _read_states(self, client):
+        return {item["metadata"]["name"]: state(item) for item in client.list("leases", self._namespace)}
 
     # -- the steps
 
@@ -248,7 +253,7 @@ def show(cluster, name, namespace, sharders, kubeconfig, environment, objects):
             demonstration.say()
             if forever:
                 demonstration.say("it goes on until Ctrl-C: look at it, or change something")
-                wait_for_interrupt(sharders)
+                wait_for_interrupt(sharders, shards)
             wrong = demonstration.wrong()
             if wrong:
                 demonstration.say(f"WRONG: {len(wrong)} objects are not where they belong: {wrong[:5]}")
@@ -282,7 +287,7 @@ def run_steps(demonstration, shards, objects):
                        lambda: shards.start("shard-d"), joins=["shard-d"])
     demonstration.step("shard-b leaves in order (SIGTERM): it releases its Lease and ends with 0",
                        lambda: shards.terminate("shard-b"), leaves=["shard-b"])
-    demonstration.step(f"shard-c crashes (SIGKILL): its Lease is taken over {2 * LEASE_SECONDS} s after the last renewal",
+    demonstration.step(f"shard-c crashes (SIGKILL): its Lease is taken over {2 * LEASE_SECONDS} s after it was renewed",
                        lambda: shards.crash("shard-c"), leaves=["shard-c"])
     demonstration.step("shard-d hangs (SIGSTOP) for longer than its Lease: that is taken over too",
                        lambda: shards.hang("shard-d"), leaves=["shard-d"])
@@ -293,9 +298,10 @@ def run_steps(demonstration, shards, objects):
     demonstration.step("all shards are restarted, one after the other", demonstration.restart_all)
 
 
-def wait_for_interrupt(sharders):
+def wait_for_interrupt(sharders, shards):
     try:
         while all(replica.process.alive() for replica in sharders.replicas):
+            shards.check()
             time.sleep(0.5)
         raise Failed("a replica of the sharder ended by itself\n" +
                      "\n".join(replica.process.log_end() for replica in sharders.replicas))
@@ -318,7 +324,8 @@ def demonstrate_here(real):
             cluster.grant_sharding("demo", {"": ["secrets", "configmaps"]})
         say(f"cluster:  {'etcd and kube-apiserver' if real else 'the embedded API server'} on "
             f"https://{cluster.admin.host}:{cluster.admin.port}, ready after {time.monotonic() - began:.1f} s")
-        cluster.admin.create("namespaces", None, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}})
+        cluster.admin.create("namespaces", None, {"apiVersion": "v1", "kind": "Namespace",
+                                                  "metadata": {"name": "demo"}})
         say("look at it, in another terminal:")
         say(f"          export KUBECONFIG={cluster.kubeconfig}")
         say("          kubectl get controllerrings")

@@ -34,9 +34,14 @@ class Shard:
         self.earlier_drains = 0  # by those before it
         self.speed = None  # reconciliations a second; None: not known
         self._last = None  # (when, reconciliations)
+        self._turn = threading.Lock()
 
     def scrape(self):
         """Asks the process for its figures."""
+        with self._turn:
+            self._scrape()
+
+    def _scrape(self):
         if self.paused or not self.process.alive():
             self.speed, self._last = None, None
             return

@@ -14,8 +14,8 @@ MIN_COLUMNS = 40
 
 
 class Screen:
-    """say() prints a line. In a terminal, `rows()` gives the table below the lines, which is drawn twice a second. Use as a
-    context manager; it leaves the last table and the cursor behind. Safe from any thread.
+    """say() prints a line. In a terminal, `rows()` gives the table below the lines, which is drawn twice a second. Use
+    as a context manager; it leaves the last table and the cursor behind. Safe from any thread.
 
     One thread of its own writes to a terminal, so that no signal comes in the middle of a picture."""
 
@@ -62,8 +62,8 @@ class Screen:
         self._write(SHOW_CURSOR)
 
     def _draw(self):
-        """What was said since, and the table below it, in the place of the last one. Terminals differ in what they make of
-        lines that were there when they were resized, so then all is drawn anew."""
+        """What was said since, and the table below it, in the place of the last one. Terminals differ in what they make
+        of lines that were there when they were resized, so then all is drawn anew."""
         with self._change:
             said, self._said = self._said, []
         width, height = shutil.get_terminal_size((80, 24))
@@ -90,8 +90,8 @@ def columns():
 
 
 def table(rows, width):
-    """The lines of a table for a terminal of this width. A row: (shard, state, objects, drains, reconciles a second, its
-    part of all objects)."""
+    """The lines of a table for a terminal of this width. A row: (shard, state, objects, drains, reconciles a second,
+    its part of all objects)."""
     width = max(width, MIN_COLUMNS)
     room = width - 32  # of all columns but the first, with the blanks before them
     longest = max([len(row[0]) for row in rows] + [len("shard")])

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
-"""`make run`: what it prints, and the table in a terminal. `make run KUBECONFIG=FILE` on somebody's cluster: which address
-the API server is given, what is said when there is none, and that whatever happens everything is as it was before."""
+"""`make run`: what it prints, and the table in a terminal. `make run KUBECONFIG=FILE` on somebody's cluster: which
+address the API server is given, what is said when there is none, and that whatever happens everything is as it was
+before."""
 
 import fcntl
 import os

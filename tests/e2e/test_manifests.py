@@ -142,6 +142,7 @@ def names(env):
     wanted = {("CustomResourceDefinition", None, "controllerrings.sharding.timebertt.dev"),
               ("Namespace", None, SYSTEM_NAMESPACE), ("ClusterRole", None, "sharding:sharder"),
               ("ClusterRole", None, "sharding:metrics-auth"), ("ClusterRole", None, "sharding:sharder:pprof-reader"),
+              ("ClusterRole", None, "sharding:sharder:status-reader"),
               *((kind, SYSTEM_NAMESPACE, name) for kind, name in (
                   ("ServiceAccount", "sharder"), ("Deployment", "sharder"), ("Service", "sharder"),
                   ("PodDisruptionBudget", "sharder"), ("ConfigMap", "sharder-config"), ("Issuer", "selfsigned"),

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""The status page in a browser, on the embedded API server with real shards: its figures are those of the API server, it
-is live, it can be read on a phone and in the dark, and it asks nobody but its own server."""
+"""The status page in a browser, on the embedded API server with real shards: its figures are those of the API server,
+it is live, it can be read on a phone and in the dark, and it asks nobody but its own server."""
 
 import collections
 import functools
@@ -78,8 +78,8 @@ class Plane:
 
     def drains(self):
         """{(from, to): objects that drain}."""
-        return collections.Counter((oracle.shard_of(item, RING), oracle.target_of(item, RING)) for item in self.objects()
-                                   if oracle.drain_label(RING) in item["metadata"]["labels"])
+        draining = [item for item in self.objects() if oracle.drain_label(RING) in item["metadata"]["labels"]]
+        return collections.Counter((oracle.shard_of(item, RING), oracle.target_of(item, RING)) for item in draining)
 
     def states(self):
         return {item["metadata"]["name"]: state(item) for item in self.admin.list("leases", RING)}
@@ -152,7 +152,7 @@ def figures(env):
     page.close()
 
 
-@suite.case("a shard that joins while another hangs: the page shows what drains from where to where, and then the result")
+@suite.case("a shard joins while another hangs: the page shows what drains from where to where, and then the result")
 def moving(env):
     page = env.browser.open(env.leader_page())
     wait_live(page)

@@ -309,6 +309,26 @@ def metrics(env):
     assert replica.metrics(reader, "/other")[0] == 404
 
 
+@suite.case("the status page on the metrics port: for whoever is bound to sharding:sharder:status-reader, and nobody else")
+def status_page(env):
+    replica = env.sharders.replicas[0]
+    env.admin.create("serviceaccounts", "default", {"metadata": {"name": "looks"}})
+    token = env.plane.service_account_token("default", "looks")
+    assert replica.metrics(None, "/status")[0] == 401
+    assert replica.metrics(env.plane.metrics_token(), "/status.json")[0] == 403, "may see metrics alone"
+    env.admin.create("clusterrolebindings", None, {
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "looks"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole",
+                    "name": "sharding:sharder:status-reader"},
+        "subjects": [{"kind": "ServiceAccount", "name": "looks", "namespace": "default"}]})
+    env.plane.wait_allowed(token, path="/status.json")
+    code, text = replica.metrics(token, "/status.json")
+    assert code == 200 and "rings" in json.loads(text), (code, text)
+    code, text = replica.metrics(token, "/status")
+    assert code == 200 and text.startswith("<!DOCTYPE html>"), (code, text)
+    assert replica.metrics(token)[0] == 403, "may see the page alone"
+
+
 @suite.case("health: ok and ready, other paths 404")
 def health(env):
     for replica in env.sharders.replicas:

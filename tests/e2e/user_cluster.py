@@ -100,7 +100,8 @@ class UserCluster:
         say(f"context:  {view['current-context']}, of {self._source}")
         say(f"will make there: namespace and ControllerRing {self.name}, webhook configurations of the same name, and the")
         say(f"CRD {CRD} if it is missing. All of it is removed at the end.")
-        say("will listen here: for the webhook, on an address of this machine that the API server reaches.")
+        say("will listen here: for the webhook, on an address of this machine that the API server reaches; on loopback for the")
+        say("status page, and for the figures of sharder and shards.")
         if yes:
             return True
         if not sys.stdin.isatty():

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""examples/python-shard/shard.py, broken in one place, as tests/judge/broken_shards.py has them: `broken.py --break NAME`,
-and its own options. Here is what shows from outside alone; BREAKS names the rule of the kit that finds it out.
+"""examples/python-shard/shard.py, broken in one place: `broken.py --break NAME`, and its own options. These show from
+outside alone, tests/judge/broken_shards.py has more. BREAKS names the rule of the kit that finds each out.
 
     --list      prints all breaks, as JSON: {name: [what, rule]}
 """
@@ -264,10 +264,14 @@ class ForgetsDrainsWhenBusy(Shard):
 @breaks("S6.12", "goes-on-after-410", "does not list again after a 410")
 class GoesOnAfter410(Shard):
     class watched_type(Watched):
+        _listed = False
+
         def _list(self):
-            if not self.objects:
+            if self._listed:
+                self._position = self._api.request("GET", self._path, limit=1)["metadata"]["resourceVersion"]
+            else:
                 super()._list()
-            self._position = self._api.request("GET", self._path, limit=1)["metadata"]["resourceVersion"]
+                self._listed = True
 
 
 @breaks("S6.12", "keeps-what-is-not-listed", "does not notice what a list after a 410 lacks")
@@ -307,7 +311,9 @@ class OfDeployments(Shard):
 
 
 def _to_deployments(path):
-    return path.replace("/api/v1/", "/apis/apps/v1/").replace("/secrets", "/deployments") if "/secrets" in path else path
+    if "/secrets" not in path:
+        return path
+    return path.replace("/api/v1/", "/apis/apps/v1/").replace("/secrets", "/deployments")
 
 
 def main():

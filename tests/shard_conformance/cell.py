@@ -369,7 +369,7 @@ class Cell:
 
     @contextlib.contextmanager
     def fault(self, **fields):
-        """For the shard's requests, as tests/apiserver/README.md has the fields; hits() of what it yields counts them."""
+        """For the shard's requests; the fields are those of tests/apiserver/README.md. It yields a Fault."""
         fault = Fault(self.client, self.once(**fields))
         try:
             yield fault

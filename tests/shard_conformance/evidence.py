@@ -185,5 +185,5 @@ def labels_of(item):
 
 def controller_of(item):
     """The ownerReference of the object's controller, or {}."""
-    return next((reference for reference in item["metadata"].get("ownerReferences") or [] if reference.get("controller")),
-                {})
+    references = item["metadata"].get("ownerReferences") or []
+    return next((reference for reference in references if reference.get("controller")), {})

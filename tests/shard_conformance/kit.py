@@ -119,7 +119,8 @@ class Report:
         for scene, what in self.failures:
             lines.append(f"the kit failed in the scene: {scene}\n{what}")
         counts = collections.Counter(self.of(rule)[0] for rule in self._rules)
-        lines.append(f"{len(self._rules)} rules: {counts[KEPT]} kept, {counts[BROKEN]} broken, {counts[NOT_JUDGED]} not judged")
+        lines.append(f"{len(self._rules)} rules: " +
+                     ", ".join(f"{counts[verdict]} {verdict}" for verdict in (KEPT, BROKEN, NOT_JUDGED)))
         return "\n".join(lines)
 
     def json(self):
@@ -177,7 +178,8 @@ class Run:
             self.report.fail(title, "".join(traceback.format_exception(error)))
             ended = f"the kit failed: {error}"
         verdicts = cell.verdicts if cell is not None else {}
-        self.report.add(title, [rule for rule in dict.fromkeys([*rules, *verdicts]) if rule in self._rules], verdicts, ended)
+        wanted = [rule for rule in dict.fromkeys([*rules, *verdicts]) if rule in self._rules]
+        self.report.add(title, wanted, verdicts, ended)
         if not self._options.json:
             worst = [rule for rule in verdicts if any(verdict == BROKEN for verdict, _, _ in verdicts[rule])]
             outcome = f"broken: {', '.join(sorted(worst))}" if worst else f"ended early: {ended}" if ended else "done"

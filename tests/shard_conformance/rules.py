@@ -31,7 +31,8 @@ RULES = {rule.id: rule for rule in (
     Rule("S6.3", "An object that drains is not taken up."),
     Rule("S6.4", "A drain is acknowledged, whatever the value of the drain label."),
     Rule("S6.5", "One patch acknowledges: it removes the drain label, and removes the shard label or sets it to the "
-                 "shard that the drain label names. The value `true`, or an empty one, names none. Nothing else changes."),
+                 "shard that the drain label names. The value `true`, or an empty one, names none. Nothing else "
+                 "changes."),
     Rule("S6.6", "The acknowledgement carries as precondition the resourceVersion at which the drain label was seen."),
     Rule("S6.7", "After a conflict the fresh object counts: one that still drains is acknowledged, another is kept."),
     Rule("S6.8", "An object is acknowledged after its running reconciliation has ended, never before."),

@@ -1,7 +1,7 @@
 """What the kit finds out about a shard before it judges it."""
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from cell import SHARD, SceneOver
 from evidence import KIT_AGENT
@@ -16,11 +16,9 @@ class Profile:
     agents: tuple = ()  # its User-Agents
     writes: bool = False  # it writes something for an object that it takes up
     first: tuple = ()  # (method, path with {name}) of the first of these writes
-    reacts: bool = False  # it writes too when the object changes
+    reacts: bool = False  # it writes too when the object changes, or tries to
     owns: bool = False  # it makes objects that the main object owns
     duration: int = 0  # leaseDurationSeconds
-    resources: tuple = ()  # what it writes
-    notes: list = field(default_factory=list)
 
     def first_write(self, name):
         """(method, path) of the first write for an object of this name."""
@@ -49,11 +47,10 @@ def survey(cell):
         cell.keeps("S6.1")
         writes = cell.work(name)
         profile.first = writes[0].method, writes[0].uri.partition("?")[0].replace(name, "{name}")
-        profile.resources = tuple(sorted({request.resource for request in writes}))
         profile.owns = bool(cell.owned(name))
         began = time.time()
         cell.change(name)
-        profile.reacts = bool(cell.poll(lambda: cell.work(name, since=began, well=True), 5, subject))
+        profile.reacts = bool(cell.poll(lambda: cell.work(name, since=began), 5, subject))
     else:
         cell.cannot_judge("S6.1", "no write of the shard was seen" + ("" if subject.alive() else
                                                                       f": {subject.ending()}"))

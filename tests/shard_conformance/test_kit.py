@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""The kit is tested: the shard in Python keeps every rule, and shards that are broken in one place are each found out, by
-the right rule. Takes some minutes: `test_kit.py --short` runs what takes seconds, `--only TEXT` some cases."""
+"""The kit is tested: the shard in Python keeps every rule, and shards that are broken in one place are each found out,
+by the right rule. Takes some minutes: `test_kit.py --short` runs what takes seconds, `--only TEXT` some cases."""
 
 import json
 import re
@@ -11,11 +11,13 @@ import threading
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "e2e")]
+sys.path[:0] = [str(HERE), str(HERE.parent / "e2e"), str(HERE.parent / "e2e" / "kind")]
 
 # pylint: disable=wrong-import-position
+import binaries
 import python_shard
 from cluster import ROOT
+from images import GO_PROJECT, GO_SUMS
 from processes import allowed
 from rules import RULES
 from suite import Suite
@@ -24,8 +26,8 @@ KIT = HERE / "sharder-conformance"
 BROKEN, JUDGES = HERE / "broken.py", HERE.parent / "judge" / "broken_shards.py"
 OPTIONS = ("--controllerring", "{ring}", "--namespace", "{namespace}", "--lease-namespace", "{lease-namespace}",
            "--shard-name", "{shard}")
-# The rules that find out the broken shards of tests/judge. Two reconciliations of an object at the same time do not show
-# from outside: nothing forbids a shard to send two writes for it.
+# The rules that find out the broken shards of tests/judge. Two reconciliations of an object at the same time do not
+# show from outside: nothing forbids a shard to send two writes for it.
 RULE_OF = {
     "acknowledges-early": "S6.8", "acknowledges-without-version": "S6.6", "reconciles-after-acknowledging": "S6.3",
     "writes-after-acknowledging": "S6.9", "ignores-drain": "S6.4", "never-acknowledges": "S6.4",
@@ -46,8 +48,13 @@ def kit(*options, command=()):
 
 
 def verdicts(*options, program=python_shard.SHARD, more=()):
-    """(exit code, {rule: verdict}, the whole report) of a shard in Python."""
-    done = kit("--json", *options, command=[python_shard.interpreter(), program, *OPTIONS, *more])
+    """judged() of a shard in Python."""
+    return judged(*options, command=[python_shard.interpreter(), program, *OPTIONS, *more])
+
+
+def judged(*options, command):
+    """(exit code, {rule: verdict}, the whole report)."""
+    done = kit("--json", *options, command=command)
     try:
         report = json.loads(done.stdout)
     except ValueError:
@@ -60,6 +67,15 @@ def intact(env):
     code, found, report = verdicts()
     assert code == 0 and set(found.values()) == {"kept"} and set(found) == set(RULES), report
     env.figure("seconds for the shard in Python", json.loads(report)["seconds"])
+
+
+@suite.case("the C++ checksum-controller, which is built on shard/, keeps every rule", short=False)
+def cpp_shard(env):
+    program = ROOT / "build" / "bin" / "checksum-controller"
+    code, found, report = judged(command=[program, *OPTIONS,
+                                          "--metrics-bind-address", "0", "--health-bind-address", "0"])
+    assert code == 0 and set(found.values()) == {"kept"} and set(found) == set(RULES), report
+    env.figure("seconds for the shard in C++", json.loads(report)["seconds"])
 
 
 @suite.case("a shard that writes nothing keeps what can be seen, and the rest is not judged", short=False)
@@ -80,8 +96,15 @@ def other_resource(_):
         template.flush()
         code, found, report = verdicts("--main", "deployments.apps", "--template", template.name, "--timeout", "15",
                                        program=BROKEN, more=["--break", "of-deployments"])
-    assert code == 0, report
-    assert {rule for rule, verdict in found.items() if verdict != "kept"} == {"S6.14"}, report
+    assert code == 0 and set(found.values()) == {"kept"} and set(found) == set(RULES), report
+
+
+@suite.case("the Go project's checksum-controller, which speaks protobuf: what the README says of it", short=False)
+def go_shard(_):
+    program = binaries.tool(*GO_PROJECT, "cmd/checksum-controller", name="go-checksum-controller", sums=GO_SUMS)
+    code, found, report = judged("--timeout", "15", command=[program, *OPTIONS])
+    assert code == 1, report
+    assert {rule for rule, verdict in found.items() if verdict != "kept"} == {"S3.5", "S3.10"}, report
 
 
 def add(program, name, what, rule):
@@ -159,7 +182,8 @@ def lease_seconds(_):
 
 @suite.case("the shard is told its names in its arguments and in its environment")
 def names(_):
-    script = "echo {ring} {shard} {namespace} {lease-namespace} {unknown}; env | grep -c ^SHARDER_; test -r {kubeconfig}"
+    script = ("echo {ring} {shard} {namespace} {lease-namespace} {unknown}; "
+              "test $SHARDER_RING.$SHARDER_SHARD = conformance.kit-a && test -r {kubeconfig} && test -r $KUBECONFIG")
     done = kit("--timeout", "2", command=["sh", "-c", script])
     assert done.returncode == 3, done
     assert "conformance kit-a played leases {unknown}" in done.stderr and "code 0" in done.stderr, done

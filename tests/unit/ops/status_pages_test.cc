@@ -24,6 +24,17 @@ std::string header(const http::Response& response, std::string_view name) {
   return found == response.headers.end() ? "" : found->second;
 }
 
+http::Request request(std::string_view method, std::string_view path, std::string_view authorization,
+                      std::string_view host) {
+  return {.method = method,
+          .path = path,
+          .query = "",
+          .content_type = "",
+          .authorization = authorization,
+          .host = host,
+          .body = ""};
+}
+
 struct Bench {
   FakeClock clock;
   FakeExecutor loop{clock}, worker{clock};
@@ -42,7 +53,7 @@ struct Bench {
   }
   int ask(std::string_view path, std::string_view host = "localhost:8082", std::string_view method = "GET") {
     answer.reset();
-    loopback.handle({.method = method, .path = path, .authorization = "", .host = host, .body = ""}, reply());
+    loopback.handle(request(method, path, "", host), reply());
     loop.run();
     return answer ? answer->status : 0;
   }
@@ -120,7 +131,7 @@ TEST_CASE("on the metrics port, both paths are behind the check of the caller, e
   MetricsHandler handler{&reviewer, {}, bench.worker, bench.pages};
   const auto ask = [&](std::string_view path, std::string_view authorization) {
     bench.answer.reset();
-    handler.handle({.method = "GET", .path = path, .authorization = authorization, .body = ""}, bench.reply());
+    handler.handle(request("GET", path, authorization, "localhost"), bench.reply());
   };
   for (const char* path : {"/status", "/status.json"}) {
     CAPTURE(path);
@@ -150,20 +161,20 @@ TEST_CASE("on the metrics port, both paths are behind the check of the caller, e
 TEST_CASE("without pages the metrics port does not know the paths") {
   Bench bench;
   MetricsHandler handler{nullptr, {}, bench.worker};
-  handler.handle({.method = "GET", .path = "/status", .authorization = "", .body = ""}, bench.reply());
+  handler.handle(request("GET", "/status", "", "localhost"), bench.reply());
   REQUIRE(bench.answer);
   CHECK(bench.answer->status == 404);
 }
 
 TEST_CASE("an answer under way survives the pages") {
   Bench bench;
-  bench.pages->answer("/status.json", bench.reply());
-  bench.loopback.~StatusHandler();
-  new (&bench.loopback) StatusHandler(nullptr);
-  bench.pages.reset();
+  {
+    const StatusPages pages([] { return Status{.replica = "gone"}; }, bench.loop, bench.clock);
+    pages.answer("/status.json", bench.reply());
+  }
   bench.loop.run();
   REQUIRE(bench.answer);
-  CHECK(bench.answer->status == 200);
+  CHECK(nlohmann::json::parse(bench.answer->body)["replica"] == "gone");
 }
 
 TEST_CASE("loopback addresses are 127.0.0.0/8 and ::1, never a name") {
