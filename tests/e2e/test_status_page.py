@@ -12,15 +12,16 @@ import threading
 import oracle
 from browser import Browser
 from cluster import ROOT
-from demo import LEASE_SECONDS, is_ours, page_of_leader, ring, secret
+from demo import is_ours, page_of_leader, ring, secret
 from embedded_cluster import EmbeddedCluster
-from processes import free_ports, wait_until
+from processes import Failed, free_ports, wait_until
 from real_shards import RealShards
 from sharder import Sharders
 from shards import state
 from suite import Suite
 
 RING = "demo"
+LEASE_SECONDS = 15  # no shard crashes here, and none may lose its Lease on a busy machine
 SECRETS = 150
 PICTURES = ROOT / "build" / "e2e" / "pages"
 HOSTILE = '<img src=x onerror="document.title=\'run\'"><script>document.title="run"</script>'
@@ -172,7 +173,10 @@ def moving(env):
             return {(row["from"], row["to"]): row["text"] for row in page.shows(".moves li")}
 
         wanted = {between: f"{between[0]} → {between[1]}: {count} draining" for between, count in drains.items()}
-        wait_until(lambda: shown() == wanted, 30, f"the page shows {wanted}", interval=0.3)
+        try:
+            wait_until(lambda: shown() == wanted, 60, f"the page shows {wanted}", interval=0.3)
+        except Failed as failed:
+            raise Failed(f"{failed}; it shows {shown()}") from None
         assert page.value("document.querySelectorAll('.flow').length") == len(wanted)
         for name, width, dark in (("desktop-light", 1280, False), ("desktop-dark", 1280, True),
                                   ("phone-light", 390, False), ("phone-dark", 390, True)):
