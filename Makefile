@@ -60,8 +60,9 @@ conformance: deps-test build ## The embedded API server behaves as the real one
 	@cmake --build --preset release -j $(JOBS) --target apiserver
 	@tests/conformance/run.py --server both
 
-judge: deps-test build ## The judge of shards finds broken shards out, and lets an intact one pass
-	@cmake --build --preset release -j $(JOBS) --target apiserver
+judge: deps-test build ## Our shards keep the protocol; the judge finds broken ones out, and lets an intact one pass
+	@cmake --build --preset release -j $(JOBS) --target apiserver checksum-controller
+	@tests/shard_conformance/test_kit.py --only "keeps every rule"
 	@tests/judge/test_judge.py
 	@tests/judge/test_broken_shards.py
 
@@ -89,7 +90,7 @@ mutants: deps-test ## Do the tests notice when a rule is broken? MUTANTS="move_u
 
 asan: deps-fuzz-bench-test-browser ## Unit tests and a short e2e under AddressSanitizer and UBSan; everything compiled by clang
 	@scripts/unit.sh asan $(JOBS)
-	@scripts/sanitized.sh asan $(JOBS)
+	@scripts/sanitized.sh asan $(JOBS) $(TESTS)
 
 tsan: deps-test-browser ## Unit tests and a short e2e under ThreadSanitizer
 	@scripts/unit.sh tsan $(JOBS)
