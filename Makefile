@@ -17,7 +17,7 @@ RUN_YES := $(call from_command_line,YES)
 RUN_WEBHOOK_HOST := $(call from_command_line,WEBHOOK_HOST)
 unexport KUBECONFIG
 
-.PHONY: help deps build install-library run test unit conformance judge shard-conformance e2e e2e-oldest e2e-kind chart-test package-test mutants asan tsan tsan-e2e fuzz coverage coverage-report bench lint format image image-test release release-test clean
+.PHONY: help deps build install-library run test unit conformance judge shard-conformance e2e e2e-oldest e2e-kind chart-test package-test mutants asan tsan tsan-e2e fuzz coverage coverage-report bench bench-shards lint format image image-test release release-test clean
 # Prerequisites are made in the order they are written: what a target installs comes before anything that it builds.
 .NOTPARALLEL:
 
@@ -115,6 +115,11 @@ bench: deps-bench-test ## Benchmarks
 	@cmake --preset bench
 	@cmake --build --preset bench -j $(JOBS) --target benchmarks
 	@scripts/bench.sh build/bench
+
+bench-shards: deps-bench-test ## Memory and CPU of a shard, beside the same controller in Go; takes about 20 minutes
+	@cmake --preset bench
+	@cmake --build --preset bench -j $(JOBS) --target checksum-controller note_copier
+	@tests/bench/shards/measure.py
 
 lint: deps-lint-test ## Formatting, includes, rules table, clang-tidy; LINT_BASE=REV: clang-tidy on what changed since
 	@scripts/lint.sh

@@ -95,6 +95,15 @@ def sources(module, version, sums=""):
     return Path(told["Dir"])
 
 
+def build(folder, program, say=lambda line: print(line, file=sys.stderr, flush=True)):
+    """Builds the Go program of a folder that has a go.mod and a go.sum."""
+    with tempfile.TemporaryDirectory() as scratch:
+        go = _Go(Path(scratch), say)
+        go.environment["GOFLAGS"] = "-mod=readonly -buildvcs=false"
+        go.use(_go_version((folder / "go.mod").read_text(encoding="ascii")), say)
+        go.run(folder, "build", "-trimpath", "-ldflags", "-s -w", "-o", str(program), ".")
+
+
 def _missing(folder):
     return [program for program in PROGRAMS if not os.access(folder / program, os.X_OK)]
 
