@@ -69,7 +69,7 @@ class Changes:
 
     def complete(self):
         """Creates what is not there, once all have stopped and the API server is back."""
-        wait_until(self._completed, 60, "all objects are there", interval=0.5)
+        wait_until(self._completed, 180, "all objects are there", interval=0.5)
 
     def _run(self, rng, first, step):
         serials = itertools.count()
