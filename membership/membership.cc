@@ -338,6 +338,9 @@ void Membership::Impl::notify(const Change& change) const {
       case ChangeKind::kShardsChanged:
         listener->on_shards_changed(change.ring);
         break;
+      case ChangeKind::kRebalanceRequested:
+        listener->on_rebalance_requested(change.ring);
+        break;
     }
   }
   if (change.kind == ChangeKind::kRingRemoved) {

@@ -117,6 +117,7 @@ Result<RingObject> decode_ring(std::string_view json_text) {
   const json& metadata = kube::value_at(*document, "/metadata");
   const json& spec = kube::value_at(*document, "/spec");
   const json& status = kube::value_at(*document, "/status");
+  const json& annotations = kube::value_at(metadata, "/annotations");
   RingObject object{.spec = {.name = kube::string_at(metadata, "/name"),
                              .uid = kube::string_at(metadata, "/uid"),
                              .generation = kube::int_at(metadata, "/generation").value_or(0),
@@ -127,7 +128,8 @@ Result<RingObject> decode_ring(std::string_view json_text) {
                     .observed_generation = kube::int_at(status, "/observedGeneration").value_or(0),
                     .status_shards = kube::int_at(status, "/shards").value_or(0),
                     .status_available_shards = kube::int_at(status, "/availableShards").value_or(0),
-                    .webhook_reachable = webhook_reachable(status)};
+                    .webhook_reachable = webhook_reachable(status),
+                    .rebalance_requested_at = kube::string_of(kube::field_of(annotations, ring::kRebalanceAnnotation))};
   if (object.spec.name.empty()) {
     return fail(ErrorCode::kInvalid, "decode ControllerRing: it has no name");
   }

@@ -21,6 +21,7 @@ struct RingObject {
   std::int64_t status_shards = 0;
   std::int64_t status_available_shards = 0;
   std::optional<bool> webhook_reachable = {};  // the condition of this name; nullopt: absent or Unknown
+  std::string rebalance_requested_at = {};     // the annotation, "" without one
   bool operator==(const RingObject&) const = default;
 };
 

@@ -135,6 +135,7 @@ void RingRoster::renew_status(Roster& roster) {
                           .status_shards = roster.object->status_shards,
                           .status_available_shards = roster.object->status_available_shards,
                           .webhook_reachable = roster.object->webhook_reachable,
+                          .rebalance_requested_at = roster.object->rebalance_requested_at,
                           .shards = {},
                           .available_shards = 0};
   status.shards.reserve(roster.shards.size());
@@ -190,6 +191,9 @@ void RingRoster::add_changes(const std::string& name, const ring::RingStatus* be
   }
   if (shards_changed) {
     changes.push_back({ChangeKind::kShardsChanged, name});
+  }
+  if (before->rebalance_requested_at != after->rebalance_requested_at && !after->rebalance_requested_at.empty()) {
+    changes.push_back({ChangeKind::kRebalanceRequested, name});
   }
 }
 

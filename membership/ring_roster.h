@@ -14,7 +14,7 @@
 
 namespace sharder::membership {
 
-enum class ChangeKind { kRingAdded, kRingChanged, kRingRemoved, kShardsChanged };
+enum class ChangeKind { kRingAdded, kRingChanged, kRingRemoved, kShardsChanged, kRebalanceRequested };
 
 // What listeners are notified of; ring::Listener says what each means.
 struct Change {

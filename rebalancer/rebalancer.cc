@@ -128,6 +128,13 @@ void Rebalancer::on_shards_changed(const std::string& ring) {
   }
 }
 
+void Rebalancer::on_rebalance_requested(const std::string& ring) {
+  if (const auto worker = impl_->workers.find(ring); worker != impl_->workers.end()) {
+    impl_->tools->log.info("looking at all objects, as the ring's annotation asks for", {{"ring", ring}});
+    worker->second->sync();
+  }
+}
+
 Report Rebalancer::report() const {
   Report report;
   for (const auto& [ring, worker] : impl_->workers) {

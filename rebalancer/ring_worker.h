@@ -51,6 +51,8 @@ class RingWorker {
   void namespace_changed(const std::string& name, const LabelMap* before, const LabelMap& labels);
   // The namespaces cannot be watched; nullopt: they can.
   void namespaces_trouble(const std::optional<Error>& error);
+  // Looks at all objects, and tries again what was given up: every sync period, and when somebody asks for it.
+  void sync();
   // An outage is over, or a time in which nothing was permitted: ends long pauses.
   void server_is_back();
 
@@ -59,7 +61,6 @@ class RingWorker {
  private:
   void refresh();
   void pass_over_all();
-  void sync();
   void second_pass_later();
   void second_pass();
   void passes_idle(std::size_t objects);

@@ -19,6 +19,8 @@ class Listener {
   virtual void on_ring_removed(const std::string& ring) = 0;
   // A Lease of the ring appeared or went, or its availability changed.
   virtual void on_shards_changed(const std::string& ring) = 0;
+  // Somebody wants all objects of the ring to be looked at now: the annotation has another text.
+  virtual void on_rebalance_requested(const std::string& /*ring*/) {}
   // Alternates, beginning with true.
   virtual void on_leading(bool leading) = 0;
   // While leading: `what`, work for the ring, has a lasting failure; nullopt: the failure is over.

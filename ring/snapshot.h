@@ -36,6 +36,8 @@ struct RingStatus {
   std::int64_t status_available_shards = 0;
   std::optional<bool> webhook_reachable = {};  // the condition of this name; nullopt: absent or Unknown
 
+  std::string rebalance_requested_at = {};  // the annotation, "" without one
+
   std::vector<ShardStatus> shards;  // sorted by namespace and name
   std::int64_t available_shards = 0;
   bool operator==(const RingStatus&) const = default;

@@ -51,6 +51,15 @@ TEST_CASE("a ControllerRing is read as it stands in the cluster (protocol, 2)") 
   CHECK(object.status_available_shards == 4);
 }
 
+TEST_CASE("the request for a pass is read from the ring's annotation (protocol, 10)") {
+  json object = document();
+  CHECK(decode(object).rebalance_requested_at.empty());
+  object["metadata"]["annotations"] = {{"sharder.alpha.sharding.timebertt.dev/rebalance-requested-at", "noon"}};
+  CHECK(decode(object).rebalance_requested_at == "noon");
+  object["metadata"]["annotations"] = "nonsense";
+  CHECK(decode(object).rebalance_requested_at.empty());
+}
+
 TEST_CASE("the condition WebhookReachable is True, False, or not known") {
   json object = document();
   CHECK(decode(object).webhook_reachable == std::nullopt);

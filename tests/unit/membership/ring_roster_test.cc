@@ -164,6 +164,25 @@ TEST_CASE("a ring whose name makes no label key is in the Snapshot, but in no Ri
   CHECK(news.snapshot->rings.begin()->second->spec_error == "too long");
 }
 
+TEST_CASE("another text of the ring's annotation asks for a pass, its removal does not (protocol, 10)") {
+  RingRoster roster;
+  RingObject object = ring_object("r");
+  object.rebalance_requested_at = "one";
+  roster.put_ring(object);
+  CHECK(roster.publish().changes == std::vector<Change>{{ChangeKind::kRingAdded, "r"}});
+  object.rebalance_requested_at = "two";
+  roster.put_ring(object);
+  const auto news = roster.publish();
+  CHECK(news.changes == std::vector<Change>{{ChangeKind::kRebalanceRequested, "r"}});
+  CHECK_FALSE(news.ring_set);
+  object.status_shards = 1;
+  roster.put_ring(object);
+  CHECK(roster.publish().changes.empty());
+  object.rebalance_requested_at = "";
+  roster.put_ring(object);
+  CHECK(roster.publish().changes.empty());
+}
+
 TEST_CASE("the snapshot has what the metrics and the status need (protocol, 2 and 8)") {
   RingRoster roster;
   RingObject object = ring_object("r", 7);

@@ -62,6 +62,8 @@ std::string_view name_of(ChangeKind kind) {
       return "ring removed";
     case ChangeKind::kShardsChanged:
       return "shards changed";
+    case ChangeKind::kRebalanceRequested:
+      return "rebalance requested";
   }
   return "?";
 }

@@ -218,6 +218,19 @@ TEST_CASE("a wrong but living shard, given by a replica that lagged behind, is f
   CHECK(h.labels(name).contains(kDrain));
 }
 
+TEST_CASE("a pass that somebody asks for comes at once, and finds what only a pass finds (protocol, 10)") {
+  Harness h;
+  h.start({"a", "b"});
+  h.advance(20s);
+  h.add_secret("x", {{kShard, h.owner("x") == "a" ? "b" : "a"}});  // a member, but the wrong one
+  h.advance(1min);
+  CHECK(h.cluster.patches.empty());
+  h.rebalancer->on_rebalance_requested("nobody");
+  h.rebalancer->on_rebalance_requested("ring");
+  h.advance(200ms);
+  CHECK(h.labels("x").value(kDrain, "") == h.owner("x"));
+}
+
 TEST_CASE("drain labels that are left over go at the sync (protocol, 9)") {
   Harness h;
   h.start({"a", "b"});
