@@ -104,7 +104,8 @@ void Ledger::enrol(const LeaseId& id) {
                                     .name = id.name,
                                     .uid = lease->uid,
                                     .state = lease->state_label,
-                                    .available = lease->held()});
+                                    .available = lease->held(),
+                                    .cordoned = lease->cordoned});
   }
 }
 

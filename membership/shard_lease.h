@@ -30,6 +30,7 @@ struct ShardLease {
   std::string resource_version;
   std::string ring;         // value of the ring label
   std::string state_label;  // "" for none
+  bool cordoned = false;    // by the annotation, protocol 12
 
   std::string holder_identity;
   std::optional<std::chrono::seconds> lease_duration;  // 1 s .. 2^31-1 s

@@ -124,7 +124,7 @@ void Rebalancer::on_shards_changed(const std::string& ring) {
     return;
   }
   if (auto entry = impl_->entry_of(ring)) {
-    worker->second->members_changed(std::move(entry));
+    worker->second->shards_changed(std::move(entry));
   }
 }
 

@@ -21,6 +21,7 @@ struct ShardStatus {
   std::string uid;
   std::string state;       // the Lease's state label, "" when it has none
   bool available = false;  // by the Lease's data: held by its shard
+  bool cordoned = false;   // by the Lease's annotation (protocol, 12)
   bool operator==(const ShardStatus&) const = default;
 };
 
@@ -40,6 +41,7 @@ struct RingStatus {
 
   std::vector<ShardStatus> shards;  // sorted by namespace and name
   std::int64_t available_shards = 0;
+  bool all_cordoned = false;  // each available shard is cordoned, so the cordons have no effect
   bool operator==(const RingStatus&) const = default;
 };
 

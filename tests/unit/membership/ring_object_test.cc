@@ -51,7 +51,7 @@ TEST_CASE("a ControllerRing is read as it stands in the cluster (protocol, 2)") 
   CHECK(object.status_available_shards == 4);
 }
 
-TEST_CASE("the request for a pass is read from the ring's annotation (protocol, 10)") {
+TEST_CASE("the request for a pass is read from the ring's annotation (protocol, 12)") {
   json object = document();
   CHECK(decode(object).rebalance_requested_at.empty());
   object["metadata"]["annotations"] = {{"sharder.alpha.sharding.timebertt.dev/rebalance-requested-at", "noon"}};

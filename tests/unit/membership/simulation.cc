@@ -128,6 +128,8 @@ void Simulation::command(const std::string& text) {
     exit_shard(name);
   } else if (verb == "lease") {
     put_lease(name, arguments);
+  } else if (verb == "cordon" || verb == "uncordon") {
+    cordon(parse_id(name), verb == "cordon");
   } else if (verb == "delete-lease") {
     erase(parse_id(name));
   } else if (verb == "api") {
@@ -230,6 +232,12 @@ void Simulation::exit_shard(const std::string& name) {
   object["spec"]["leaseDurationSeconds"] = 1;
   object["spec"]["renewTime"] = object["spec"]["acquireTime"] = format_micro_time(wall());
   put(shard.id, std::move(object));
+}
+
+void Simulation::cordon(const LeaseId& id, bool cordoned) {
+  json object = leases_.at(id).json;
+  object["metadata"]["annotations"][std::string(ring::kCordonedAnnotation)] = cordoned ? "true" : "false";
+  put(id, std::move(object));
 }
 
 void Simulation::show(const std::string& name) {
@@ -410,6 +418,9 @@ void Simulation::settle(Replica& replica) {
           log_ << (shard == entry->ring().shards().front() ? "" : " ") << shorten(shard);
         }
         log_ << "]";
+        for (const std::string& shard : entry->cordoned()) {
+          log_ << " cordoned " << shorten(shard);
+        }
       }
       log_ << "\n";
     }
