@@ -45,10 +45,23 @@ MarkCondition shards_cordoned(const ring::RingStatus& ring) {
           .is_news = true};
 }
 
+MarkCondition grace_period_valid(const ring::RingStatus& ring) {
+  if (ring.grace_period_error.empty()) {
+    return {
+        .type = ring::kGracePeriodValid,
+        .condition = {.status = "True", .reason = "Valid", .message = "The grace period is valid, or there is none"}};
+  }
+  return {.type = ring::kGracePeriodValid,
+          .condition = {.status = "False",
+                        .reason = "InvalidDuration",
+                        .message = "There is no grace period: " + ring.grace_period_error},
+          .is_news = true};
+}
+
 }  // namespace
 
 std::vector<MarkCondition> mark_conditions(const ring::RingStatus& ring) {
-  return {shards_cordoned(ring)};
+  return {shards_cordoned(ring), grace_period_valid(ring)};
 }
 
 }  // namespace sharder::controllerring

@@ -336,6 +336,11 @@ void Membership::Impl::log_marks(const LedgerOutput& output, const ring::Snapsho
     if (now != nullptr && now->all_cordoned && (earlier == nullptr || !earlier->all_cordoned)) {
       log.warn("all available shards are cordoned, so the cordons have no effect", {{"ring", change.ring}});
     }
+    if (now != nullptr && !now->grace_period_error.empty() &&
+        (earlier == nullptr || earlier->grace_period_error != now->grace_period_error)) {
+      log.warn("a ring's grace period cannot be read, so there is none",
+               {{"ring", change.ring}, {"error", now->grace_period_error}});
+    }
   }
 }
 

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/go_duration.h"
 #include "kube/codec/json.h"
 #include "ring/names.h"
 
@@ -107,6 +108,26 @@ std::string find_error(const ring::ControllerRing& spec) {
   return "";
 }
 
+// Long enough for any node to come back; no sum with a Lease's duration overflows.
+constexpr std::chrono::hours kLongestGrace{24};
+
+// A longer text is not quoted: an annotation may have 256 KiB.
+constexpr std::size_t kQuoted = 40;
+
+void read_grace_period(RingObject& object, const std::string& text) {
+  if (text.empty()) {
+    return;
+  }
+  const auto duration = parse_go_duration(text);
+  if (duration && *duration >= std::chrono::nanoseconds(0) && *duration <= kLongestGrace) {
+    object.grace_period = *duration;
+  } else {
+    object.grace_period_error = "annotation " + std::string(ring::kGracePeriodAnnotation) + ": " +
+                                (text.size() <= kQuoted ? '"' + text + '"' : "the value") +
+                                " is no duration from 0 to 24h, such as 90s or 2m";
+  }
+}
+
 }  // namespace
 
 Result<RingObject> decode_ring(std::string_view json_text) {
@@ -130,6 +151,7 @@ Result<RingObject> decode_ring(std::string_view json_text) {
                     .status_available_shards = kube::int_at(status, "/availableShards").value_or(0),
                     .webhook_reachable = webhook_reachable(status),
                     .rebalance_requested_at = kube::string_of(kube::field_of(annotations, ring::kRebalanceAnnotation))};
+  read_grace_period(object, kube::string_of(kube::field_of(annotations, ring::kGracePeriodAnnotation)));
   if (object.spec.name.empty()) {
     return fail(ErrorCode::kInvalid, "decode ControllerRing: it has no name");
   }

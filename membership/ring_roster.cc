@@ -49,7 +49,7 @@ Standing standing_of(const Shards& shards) {
   return standing;
 }
 
-// Whether nothing but labels has changed.
+// Whether nothing has changed that listeners act on.
 bool stand_alike(const ring::ShardStatus& a, const ring::ShardStatus& b) {
   return a.lease_namespace == b.lease_namespace && a.name == b.name && a.uid == b.uid && a.available == b.available &&
          a.cordoned == b.cordoned;
@@ -148,6 +148,8 @@ void RingRoster::renew_status(Roster& roster) {
                           .status_available_shards = roster.object->status_available_shards,
                           .webhook_reachable = roster.object->webhook_reachable,
                           .rebalance_requested_at = roster.object->rebalance_requested_at,
+                          .grace_period = roster.object->grace_period,
+                          .grace_period_error = roster.object->grace_period_error,
                           .shards = {},
                           .available_shards = 0};
   status.shards.reserve(roster.shards.size());
@@ -202,7 +204,8 @@ void RingRoster::add_changes(const std::string& name, const ring::RingStatus* be
   if (before->spec != after->spec || before->spec_error != after->spec_error || before->deleting != after->deleting) {
     changes.push_back({ChangeKind::kRingChanged, name});
   }
-  if (!std::ranges::equal(before->shards, after->shards, stand_alike)) {
+  if (!std::ranges::equal(before->shards, after->shards, stand_alike) || before->grace_period != after->grace_period ||
+      before->grace_period_error != after->grace_period_error) {
     changes.push_back({ChangeKind::kShardsChanged, name});
   }
   if (before->rebalance_requested_at != after->rebalance_requested_at && !after->rebalance_requested_at.empty()) {

@@ -14,8 +14,13 @@ json optional(const std::optional<T>& value) {
 }
 
 json line(const ShardLine& shard) {
-  return {{"name", shard.name},           {"namespace", shard.lease_namespace}, {"state", shard.state},
-          {"available", shard.available}, {"cordoned", shard.cordoned},         {"objects", optional(shard.objects)}};
+  return {{"name", shard.name},
+          {"namespace", shard.lease_namespace},
+          {"state", shard.state},
+          {"available", shard.available},
+          {"inGrace", shard.in_grace},
+          {"cordoned", shard.cordoned},
+          {"objects", optional(shard.objects)}};
 }
 
 json line(const ResourceLine& resource) {

@@ -17,7 +17,8 @@ struct ShardLine {
   std::string name = {};
   std::string lease_namespace = {};
   std::string state = {};  // the Lease's state label, "" when it has none
-  bool available = false;  // its Lease is held
+  bool available = false;  // its Lease is held, or in grace
+  bool in_grace = false;   // it is released, and the shard keeps its place
   bool cordoned = false;   // by its Lease's annotation
   // Objects that the leader's last passes found with this shard's label; nullopt: not counted, or not by this replica.
   std::optional<std::size_t> objects = {};

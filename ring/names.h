@@ -16,8 +16,10 @@ inline constexpr std::string_view kWebhookPathPrefix = "/webhooks/sharder/contro
 // Conditions of a ring.
 inline constexpr std::string_view kWebhookReachable = "WebhookReachable";
 inline constexpr std::string_view kShardsCordoned = "ShardsCordoned";
+inline constexpr std::string_view kGracePeriodValid = "GracePeriodValid";
 // Annotations of ours (protocol, 12).
 inline constexpr std::string_view kCordonedAnnotation = "sharder.alpha.sharding.timebertt.dev/cordoned";
+inline constexpr std::string_view kGracePeriodAnnotation = "sharder.alpha.sharding.timebertt.dev/grace-period";
 inline constexpr std::string_view kRebalanceAnnotation = "sharder.alpha.sharding.timebertt.dev/rebalance-requested-at";
 inline constexpr std::string_view kAppName = "controller-sharding";  // value of app.kubernetes.io/name
 

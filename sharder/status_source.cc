@@ -74,6 +74,7 @@ ops::RingStatus ring_line(const ring::RingStatus& status, const ring::RingEntry*
                            .lease_namespace = shard.lease_namespace,
                            .state = shard.state,
                            .available = shard.available,
+                           .in_grace = shard.in_grace,
                            .cordoned = shard.cordoned});
   }
   if (entry != nullptr) {

@@ -47,3 +47,17 @@ TEST_CASE("ShardsCordoned names the cordoned shards that are available, and says
   CHECK(mark.condition.reason == "AllShardsCordoned");
   CHECK(mark.condition.message.ends_with("s-8, s-9 and 2 more"));
 }
+
+TEST_CASE("GracePeriodValid says what is wrong with the annotation") {
+  ring::RingStatus ring;
+  MarkCondition mark = about("GracePeriodValid", ring);
+  CHECK_FALSE(mark.is_news);
+  CHECK(mark.condition.status == "True");
+  ring.grace_period_error = "annotation grace-period: \"x\" is no duration";
+  mark = about("GracePeriodValid", ring);
+  CHECK(mark.is_news);
+  CHECK(mark.condition == Condition{.status = "False",
+                                    .reason = "InvalidDuration",
+                                    .message = "There is no grace period: annotation grace-period: \"x\" is no "
+                                               "duration"});
+}

@@ -102,6 +102,8 @@ void Simulation::command(const std::string& text) {
     auto& ring = rings_[name];
     ring.spec.name = name;
     ++ring.spec.generation;
+    ring.grace_period =
+        arguments.contains("grace") ? parse_duration(arguments.at("grace")) : std::chrono::nanoseconds(0);
     for (auto& [_, replica] : replicas_) {
       replica.ledger->ring_shown(ring);
     }

@@ -20,6 +20,7 @@ TEST_CASE("the status as JSON, field by field") {
                                       .lease_namespace = "ns",
                                       .state = "ready",
                                       .available = true,
+                                      .in_grace = true,
                                       .cordoned = true,
                                       .objects = 7}},
                           .resources = {{.name = "secrets",
@@ -37,7 +38,7 @@ TEST_CASE("the status as JSON, field by field") {
     "rings": [{
       "name": "r", "error": "", "deleting": false, "webhookReachable": false,
       "members": ["a", "b"], "shares": [0.25, 0.75], "arcs": [[0, 1], [1, 2], [0, 1]],
-      "shards": [{"name": "a", "namespace": "ns", "state": "ready", "available": true, "cordoned": true, "objects": 7}],
+      "shards": [{"name": "a", "namespace": "ns", "state": "ready", "available": true, "inGrace": true, "cordoned": true, "objects": 7}],
       "resources": [{"name": "secrets", "main": true, "pending": 1, "draining": 2, "oldestDrainSeconds": 1.5,
                      "moves": 3, "objects": 9, "withoutShard": 2, "countedSecondsAgo": 4.0}],
       "moves": [{"from": "a", "to": "b", "pending": 5, "draining": 6}]}]})"));
