@@ -147,7 +147,7 @@ void Engine::Core::show_main(std::string_view text) {
   }
   const MainObject shown{.resource_version = resource_version_of(*object),
                          .drain = label_of(*object, ring::drain_label(tools_->ring)),
-                         .text = std::make_shared<const std::string>(object->dump())};
+                         .text = text_of(*object)};
   std::shared_ptr<const std::string> before;
   auto change = MainObjects::Change::kNone;
   bool is_running = false;
@@ -258,8 +258,7 @@ void Engine::Core::show_secondary(Source& source, std::string_view text) {
               {{"resource", to_string(source.name)}, {"error", object.error().message}});
     return;
   }
-  const ObjectStore::Object shown{.text = std::make_shared<const std::string>(object->dump()),
-                                  .owner = controller_of(*object, sources_[0].resource)};
+  const ObjectStore::Object shown{.text = text_of(*object), .owner = controller_of(*object, sources_[0].resource)};
   ObjectStore::Object before;
   {
     const std::lock_guard lock(mutex_);

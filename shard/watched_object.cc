@@ -1,5 +1,7 @@
 #include "shard/watched_object.h"
 
+#include <utility>
+
 #include "kube/codec/json.h"
 #include "ring/object_key.h"
 
@@ -19,6 +21,12 @@ Result<nlohmann::json> read_object(std::string_view text, const kube::Resource& 
   (*object)["apiVersion"] = resource.group.empty() ? resource.version : resource.group + "/" + resource.version;
   (*object)["kind"] = resource.kind;
   return object;
+}
+
+std::shared_ptr<const std::string> text_of(const nlohmann::json& object) {
+  std::string text = object.dump();
+  text.shrink_to_fit();  // it has grown by doubling
+  return std::make_shared<const std::string>(std::move(text));
 }
 
 ObjectName name_of(const nlohmann::json& object) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -15,6 +16,9 @@ namespace sharder::shard {
 // The object in `text`: without managedFields, and with the resource's apiVersion and kind, which items of lists and
 // metadata-only objects do not have. kInvalid: it is not an object with a name.
 Result<nlohmann::json> read_object(std::string_view text, const kube::Resource& resource);
+
+// Compact JSON, as caches hold it: in no more memory than it needs.
+std::shared_ptr<const std::string> text_of(const nlohmann::json& object);
 
 ObjectName name_of(const nlohmann::json& object);
 std::string resource_version_of(const nlohmann::json& object);

@@ -72,3 +72,10 @@ TEST_CASE("a cluster-scoped controller has no namespace") {
   const json owner{{"apiVersion", "v1"}, {"kind", "Node"}, {"name", "n"}, {"controller", true}};
   CHECK(controller_of(with_owner(owner), nodes) == ObjectName{.object_namespace = "", .name = "n"});
 }
+
+TEST_CASE("the text of an object takes no more memory than it needs") {
+  const json object{{"metadata", {{"name", "a"}, {"annotations", {{"k", std::string(1100, 'v')}}}}}};
+  const auto text = text_of(object);
+  CHECK(json::parse(*text) == object);
+  CHECK(text->capacity() == text->size());
+}
