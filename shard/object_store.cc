@@ -7,22 +7,24 @@ namespace sharder::shard {
 ObjectStore::Object ObjectStore::show(const ObjectName& name, Object object) {
   Entry& entry = objects_[name];
   entry.list = list_;
-  if (entry.object.owner != object.owner) {
-    unlink(name, entry.object);
-    if (object.owner) {
-      owned_[*object.owner].insert(name);
-    }
+  if (entry.object.owner == object.owner) {
+    return std::exchange(entry.object, std::move(object));
   }
-  return std::exchange(entry.object, std::move(object));
+  unlink(entry);
+  Object before = std::exchange(entry.object, std::move(object));
+  link(entry);
+  return before;
 }
 
 ObjectStore::Object ObjectStore::gone(const ObjectName& name) {
-  auto entry = objects_.extract(name);
-  if (entry.empty()) {
+  const auto entry = objects_.find(name);
+  if (entry == objects_.end()) {
     return {};
   }
-  unlink(name, entry.mapped().object);
-  return std::move(entry.mapped().object);
+  unlink(entry->second);
+  Object object = std::move(entry->second.object);
+  objects_.erase(entry);
+  return object;
 }
 
 std::vector<ObjectStore::Object> ObjectStore::end_list() {
@@ -32,7 +34,7 @@ std::vector<ObjectStore::Object> ObjectStore::end_list() {
       ++entry;
       continue;
     }
-    unlink(entry->first, entry->second.object);
+    unlink(entry->second);
     gone.push_back(std::move(entry->second.object));
     entry = objects_.erase(entry);
   }
@@ -46,22 +48,28 @@ std::shared_ptr<const std::string> ObjectStore::find(const ObjectName& name) con
 
 std::vector<std::shared_ptr<const std::string>> ObjectStore::owned(const ObjectName& owner) const {
   std::vector<std::shared_ptr<const std::string>> texts;
-  if (const auto names = owned_.find(owner); names != owned_.end()) {
-    for (const ObjectName& name : names->second) {
-      texts.push_back(find(name));
+  if (const auto entries = owned_.find(owner); entries != owned_.end()) {
+    for (const Entry* const entry : entries->second) {
+      texts.push_back(entry->object.text);
     }
   }
   return texts;
 }
 
-void ObjectStore::unlink(const ObjectName& name, const Object& object) {
-  if (!object.owner) {
+void ObjectStore::link(const Entry& entry) {
+  if (entry.object.owner) {
+    owned_[*entry.object.owner].push_back(&entry);
+  }
+}
+
+void ObjectStore::unlink(const Entry& entry) {
+  if (!entry.object.owner) {
     return;
   }
-  const auto names = owned_.find(*object.owner);
-  names->second.erase(name);
-  if (names->second.empty()) {
-    owned_.erase(names);
+  const auto entries = owned_.find(*entry.object.owner);
+  std::erase(entries->second, &entry);
+  if (entries->second.empty()) {
+    owned_.erase(entries);
   }
 }
 

@@ -3,7 +3,6 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -42,11 +41,12 @@ class ObjectStore {
     std::uint64_t list;  // the last one that it was shown in or after
   };
 
-  void unlink(const ObjectName& name, const Object& object);
+  void link(const Entry& entry);
+  void unlink(const Entry& entry);
 
   std::uint64_t list_ = 0;
   std::unordered_map<ObjectName, Entry, ObjectNameHash> objects_;
-  std::unordered_map<ObjectName, std::set<ObjectName>, ObjectNameHash> owned_;
+  std::unordered_map<ObjectName, std::vector<const Entry*>, ObjectNameHash> owned_;  // by owner; entries never move
 };
 
 }  // namespace sharder::shard
