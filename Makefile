@@ -17,7 +17,7 @@ RUN_YES := $(call from_command_line,YES)
 RUN_WEBHOOK_HOST := $(call from_command_line,WEBHOOK_HOST)
 unexport KUBECONFIG
 
-.PHONY: help deps build install-library run test unit conformance judge e2e e2e-oldest e2e-kind chart-test package-test mutants asan tsan tsan-e2e fuzz coverage coverage-report bench bench-shards lint format image image-test release release-test clean
+.PHONY: help deps build install-library run test unit conformance judge shard-conformance e2e e2e-oldest e2e-kind chart-test package-test mutants asan tsan tsan-e2e fuzz coverage coverage-report bench bench-shards lint format image image-test release release-test clean
 # Prerequisites are made in the order they are written: what a target installs comes before anything that it builds.
 .NOTPARALLEL:
 
@@ -60,10 +60,15 @@ conformance: deps-test build ## The embedded API server behaves as the real one
 	@cmake --build --preset release -j $(JOBS) --target apiserver
 	@tests/conformance/run.py --server both
 
-judge: deps-test build ## The judge of shards finds broken shards out, and lets an intact one pass
-	@cmake --build --preset release -j $(JOBS) --target apiserver
+judge: deps-test build ## Our shards keep the protocol; the judge finds broken ones out, and lets an intact one pass
+	@cmake --build --preset release -j $(JOBS) --target apiserver checksum-controller
+	@tests/shard_conformance/test_kit.py --only "keeps every rule"
 	@tests/judge/test_judge.py
 	@tests/judge/test_broken_shards.py
+
+shard-conformance: deps-test build ## The kit that judges shards of others: it finds each broken one out; 6 minutes
+	@cmake --build --preset release -j $(JOBS) --target apiserver checksum-controller
+	@tests/shard_conformance/test_kit.py
 
 e2e-oldest: deps-test-browser build ## The same on the oldest Kubernetes that we promise
 	@cmake --build --preset release -j $(JOBS) --target apiserver
@@ -85,7 +90,7 @@ mutants: deps-test ## Do the tests notice when a rule is broken? MUTANTS="move_u
 
 asan: deps-fuzz-bench-test-browser ## Unit tests and a short e2e under AddressSanitizer and UBSan; everything compiled by clang
 	@scripts/unit.sh asan $(JOBS)
-	@scripts/sanitized.sh asan $(JOBS)
+	@scripts/sanitized.sh asan $(JOBS) $(TESTS)
 
 tsan: deps-test-browser ## Unit tests and a short e2e under ThreadSanitizer
 	@scripts/unit.sh tsan $(JOBS)

@@ -12,7 +12,7 @@ declare -A packages=(
            libsimdjson-dev libprotozero-dev nlohmann-json3-dev libxxhash-dev libyaml-dev libspdlog-dev
            prometheus-cpp-dev libcpp-httplib-dev ccache"
   [run]="python3 python3-xxhash python3-yaml openssl libfaketime util-linux ca-certificates"
-  [test]="doctest-dev wrk nghttp2-client"
+  [test]="doctest-dev wrk nghttp2-client python3-venv"
   [browser]="chromium fonts-dejavu-core"
   [lint]="clang-format-19 clang-tidy-19 clang-19 python3 git"
   [fuzz]="clang-19 libclang-rt-19-dev"

@@ -61,7 +61,7 @@ class Engine {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  // Once. Workers begin when all caches are complete, and no sooner than `pause` later.
+  // Once. The lists begin after `pause`; workers begin when all caches are complete.
   void start(std::chrono::nanoseconds pause = {});
   // No reconciliation and no acknowledgement begins after it has returned. Running ones are asked to stop. Any thread.
   void stop();

@@ -69,8 +69,7 @@ class Engine::Core final : public std::enable_shared_from_this<Core> {
     explicit State(const ControllerOptions& options) : queue(options.backoff_base, options.backoff_max) {}
 
     bool stopping = false;
-    std::size_t unsynced = 0;                  // sources
-    SteadyTime first_run = SteadyTime::min();  // not before
+    std::size_t unsynced = 0;  // sources
     MainObjects mains;
     WorkQueue queue;
     std::unordered_map<ObjectName, SteadyTime, ObjectNameHash> running;  // and since when

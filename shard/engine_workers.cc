@@ -57,11 +57,14 @@ class Engine::Core::Run final : public Reconciliation {
 // --- from outside
 
 void Engine::Core::start(std::chrono::nanoseconds pause) {
-  state_.first_run = tools_->clock.steady() + pause;
   if (options_.resync.count() > 0) {
     state_.resync = tools_->clock.steady() + options_.resync;
   }
-  tools_->api.loop().post([self = shared_from_this()] { self->resolve(0); });
+  tools_->api.loop().post_after(pause, [self = shared_from_this()] {
+    if (!self->stop_.stop_requested()) {
+      self->resolve(0);
+    }
+  });
   for (unsigned i = 0; i < options_.workers; ++i) {
     workers_.emplace_back([this] { work(); });
   }
@@ -164,10 +167,6 @@ std::optional<Engine::Core::Work> Engine::Core::next() {
       continue;
     }
     const SteadyTime now = tools_->clock.steady();
-    if (now < state_.first_run) {
-      changed_.wait_for(lock, state_.first_run - now);
-      continue;
-    }
     resync(now);
     if (auto item = state_.queue.take(now)) {
       const MainObject* const object = state_.mains.find(item->object);

@@ -61,6 +61,7 @@ kube::LeaderElectionOptions election_options(const Options& options) {
           .lease_name = options.name,
           .identity = options.name,
           .labels = {{std::string(ring::kRingLabel), options.ring}},
+          .seen_label = std::string(ring::kStateLabel),
           .unique_identity = false,
           .lease_duration = options.lease_duration,
           .renew_deadline = options.renew_deadline,
@@ -120,8 +121,9 @@ void Lease::abandon() {
   impl_->election.abandon();
 }
 
-bool Lease::was_reacquired() const {
-  return impl_->election.was_reacquired();
+bool Lease::is_seen() const {
+  const std::string state = impl_->election.seen_label();
+  return impl_->election.was_made() || state == "ready" || state == "expired" || state == "uncertain";
 }
 
 bool Lease::valid() const {

@@ -46,8 +46,10 @@ class Lease {
   // for `released_when`. From any thread but the Lease's.
   void abandon();
 
-  // Within on_acquired only: whether the Lease was there before, and somebody else's or released.
-  bool was_reacquired() const;
+  // Within on_acquired and on_renewed only. Whether the sharder knows that this name holds the Lease, by its state
+  // label: it decides on no more moves of this shard's objects then but drains. A Lease that this process has made
+  // needs no label: no object was moved (decision 9).
+  bool is_seen() const;
 
   // Any thread. False as soon as its time is over by CLOCK_BOOTTIME, even before on_lost.
   bool valid() const;

@@ -124,6 +124,8 @@ struct Shard::Impl {
   Result<void> run();
   Result<void> end(bool was_lost);
   void acquired();
+  void begin_if_seen();
+  void begin(milliseconds pause);
   void lost();
   void renewed(BootTime valid_until);
   void wake();
@@ -138,6 +140,7 @@ struct Shard::Impl {
   int wakeup = -1;                           // an eventfd: stop(), or the Lease was lost
   std::atomic<State> state = State::kNew;
   std::atomic<bool> was_lost = false;
+  std::optional<SteadyTime> unseen_since;  // the Lease's thread's. nullopt: the controllers have begun, or cannot yet
   std::shared_ptr<prometheus::Registry> registry = std::make_shared<prometheus::Registry>();
   prometheus::Gauge& master_status;
 
@@ -283,8 +286,28 @@ void Shard::Impl::acquired() {
     return;  // it ends already: a Lease that was lost is not worked for again
   }
   master_status.Set(1);
-  // After another tenure of this name, moves may be under way that were decided while nobody held it (decision 9).
-  const milliseconds pause = lease->was_reacquired() ? options.retry_period : milliseconds(0);
+  if (lease->is_seen()) {
+    begin(milliseconds(0));
+  } else {
+    unseen_since = clock.steady();
+  }
+}
+
+// On the Lease's thread. After another tenure of this name, the sharder goes on moving objects until it has seen who
+// holds the Lease; what it has sent by then is carried out within a retry period (decision 9).
+void Shard::Impl::begin_if_seen() {
+  if (unseen_since && !was_lost) {
+    if (lease->is_seen()) {
+      begin(options.retry_period);
+    } else if (clock.steady() >= *unseen_since + options.lease_duration) {
+      log.warn("no sharder has seen this shard's Lease, its objects are reconciled all the same");
+      begin(milliseconds(0));
+    }
+  }
+}
+
+void Shard::Impl::begin(milliseconds pause) {
+  unseen_since.reset();
   for (const auto& engine : engines) {
     engine->start(pause);
   }
@@ -301,6 +324,7 @@ void Shard::Impl::lost() {
 }
 
 void Shard::Impl::renewed(BootTime valid_until) {
+  begin_if_seen();
   if (options.observer) {
     const WallTime now = clock.wall();
     const auto left = std::max<std::chrono::nanoseconds>(valid_until - std::min(clock.boot(), valid_until),

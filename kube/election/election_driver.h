@@ -26,8 +26,9 @@ class ElectionDriver final {
   ElectionDriver(Api& api, const Clock& clock, LeaderElectionOptions options, LeaderElection::Callbacks callbacks,
                  const Logger& log, std::shared_ptr<Executor> executor, std::uint64_t seed = std::random_device{}());
 
-  // From the callback that we hold the Lease only.
-  bool was_reacquired() const { return state_.was_reacquired(); }
+  // From the callbacks only that we hold the Lease, or have renewed it.
+  bool was_made() const { return state_.was_made(); }
+  std::string seen_label() const { return state_.seen_label(); }
 
   // From any thread.
   bool valid() const { return clock_.boot() < valid_until(); }

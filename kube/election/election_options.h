@@ -11,6 +11,9 @@ struct LeaderElectionOptions {
   std::string lease_name;
   std::string identity;                            // "<hostname>_<uuid>"; a shard's name
   std::map<std::string, std::string> labels = {};  // that the Lease carries, beside those of others
+  // A label that somebody else sets when he has seen who holds the Lease. It is taken away as the Lease is acquired, if
+  // it was there and another's or released.
+  std::string seen_label = {};
   // False for a shard: another process may have its name. Then a record under our identity is ours only if this process
   // has written it.
   bool unique_identity = true;

@@ -31,6 +31,12 @@ void add_labels(nlohmann::json& metadata, const std::map<std::string, std::strin
   }
 }
 
+void remove_label(nlohmann::json& metadata, const std::string& label) {
+  if (const auto labels = metadata.find("labels"); labels != metadata.end() && labels->is_object()) {
+    labels->erase(label);
+  }
+}
+
 }  // namespace
 
 ElectionTime read_time(const Clock& clock) {
@@ -119,6 +125,17 @@ std::optional<Request> ElectionState::release_answer(const Result<Response>& res
                now);
 }
 
+std::string ElectionState::seen_label() const {
+  if (lease_.is_object()) {
+    const nlohmann::json& metadata = lease_["metadata"];
+    if (const auto labels = metadata.find("labels"); labels != metadata.end() && labels->is_object()) {
+      const auto label = labels->find(options_.seen_label);
+      return label != labels->end() && label->is_string() ? label->get<std::string>() : "";
+    }
+  }
+  return "";
+}
+
 ObjectReference ElectionState::reference() const {
   return {.api_version = "coordination.k8s.io/v1",
           .kind = "Lease",
@@ -139,8 +156,12 @@ Request ElectionState::read(const ElectionTime& now) {
 
 // Makes the Lease ours, or renews it: by a PUT with the resourceVersion we know, or by a POST where there is no Lease.
 Request ElectionState::acquire(const ElectionTime& now) {
-  if (now.boot >= valid_until_) {
-    was_reacquired_ = lease_.is_object() && holder_identity_ != options_.identity;
+  // After a write without an answer the record may be our own already.
+  if (now.boot >= valid_until_ && holder_ != LeaseHolder::kSelf) {
+    was_made_ = !lease_.is_object();
+    if (!was_made_ && holder_identity_ != options_.identity) {
+      remove_label(lease_["metadata"], options_.seen_label);
+    }
   }
   const std::string time = format_micro_time(now.wall);
   nlohmann::json spec{

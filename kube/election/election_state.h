@@ -76,8 +76,10 @@ class ElectionState {
 
   // Until when we hold the Lease. In the past, or BootTime::min(), when we don't.
   BootTime valid_until() const { return valid_until_; }
-  // Whether the Lease was there before we acquired it, and somebody else's or released.
-  bool was_reacquired() const { return was_reacquired_; }
+  // Whether this process has made the Lease, when it acquired it last.
+  bool was_made() const { return was_made_; }
+  // Of options.seen_label, as the Lease was last seen; "": it has none, or the Lease is not known.
+  std::string seen_label() const;
   // We hold it no more, whatever the record says.
   void step_down(const ElectionTime& now);
 
@@ -114,7 +116,7 @@ class ElectionState {
   Step step_ = Step::kIdle;
   bool optimistic_ = false;  // the write that is under way was not preceded by a read
   bool may_hold_ = false;
-  bool was_reacquired_ = false;
+  bool was_made_ = false;
   SteadyTime attempt_began_{};
   BootTime write_began_ = BootTime::min();
   BootTime valid_until_ = BootTime::min();

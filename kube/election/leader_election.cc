@@ -84,8 +84,12 @@ void LeaderElection::abandon() {
   impl_->end([this] { impl_->log.warn("the lease is not released, it will expire"); });
 }
 
-bool LeaderElection::was_reacquired() const {
-  return impl_->driver->was_reacquired();
+bool LeaderElection::was_made() const {
+  return impl_->driver->was_made();
+}
+
+std::string LeaderElection::seen_label() const {
+  return impl_->driver->seen_label();
 }
 
 bool LeaderElection::leading() const {

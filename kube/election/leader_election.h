@@ -48,8 +48,10 @@ class LeaderElection {
   // `released_when`, which need not return then. From any thread but the election's.
   void abandon();
 
-  // Within on_elected only: whether the Lease was there before, and somebody else's or released.
-  bool was_reacquired() const;
+  // Within on_elected and on_renewed only. Whether this process has made the Lease, when it acquired it.
+  bool was_made() const;
+  // Of options.seen_label, as the Lease was last seen; "" without one.
+  std::string seen_label() const;
 
   // Safe from any thread. False as soon as our time is over by CLOCK_BOOTTIME, even before on_lost.
   bool leading() const;

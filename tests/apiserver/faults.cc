@@ -12,10 +12,11 @@ using nlohmann::json;
 
 namespace {
 
-constexpr std::array<std::pair<Fault::Kind, const char*>, 4> kKinds{{{Fault::Kind::kError, "error"},
+constexpr std::array<std::pair<Fault::Kind, const char*>, 5> kKinds{{{Fault::Kind::kError, "error"},
                                                                      {Fault::Kind::kLatency, "latency"},
                                                                      {Fault::Kind::kCut, "cut"},
-                                                                     {Fault::Kind::kFreeze, "freeze"}}};
+                                                                     {Fault::Kind::kFreeze, "freeze"},
+                                                                     {Fault::Kind::kTrickle, "trickle"}}};
 constexpr std::array<std::pair<Fault::Cut, const char*>, 3> kCuts{
     {{Fault::Cut::kBefore, "before"}, {Fault::Cut::kAfter, "after"}, {Fault::Cut::kMiddle, "middle"}}};
 
@@ -69,7 +70,7 @@ Outcome<Fault> parse(const json& object) {
     if (object.contains("retryAfter")) {
       fault.status.retry_after_seconds = object.at("retryAfter").get<int>();
     }
-  } else if (*kind == Fault::Kind::kLatency) {
+  } else if (*kind == Fault::Kind::kLatency || *kind == Fault::Kind::kTrickle) {
     fault.latency = std::chrono::milliseconds(object.value("milliseconds", 0));
     if (fault.latency <= std::chrono::milliseconds(0)) {
       return refuse(bad("milliseconds must be positive"));
@@ -134,7 +135,7 @@ json Fault::to_json() const {
   }
   if (kind == Kind::kError) {
     result["status"] = status.code;
-  } else if (kind == Kind::kLatency) {
+  } else if (kind == Kind::kLatency || kind == Kind::kTrickle) {
     result["milliseconds"] = latency.count();
   } else if (kind == Kind::kCut) {
     result["when"] = name_in(kCuts, cut);
@@ -176,6 +177,17 @@ bool Faults::frozen_locked(const Request& request) const {
 bool Faults::frozen(const Request& request) const {
   const std::lock_guard lock(mutex_);
   return frozen_locked(request);
+}
+
+std::chrono::milliseconds Faults::pause(const Request& request) const {
+  const std::lock_guard lock(mutex_);
+  std::chrono::milliseconds longest{0};
+  for (const auto& [id, active] : active_) {
+    if (active.fault.kind == Fault::Kind::kTrickle && active.fault.match.matches(request)) {
+      longest = std::max(longest, active.fault.latency);
+    }
+  }
+  return longest;
 }
 
 Fate Faults::decide(const Request& request) {

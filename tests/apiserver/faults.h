@@ -29,7 +29,7 @@ struct FaultMatch {
 
 // A fault that stays in force. What each does: README.md.
 struct Fault {
-  enum class Kind { kError, kLatency, kCut, kFreeze };
+  enum class Kind { kError, kLatency, kCut, kFreeze, kTrickle };
   enum class Cut { kBefore, kAfter, kMiddle };
 
   Kind kind = Kind::kError;
@@ -37,7 +37,7 @@ struct Fault {
   std::optional<std::uint64_t> count = {};  // of requests, then it is over
   std::optional<double> fraction = {};      // of requests
   Status status = {};                       // kError
-  std::chrono::milliseconds latency{0};
+  std::chrono::milliseconds latency{0};     // kLatency, kTrickle
   Cut cut = Cut::kBefore;
 
   // Of an object as POSTed to /-/faults; 400 with the reason for anything else.
@@ -66,6 +66,8 @@ class Faults {
   Fate decide(const Request& request);
   // Whether a freeze matches now; it is not counted.
   bool frozen(const Request& request) const;
+  // How long a watch pauses between two events now; it is not counted.
+  std::chrono::milliseconds pause(const Request& request) const;
   // Nothing is frozen any more, for good.
   void stop();
 

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <stdexcept>
 #include <thread>
@@ -104,6 +105,23 @@ bool client_has_left() {
   return ::poll(&entry, 1, 0) > 0 && (entry.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
 }
 
+// The events of a step: at once, or one by one where a fault wants it. Only JSON has an event a line.
+bool send_events(const Reply& reply, const std::string& data, httplib::DataSink& sink) {
+  const std::chrono::milliseconds pause = reply.pause ? reply.pause() : std::chrono::milliseconds(0);
+  if (pause <= std::chrono::milliseconds(0) || reply.answer.content_type != "application/json") {
+    return sink.write(data.data(), data.size());
+  }
+  for (std::size_t from = 0; from < data.size();) {
+    const std::size_t to = std::min(data.find('\n', from), data.size() - 1) + 1;
+    if (client_has_left() || !sink.write(data.data() + from, to - from)) {
+      return false;
+    }
+    from = to;
+    std::this_thread::sleep_for(pause);
+  }
+  return true;
+}
+
 // One step of a watch, after which the library asks again. False: the connection is to be closed.
 bool pump(const Reply& reply, httplib::DataSink& sink) {
   const WatchStream::Step step = reply.answer.watch->next();
@@ -113,7 +131,7 @@ bool pump(const Reply& reply, httplib::DataSink& sink) {
     }
     std::this_thread::sleep_for(kFrozenCheck);
   }
-  if (!step.data.empty() && !sink.write(step.data.data(), step.data.size())) {
+  if (!step.data.empty() && !send_events(reply, step.data, sink)) {
     return false;
   }
   if (step.state == WatchStream::State::kCut || (!step.data.empty() && reply.cut == Fault::Cut::kMiddle)) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -18,9 +19,10 @@ struct Caller {
 struct Reply {
   Answer answer = {};
   std::optional<Fault::Cut> cut = {};
-  std::shared_ptr<void> registration = {};  // lives as long as a watch
-  std::function<bool()> frozen = {};        // a watch holds its events back while it is true
-  std::function<void()> finished = {};      // a watch is over
+  std::shared_ptr<void> registration = {};                // lives as long as a watch
+  std::function<bool()> frozen = {};                      // a watch holds its events back while it is true
+  std::function<std::chrono::milliseconds()> pause = {};  // of a watch between two events
+  std::function<void()> finished = {};                    // a watch is over
 };
 
 // HTTP/1.1 over TLS on 127.0.0.1: a thread per connection, TCP_NODELAY. The handler runs on the connection's thread.

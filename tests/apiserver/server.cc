@@ -123,6 +123,7 @@ Reply ApiServer::handle_known(const Request& request, std::chrono::system_clock:
   if (reply.answer.watch) {
     reply.registration = watches_.add(reply.answer.watch, request);
     reply.frozen = [this, request] { return faults_.frozen(request); };
+    reply.pause = [this, request] { return faults_.pause(request); };
     reply.finished = [this, request, received] { audit(request, 200, "", received); };
   } else {
     audit(request, reply.answer.code, reply.answer.body, received);

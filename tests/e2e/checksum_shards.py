@@ -220,14 +220,14 @@ class ChecksumShards:
         judge = Judge(ring.name, ["secrets"], ["configmaps"], namespaces=[ring.namespace], live=self.names(),
                       newest=True)
         judge.give_state(state_of(plane.admin, ring.namespace, RESOURCES))
-        plane.flush_audit_log()
-        for log in plane.audit_logs():
-            judge.read_audit(log)
         for shard in self._all():
             for journal in shard.journals:
                 if journal.exists():  # else it was killed before it began
                     judge.read_journal(journal)
         judge.read_journal(self.folder / "test.jsonl")
+        plane.flush_audit_log()  # what the journals tell of stands in there
+        for log in plane.audit_logs():
+            judge.read_audit(log)
         return judge.verdict()
 
     # -- parts

@@ -136,8 +136,9 @@ class ControlPlane(Cluster):
         self.apiserver.kill()
         self._put_audit_log_by()
 
-    def stop_apiserver(self, timeout=60):
-        """As on SIGTERM: it finishes the requests that it has."""
+    def stop_apiserver(self, timeout):
+        """SIGTERM: it takes no new connection and finishes what it has. As long as there are watches that may be a
+        minute, so it is killed after `timeout` seconds."""
         self.apiserver.stop(timeout)
         self._put_audit_log_by()
 

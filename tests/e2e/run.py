@@ -30,7 +30,7 @@ ALONE = ("assignment", "footprint", "rebalance_faults")  # they measure, so noth
 LONG = ("rebalance_speed", "rebalance_faults", "churn", "chaos")  # these have cases of --long
 QUICK = ("manifests", "kinds", "adoption", "webhook")  # with --quick
 AT_ONCE = 4
-SECONDS, LONG_SECONDS = allowed(420), allowed(2400)  # a file that takes longer is ended
+SECONDS, LONG_SECONDS = allowed(600), allowed(2400)  # a file that takes longer is ended
 
 
 class Run:

@@ -69,8 +69,7 @@ class Changes:
 
     def complete(self):
         """Creates what is not there, once all have stopped and the API server is back."""
-        for number in range(OBJECTS):
-            wait_until(lambda number=number: self._exists(number), 60, f"s-{number} is there", interval=0.2)
+        wait_until(self._completed, 180, "all objects are there", interval=0.5)
 
     def _run(self, rng, first, step):
         serials = itertools.count()
@@ -97,13 +96,15 @@ class Changes:
         self._client.delete("secrets", self._namespace, f"s-{number}")
         self.counts["deleted"] += 1
 
-    def _exists(self, number):
+    def _completed(self):
         try:
-            if self._client.find("secrets", self._namespace, f"s-{number}") is None:
+            there = {item["metadata"]["name"] for item in self._client.list("secrets", self._namespace)}
+            missing = [number for number in range(OBJECTS) if f"s-{number}" not in there]
+            for number in missing:
                 self._client.create("secrets", self._namespace, secret(number, "at the end"))
         except ApiError:
-            return False
-        return True
+            return False  # it has read no roles yet
+        return not missing
 
 
 def secret(number, text):
@@ -264,7 +265,7 @@ class Faults:
         return self._api_server_ends(amount, self._env.plane.kill_apiserver)
 
     def _stop_api_server(self, amount, _):
-        return self._api_server_ends(amount, self._env.plane.stop_apiserver)
+        return self._api_server_ends(amount, lambda: self._env.plane.stop_apiserver(5))
 
     def _api_server_ends(self, amount, end):
         if "API server" in self._busy:

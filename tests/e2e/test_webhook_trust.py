@@ -121,11 +121,12 @@ def unwatched(bare):
         right = env.sharders.authority.certificate.read_bytes()
         ring = env.ring("unread")
         with ring.shards("shard-a", duration=60) as shards:
-            inject(env, ring, right)  # behind the apply
+            inject(env, ring, right)  # perhaps behind the last apply, whose answer did not show it then
+            shards.start("shard-b")  # the configuration is applied, and its answer shows it
             wait_condition(ring, "True", "CertificateTrusted")
             assert not recorded(env, ring)
             inject(env, ring, pki.Authority(env.plane.folder / "other-ca", "webhook-ca").certificate.read_bytes())
-            shards.start("shard-b")  # the configuration is applied, and its answer shows it
+            shards.start("shard-c")
             wait_condition(ring, "False", "CertificateNotTrusted")
             inject(env, ring, right)
             wait_condition(ring, "True", "CertificateTrusted")

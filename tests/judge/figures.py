@@ -110,7 +110,8 @@ def lapsed(facts):
     return accepted, rejected
 
 
-# -- times
+# -- times: the longest ones. Those do not count in which a request came to the object of which nobody knows the outcome,
+# because it may have ended them.
 
 
 def without_shard(facts):
@@ -128,10 +129,10 @@ def without_shard(facts):
                 if available is False:
                     since = when if since is None else since
                 elif since is not None:
-                    if when - since > longest:
+                    if when - since > longest and not history.uncertain(since, when):
                         longest, whose = when - since, history.name
                     since = None
-        if since is not None and facts.end - since > longest:
+        if since is not None and facts.end - since > longest and not history.uncertain(since, facts.end):
             longest, whose = facts.end - since, history.name
     return longest, whose
 
@@ -174,8 +175,10 @@ def _until_reconciled(facts):
             first = bisect.bisect_left(begins, write.received)
             for interval in intervals[first:first + 50]:
                 if interval.process.shard == write.shard:
-                    if interval.begin < until and interval.begin - write.received > longest:
-                        longest, whose = interval.begin - write.received, history.name
+                    took = interval.begin - write.received
+                    if interval.begin < until and took > longest and not history.uncertain(
+                            write.received, interval.begin):
+                        longest, whose = took, history.name
                     break
     return longest, whose
 
@@ -189,9 +192,9 @@ def _longest_drain(facts):
             if write.drain is not None and since is None:
                 since = write.done
             elif write.drain is None and since is not None:
-                if write.done - since > longest:
+                if write.done - since > longest and not history.uncertain(since, write.done):
                     longest, whose = write.done - since, history.name
                 since = None
-        if since is not None and facts.end - since > longest:
+        if since is not None and facts.end - since > longest and not history.uncertain(since, facts.end):
             longest, whose = facts.end - since, history.name
     return longest, whose

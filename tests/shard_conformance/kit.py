@@ -226,7 +226,7 @@ def _run(run, options):
         print(json.dumps(report, indent=2))
     else:
         print(f"\n{run.report.text()}; {seconds:.0f} s")
-        if run.logs:
+        if run.logs and run.logs.is_dir():
             print(f"logs: {run.logs}")
     if run.report.failures:
         return KIT_FAILED

@@ -179,6 +179,27 @@ TEST_CASE("watches can be cut, and a frozen server answers when it is thawed") {
   CHECK(eventually([&] { return answered->with([](bool value) { return value; }); }));
 }
 
+TEST_CASE("a watch that trickles shows one event at a time") {
+  Fixture fixture;
+  const auto first = fixture.create("a");
+  REQUIRE(first);
+  for (const char* value : {"1", "2"}) {
+    REQUIRE(fixture.label("a", {{"labels", {{"x", value}}}}));
+  }
+  const auto fault = Fault::from_json({{"fault", "trickle"}, {"milliseconds", 3'600'000}, {"verb", "watch"}});
+  CHECK_FALSE(Fault::from_json({{"fault", "trickle"}}));
+  REQUIRE(fault);
+  const int id = fixture.server.faults().add(*fault);
+  const std::string target = "/api/v1/secrets?watch=1&resourceVersion=" + version_of(*first);
+  CHECK(fixture.server.faults().pause(request_to("GET", target)) == std::chrono::hours(1));
+  CHECK(fixture.server.faults().pause(request_to("GET", "/api/v1/secrets")) == std::chrono::milliseconds(0));
+  fixture.server.faults().remove(id);
+  REQUIRE(Fault::from_json({{"fault", "trickle"}, {"milliseconds", 1}}));
+  fixture.server.faults().add(*Fault::from_json({{"fault", "trickle"}, {"milliseconds", 1}}));
+  const auto lines = watch(fixture, target);
+  CHECK(eventually([&] { return lines->contains(R"("x":"1")") && lines->contains(R"("x":"2")"); }));
+}
+
 TEST_CASE("a clock that stands still gives every object the same creationTimestamp") {
   Fixture fixture;
   fixture.server.clock().freeze(WallTime(std::chrono::seconds(1'700'000'000)));

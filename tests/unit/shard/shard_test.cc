@@ -24,6 +24,7 @@ namespace {
 
 const std::string kShardLabel = "shard.alpha.sharding.timebertt.dev/ring";
 const shard::ResourceName kSecrets{.group = "", .plural = "secrets"};
+const std::string kStateLabel = "alpha.sharding.timebertt.dev/state";
 const std::string kLease = "/apis/coordination.k8s.io/v1/namespaces/default/leases/me";
 
 // A shard `me` of `ring`, which runs in a thread.
@@ -38,11 +39,11 @@ struct World {
   std::atomic<bool> has_ended = false;
   std::jthread thread;
 
-  World() {
+  explicit World(std::chrono::milliseconds lease_duration = 3s) {
     auto made = shard::Shard::create({.ring = "ring",
                                       .name = "me",
                                       .kubeconfig = folder.write("kubeconfig", server.kubeconfig()),
-                                      .lease_duration = 3s,
+                                      .lease_duration = lease_duration,
                                       .renew_deadline = 2s,
                                       .retry_period = 200ms,
                                       .metrics_address = "127.0.0.1:0",
@@ -81,6 +82,19 @@ struct World {
     request.body = json{{"metadata", {{"name", name}, {"labels", {{kShardLabel, "me"}}}}}}.dump();
     request.content_type = "application/json";
     REQUIRE(server.api().handle(request).code == 201);
+  }
+  void create_lease(const json& spec, const json& labels) {
+    apiserver::Request request =
+        apiserver::request_to("POST", "/apis/coordination.k8s.io/v1/namespaces/default/leases");
+    request.body = json{{"metadata", {{"name", "me"}, {"labels", labels}}}, {"spec", spec}}.dump();
+    request.content_type = "application/json";
+    REQUIRE(server.api().handle(request).code == 201);
+  }
+  void patch_lease(const json& changes) {
+    apiserver::Request request = apiserver::request_to("PATCH", kLease);
+    request.body = changes.dump();
+    request.content_type = "application/merge-patch+json";
+    REQUIRE(server.api().handle(request).code == 200);
   }
   std::vector<json> lines() const {
     std::vector<json> lines;
@@ -136,10 +150,7 @@ TEST_CASE("a shard whose Lease is lost ends with an error, and does not release 
   world.create("a");
   world.run();
   REQUIRE(eventually([&] { return world.runs == 1; }));
-  apiserver::Request request = apiserver::request_to("PATCH", kLease);
-  request.body = json{{"spec", {{"holderIdentity", "shardlease-controller"}}}}.dump();
-  request.content_type = "application/merge-patch+json";
-  REQUIRE(world.server.api().handle(request).code == 200);
+  world.patch_lease({{"spec", {{"holderIdentity", "shardlease-controller"}}}});
   REQUIRE(eventually([&] { return world.has_ended.load(); }));
   REQUIRE_FALSE(*world.ended);
   CHECK(world.ended->error().message.find("default/me was lost") != std::string::npos);
@@ -148,14 +159,28 @@ TEST_CASE("a shard whose Lease is lost ends with an error, and does not release 
   CHECK(world.runs == 1);
 }
 
-TEST_CASE(
-    "under a name that comes back, reconciliations begin a retry period after the Lease was acquired (decision 9)") {
+TEST_CASE("under a name that comes back, nothing begins before the sharder has seen the Lease (decision 9)") {
+  World world(60s);
+  world.create("a");
+  world.create_lease({{"holderIdentity", ""}}, {{kStateLabel, "ready"}});  // the sharder has not seen its release
+  world.run();
+  const auto version = [&] { return (*world.get(kLease))["metadata"]["resourceVersion"]; };
+  REQUIRE(eventually([&] { return world.holder() == "me"; }));
+  CHECK_FALSE((*world.get(kLease))["metadata"]["labels"].contains(kStateLabel));
+  for (int renewals = 0; renewals < 3; ++renewals) {
+    const auto before = version();
+    REQUIRE(eventually([&] { return version() != before; }));
+  }
+  CHECK(world.runs == 0);
+  world.patch_lease({{"metadata", {{"labels", {{kStateLabel, "ready"}}}}}});
+  CHECK(eventually([&] { return world.runs == 1; }));
+  CHECK((*world.get(kLease))["metadata"]["labels"][kStateLabel] == "ready");
+}
+
+TEST_CASE("without a sharder, a name that comes back begins after the duration of its Lease (decision 9)") {
   World world;
   world.create("a");
-  apiserver::Request request = apiserver::request_to("POST", "/apis/coordination.k8s.io/v1/namespaces/default/leases");
-  request.body = json{{"metadata", {{"name", "me"}}}, {"spec", {{"holderIdentity", ""}}}}.dump();
-  request.content_type = "application/json";
-  REQUIRE(world.server.api().handle(request).code == 201);
+  world.create_lease({{"holderIdentity", ""}}, {});
   world.run();
   REQUIRE(eventually([&] { return world.runs == 1; }));
   std::optional<double> acquired;
@@ -167,7 +192,7 @@ TEST_CASE(
       began = line["time"];
     }
   }
-  CHECK(began - acquired.value_or(began) >= 0.19);  // retry_period, by another clock
+  CHECK(began - acquired.value_or(began) >= 2.9);  // lease_duration, by another clock
 }
 
 TEST_CASE("the journal has begin and end of each reconciliation, and how long the Lease is valid") {

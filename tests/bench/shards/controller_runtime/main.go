@@ -23,7 +23,6 @@ import (
 	corev1apply "k8s.io/client-go/applyconfigurations/core/v1"
 	metav1apply "k8s.io/client-go/applyconfigurations/meta/v1"
 	coordinationv1client "k8s.io/client-go/kubernetes/typed/coordination/v1"
-	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -99,7 +98,6 @@ func notes(c client.Client) reconcile.Func {
 }
 
 func run() error {
-	kubeconfig := flag.String("kubeconfig", "", "a file")
 	ring := flag.String("controllerring", "", "the ring")
 	shard := flag.String("shard-name", "", "name of the shard and of its Lease")
 	leaseNamespace := flag.String("lease-namespace", "default", "namespace of the Lease")
@@ -110,7 +108,7 @@ func run() error {
 	flag.Parse()
 	ctrl.SetLogger(zap.New())
 
-	config, err := clientcmd.BuildConfigFromFlags("", *kubeconfig)
+	config, err := ctrl.GetConfig() // by --kubeconfig, a flag of controller-runtime
 	if err != nil {
 		return err
 	}
