@@ -1,5 +1,6 @@
 #include "shard/object_store.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace sharder::shard {
@@ -41,24 +42,23 @@ std::vector<ObjectStore::Object> ObjectStore::end_list() {
   return gone;
 }
 
-std::shared_ptr<const std::string> ObjectStore::find(const ObjectName& name) const {
+PackedText ObjectStore::find(const ObjectName& name) const {
   const auto entry = objects_.find(name);
-  return entry == objects_.end() ? nullptr : entry->second.object.text;
+  return entry == objects_.end() ? PackedText() : entry->second.object.text;
 }
 
-std::vector<std::shared_ptr<const std::string>> ObjectStore::owned(const ObjectName& owner) const {
-  std::vector<std::shared_ptr<const std::string>> texts;
-  if (const auto entries = owned_.find(owner); entries != owned_.end()) {
-    for (const Entry* const entry : entries->second) {
-      texts.push_back(entry->object.text);
-    }
+std::vector<PackedText> ObjectStore::owned(const ObjectName& owner) const {
+  std::vector<PackedText> texts;
+  const auto [begin, end] = owned_.equal_range(owner);
+  for (auto entry = begin; entry != end; ++entry) {
+    texts.push_back((*entry)->object.text);
   }
   return texts;
 }
 
 void ObjectStore::link(const Entry& entry) {
   if (entry.object.owner) {
-    owned_[*entry.object.owner].push_back(&entry);
+    owned_.insert(&entry);
   }
 }
 
@@ -66,11 +66,8 @@ void ObjectStore::unlink(const Entry& entry) {
   if (!entry.object.owner) {
     return;
   }
-  const auto entries = owned_.find(*entry.object.owner);
-  std::erase(entries->second, &entry);
-  if (entries->second.empty()) {
-    owned_.erase(entries);
-  }
+  const auto [begin, end] = owned_.equal_range(&entry);
+  owned_.erase(std::find(begin, end, &entry));
 }
 
 }  // namespace sharder::shard
