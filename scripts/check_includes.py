@@ -24,7 +24,7 @@ ALLOWED = {
     "sharder": {"base", "ring", "http", "kube", "membership", "controllerring", "rebalancer", "webhook", "certs", "ops"},
 }
 # Whose types stay in .cc files.
-HIDDEN = re.compile(r"^(curl|openssl|boost|simdjson|protozero|httplib|yaml\.h)\b")
+HIDDEN = re.compile(r"^(curl|openssl|boost|simdjson|protozero|httplib|yaml\.h|zstd\.h|zdict\.h)\b")
 
 
 def layer_of(target):
