@@ -19,6 +19,7 @@ declare -A packages=(
   [bench]="libbenchmark-dev"
   [coverage]="gcovr"
   [release]="dpkg-dev"
+  [docs]="python3 python3-venv"
   [kind]="docker-ce|docker.io debootstrap"
 )
 packages[test]+=" ${packages[run]}"

@@ -297,7 +297,7 @@ def configuration(env):
             assert str(env.folder / "none") in output, output  # the configuration is good, the kubeconfig is missing
 
 
-@suite.case("the file of webhook.server.clientCAFile comes from a volume, as docs/operations.md has it")
+@suite.case("the file of webhook.server.clientCAFile comes from a volume, as docs/security/webhook-clients.md has it")
 def client_ca(env):
     more = env.values(
         extraVolumes=[{"name": "client-ca", "configMap": {"name": "sharder-client-ca"}}],
@@ -391,6 +391,20 @@ def alerts(env):
     done = subprocess.run([promtool(), "test", "rules", env.folder / "alerts.yaml"], capture_output=True, text=True,
                           check=False)
     assert not done.returncode, done.stdout + done.stderr
+
+
+@suite.case("each alert names its page; runbookBase makes an address of it")
+def runbooks(env):
+    def pages(*arguments):
+        rule, = (item for item in yaml.safe_load_all(env.helm.template(*MONITORING, *arguments).stdout)
+                 if item and item["kind"] == "PrometheusRule")
+        return {one["alert"]: one["annotations"]["runbook_url"] for group in rule["spec"]["groups"] for one in group["rules"]}
+
+    base = "monitoring.prometheusRule.runbookBase"
+    assert pages() == {alert: f"operate/alerts/{alert}.html" for alert in CASES}, pages()
+    addresses = {alert: f"https://docs.example.com/sharder/operate/alerts/{alert}.html" for alert in CASES}
+    assert pages("--set", f"{base}=https://docs.example.com/sharder/") == addresses
+    assert env.helm.template(*MONITORING, "--set", f"{base}=docs", check=False).returncode
 
 
 @suite.case("the alerts use metrics that the sharder has")
