@@ -146,6 +146,7 @@ void RingRoster::renew_status(Roster& roster) {
                           .observed_generation = roster.object->observed_generation,
                           .status_shards = roster.object->status_shards,
                           .status_available_shards = roster.object->status_available_shards,
+                          .ready = roster.object->ready,
                           .webhook_reachable = roster.object->webhook_reachable,
                           .rebalance_requested_at = roster.object->rebalance_requested_at,
                           .grace_period = roster.object->grace_period,

@@ -37,7 +37,8 @@ struct RingStatus {
   std::int64_t observed_generation = 0;
   std::int64_t status_shards = 0;
   std::int64_t status_available_shards = 0;
-  std::optional<bool> webhook_reachable = {};  // the condition of this name; nullopt: absent or Unknown
+  std::optional<bool> ready = {};              // the condition Ready; nullopt: absent or Unknown
+  std::optional<bool> webhook_reachable = {};  // the condition of this name; the same
 
   // Annotations (protocol, 12):
   std::string rebalance_requested_at = {};  // "": none
