@@ -55,6 +55,7 @@ class RingWorker {
   void server_is_back();
 
   RingReport report() const;
+  std::vector<ResourceReport> resources() const;
 
  private:
   void refresh();
