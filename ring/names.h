@@ -13,8 +13,9 @@ inline constexpr std::string_view kShardLabelPrefix = "shard.alpha.sharding.time
 inline constexpr std::string_view kDrainLabelPrefix = "drain.alpha.sharding.timebertt.dev/";
 inline constexpr std::string_view kDrainLabelValue = "true";  // by the Go sharder; ours is the target's name
 inline constexpr std::string_view kWebhookPathPrefix = "/webhooks/sharder/controllerring/";
-inline constexpr std::string_view kWebhookReachable = "WebhookReachable";  // a condition of a ring
-inline constexpr std::string_view kAppName = "controller-sharding";        // value of app.kubernetes.io/name
+inline constexpr std::string_view kWebhookReachable = "WebhookReachable";  // conditions of a ring
+inline constexpr std::string_view kAllAssigned = "AllAssigned";
+inline constexpr std::string_view kAppName = "controller-sharding";  // value of app.kubernetes.io/name
 
 inline std::string shard_label(std::string_view ring) {
   return std::string(kShardLabelPrefix) += ring;

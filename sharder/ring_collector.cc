@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdint>
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -19,7 +19,8 @@ prometheus::MetricFamily gauge(std::string name, std::string help) {
   return {.name = std::move(name), .help = std::move(help), .type = prometheus::MetricType::Gauge, .metric = {}};
 }
 
-void add(prometheus::MetricFamily& family, Labels labels, std::int64_t value) {
+template <class Number>
+void add(prometheus::MetricFamily& family, Labels labels, Number value) {
   prometheus::ClientMetric& metric = family.metric.emplace_back();
   metric.label = std::move(labels);
   metric.gauge.value = static_cast<double>(value);
@@ -40,6 +41,10 @@ struct Families {
   prometheus::MetricFamily info = gauge("controller_sharding_shard_info", "Information about a shard's Lease.");
   prometheus::MetricFamily state = gauge("controller_sharding_shard_state",
                                          "The state of a shard as its Lease's label has it: 1 for the one it is in.");
+  prometheus::MetricFamily share =
+      gauge("controller_sharding_ring_share", "The part of all possible keys that a member of the ring owns.");
+  prometheus::MetricFamily members = gauge("controller_sharding_ring_members_hash",
+                                           "A hash of the ring's members: replicas that agree have the same.");
 };
 
 void add_ring(Families& families, const ring::RingStatus& ring) {
@@ -65,6 +70,14 @@ void add_shard(Families& families, const std::string& ring, const ring::ShardSta
   }
 }
 
+void add_members(Families& families, const std::string& name, const ring::Ring& ring) {
+  add(families.members, {{"controllerring", name}}, ring.members_hash());
+  const std::vector<double> shares = ring.shares();
+  for (std::size_t i = 0; i < shares.size(); ++i) {
+    add(families.share, {{"controllerring", name}, {"shard", ring.shards()[i]}}, shares[i]);
+  }
+}
+
 }  // namespace
 
 std::vector<prometheus::MetricFamily> RingCollector::Collect() const {
@@ -77,9 +90,14 @@ std::vector<prometheus::MetricFamily> RingCollector::Collect() const {
       }
     }
   }
+  if (const auto ring_set = ring_sets_.get()) {
+    for (const auto& [name, entry] : ring_set->rings) {
+      add_members(families, name, entry->ring());
+    }
+  }
   std::vector<prometheus::MetricFamily> all;
   for (auto* family : {&families.generation, &families.observed, &families.shards, &families.available,
-                       &families.reachable, &families.info, &families.state}) {
+                       &families.reachable, &families.info, &families.state, &families.share, &families.members}) {
     all.push_back(std::move(*family));
   }
   return all;
