@@ -11,6 +11,7 @@ echo "lint: ${#sources[@]} files are formatted"
 scripts/check_includes.py
 scripts/check_rules.py
 scripts/mutants.py --check
+scripts/dashboards.py --check
 scripts/chart.py --check
 scripts/docs.py --check
 tests/scripts/test_builds_of_others.py
