@@ -24,7 +24,7 @@ DOCTOR = DOCS / "operate" / "doctor"
 CLI = DOCS / "reference" / "cli.md"
 CRD = ROOT / "manifests" / "crd" / "sharding.timebertt.dev_controllerrings.yaml"
 RULES = ROOT / "manifests" / "components" / "monitoring" / "prometheus_rule.yaml"
-PROGRAMS = ("sharder",)
+PROGRAMS = ("sharder", "sharderctl")
 PLACES = ("make run", "beside make run", "control plane", "kind")  # tests/e2e/test_documents.py, tests/e2e/kind/
 RUN_PAGES = ("getting-started/no-cluster.md", "getting-started/kind.md", "migrate.md", "install/remove.md",
              "operate/emergency.md")
@@ -130,11 +130,20 @@ def crd_table():
 
 
 def help_texts(folder):
-    """What the programs print for --help, one after the other."""
+    """What the programs in this folder print for --help, and their commands."""
+    def help_of(*words):
+        done = subprocess.run([folder / words[0], *words[1:], "--help"], check=True, capture_output=True, text=True,
+                              timeout=20, env={"COLUMNS": "100"})
+        return done.stdout.strip()
+
     texts = []
     for name in PROGRAMS:
-        done = subprocess.run([folder / name, "--help"], check=True, capture_output=True, text=True, timeout=20)
-        texts.append(f"## {name}\n\n```text\n{done.stdout.strip()}\n```")
+        text = help_of(name)
+        texts.append(f"## {name}\n\n```text\n{text}\n```")
+        commands = re.search(r"^commands:\n((?:  .*\n)+)", text, re.MULTILINE)
+        for command in re.findall(r"^  ([a-z]+(?: [a-z]+)*)(?![a-z|])", commands[1] if commands else "", re.MULTILINE):
+            own = help_of(name, *command.split()).partition("\n\nflags of every command:")[0]
+            texts.append(f"### {name} {command}\n\n```text\n{own}\n```")
     return "\n\n".join(texts)
 
 
