@@ -103,7 +103,8 @@ def _page_of(path, files):
     if path.startswith("docs/"):
         name = path.removeprefix("docs/")
         for candidate in (name, f"{name}/index.md", f"{name}/README.md"):
-            if files.get_file_from_path(candidate):
+            file = files.get_file_from_path(candidate)
+            if file and not file.inclusion.is_excluded():
                 return candidate
     return None
 
