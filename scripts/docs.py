@@ -2,7 +2,8 @@
 """Writes what is generated in docs/, and says where docs/ and the program differ.
 
     docs.py                  writes the tables of alerts and of doctor's codes, and the reference of the CRD
-    docs.py --check          says what is not up to date or not documented; part of `make lint`
+    docs.py --check          says what is not up to date or not documented, and which links lead nowhere; part of
+                             `make lint`
     docs.py --programs DIR   writes what the programs in DIR print for --help into docs/reference/cli.md
 
 Pages whose shell blocks are run by tests (RUN_PAGES) say of each block, in a comment before it, where it is run, or why
@@ -68,6 +69,37 @@ def wrong_marks():
         for block in blocks(page):
             if block.place not in (*PLACES, None) or not (block.place or block.reason):
                 yield f"docs/{page}:{block.line}: say where this block is run ({', '.join(PLACES)}), or why not"
+
+
+# -- links
+
+def prose(path):
+    """The page without its blocks of code."""
+    return re.sub(r"^ *(```|~~~).*?^ *\1 *$", "", read(path), flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(path):
+    """The anchors that forges make of a page's headings."""
+    found = set()
+    for heading in re.findall(r"^#+ +(.*?) *$", prose(path), re.MULTILINE):
+        text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)
+        found.add(re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-"))
+    return found
+
+
+def wrong_links():
+    """Links of all pages of the repository to files and headings of it that are not there."""
+    names = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    for page in map(ROOT.joinpath, names.split()):
+        for link in re.findall(r"\]\(([^()\s]+)\)", re.sub(r"`[^`\n]*`", "", prose(page))):
+            name, _, anchor = link.partition("#")
+            target = (page.parent / name).resolve() if name else page
+            if re.match(r"[a-z]+:", link):
+                continue
+            if not target.exists():
+                yield f"{page.relative_to(ROOT)}: a link to {link}, which does not exist"
+            elif anchor and target.suffix == ".md" and anchor not in anchors(target):
+                yield f"{page.relative_to(ROOT)}: a link to {link}, which has no such heading"
 
 
 # -- generated parts
@@ -247,6 +279,7 @@ def differences(what, ours, documented):
 
 def problems():
     yield from wrong_marks()
+    yield from wrong_links()
     pages = {path.stem for path in ALERTS.glob("*.md")} - {"index"}
     yield from differences("alert", {rule["alert"] for rule in alerts()}, pages)
     for rule in alerts():

@@ -44,7 +44,7 @@ class Docs(unittest.TestCase):
 
         def read(path):
             found = before(path)
-            if path == docs.DOCS / page:
+            if path == (docs.DOCS / page).resolve():
                 self.assertIn(text, found)
                 found = found.replace(text, "")
             return found
@@ -71,6 +71,13 @@ class Docs(unittest.TestCase):
     def test_what_does_not_exist_is_named(self):
         with mock.patch.object(docs, "metric_names", lambda: {"controller_sharding_drains_total"}):
             self.assertIn("the metric controller_sharding_pending_moves is documented and does not exist", docs.problems())
+
+    def test_links_that_lead_nowhere_are_named(self):
+        for page, text, found in (
+                ("concepts/guarantees.md", "ules.md", "a link to ../r, which does not exist"),
+                ("faq.md", "-go-beyond-it", "a link to protocol.md#9-where-we, which has no such heading"),
+                ("../README.md", "-page", "a link to docs/operations.md#status, which has no such heading")):
+            self.assertIn(found, "; ".join(self.without(page, text)))
 
     def test_blocks_say_where_they_are_run(self):
         with tempfile.TemporaryDirectory() as folder:
