@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "ring/resources.h"
+
 namespace sharder::rebalancer {
 
 namespace {
