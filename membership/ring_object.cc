@@ -32,10 +32,11 @@ std::vector<ring::RingResource> resources(const json& spec) {
   return found;
 }
 
-std::optional<bool> webhook_reachable(const json& status) {
-  for (const json& condition : kube::elements_of(kube::value_at(status, "/conditions"))) {
-    const std::string says = kube::string_at(condition, "/status");
-    if (kube::string_at(condition, "/type") == ring::kWebhookReachable && says != "Unknown") {
+// Of the condition of this type; nullopt: absent or Unknown.
+std::optional<bool> condition(const json& status, std::string_view type) {
+  for (const json& each : kube::elements_of(kube::value_at(status, "/conditions"))) {
+    const std::string says = kube::string_at(each, "/status");
+    if (kube::string_at(each, "/type") == type && says != "Unknown") {
       return says == "True";
     }
   }
@@ -95,7 +96,8 @@ Result<RingObject> decode_ring(std::string_view json_text) {
                     .observed_generation = kube::int_at(status, "/observedGeneration").value_or(0),
                     .status_shards = kube::int_at(status, "/shards").value_or(0),
                     .status_available_shards = kube::int_at(status, "/availableShards").value_or(0),
-                    .webhook_reachable = webhook_reachable(status)};
+                    .ready = condition(status, "Ready"),
+                    .webhook_reachable = condition(status, ring::kWebhookReachable)};
   if (object.spec.name.empty()) {
     return fail(ErrorCode::kInvalid, "decode ControllerRing: it has no name");
   }

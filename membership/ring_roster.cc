@@ -134,6 +134,7 @@ void RingRoster::renew_status(Roster& roster) {
                           .observed_generation = roster.object->observed_generation,
                           .status_shards = roster.object->status_shards,
                           .status_available_shards = roster.object->status_available_shards,
+                          .ready = roster.object->ready,
                           .webhook_reachable = roster.object->webhook_reachable,
                           .shards = {},
                           .available_shards = 0};

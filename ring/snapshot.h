@@ -34,7 +34,8 @@ struct RingStatus {
   std::int64_t observed_generation = 0;
   std::int64_t status_shards = 0;
   std::int64_t status_available_shards = 0;
-  std::optional<bool> webhook_reachable = {};  // the condition of this name; nullopt: absent or Unknown
+  std::optional<bool> ready = {};              // the condition Ready; nullopt: absent or Unknown
+  std::optional<bool> webhook_reachable = {};  // the condition of this name; the same
 
   std::vector<ShardStatus> shards;  // sorted by namespace and name
   std::int64_t available_shards = 0;

@@ -34,6 +34,8 @@ struct Families {
       gauge("controller_sharding_controllerring_status_shards", "The number of shards in a ControllerRing's status.");
   prometheus::MetricFamily available = gauge("controller_sharding_controllerring_status_available_shards",
                                              "The number of available shards in a ControllerRing's status.");
+  prometheus::MetricFamily ready = gauge("controller_sharding_controllerring_ready",
+                                         "1 if the ControllerRing's condition Ready is True, 0 if it is False.");
   prometheus::MetricFamily reachable =
       gauge("controller_sharding_webhook_reachable",
             "1 if the ControllerRing's condition WebhookReachable is True, 0 if it is False.");
@@ -48,6 +50,9 @@ void add_ring(Families& families, const ring::RingStatus& ring) {
   add(families.observed, labels, ring.observed_generation);
   add(families.shards, labels, ring.status_shards);
   add(families.available, labels, ring.status_available_shards);
+  if (ring.ready) {
+    add(families.ready, labels, *ring.ready ? 1 : 0);
+  }
   if (ring.webhook_reachable) {
     add(families.reachable, labels, *ring.webhook_reachable ? 1 : 0);
   }
@@ -78,7 +83,7 @@ std::vector<prometheus::MetricFamily> RingCollector::Collect() const {
     }
   }
   std::vector<prometheus::MetricFamily> all;
-  for (auto* family : {&families.generation, &families.observed, &families.shards, &families.available,
+  for (auto* family : {&families.generation, &families.observed, &families.shards, &families.available, &families.ready,
                        &families.reachable, &families.info, &families.state}) {
     all.push_back(std::move(*family));
   }

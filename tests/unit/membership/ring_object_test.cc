@@ -51,14 +51,21 @@ TEST_CASE("a ControllerRing is read as it stands in the cluster (protocol, 2)") 
   CHECK(object.status_available_shards == 4);
 }
 
-TEST_CASE("the condition WebhookReachable is True, False, or not known") {
+TEST_CASE("the conditions Ready and WebhookReachable are True, False, or not known") {
   json object = document();
+  object["status"].erase("conditions");
+  CHECK(decode(object).ready == std::nullopt);
   CHECK(decode(object).webhook_reachable == std::nullopt);
   for (const auto& [status, wanted] :
        {std::pair("True", std::optional(true)), {"False", std::optional(false)}, {"Unknown", std::optional<bool>()}}) {
     object["status"]["conditions"] = {{{"type", "Ready"}, {"status", "True"}},
                                       {{"type", "WebhookReachable"}, {"status", status}}};
+    CHECK(decode(object).ready == true);
     CHECK(decode(object).webhook_reachable == wanted);
+    object["status"]["conditions"] = {{{"type", "WebhookReachable"}, {"status", "True"}},
+                                      {{"type", "Ready"}, {"status", status}}};
+    CHECK(decode(object).ready == wanted);
+    CHECK(decode(object).webhook_reachable == true);
   }
 }
 

@@ -39,6 +39,7 @@ TEST_CASE("rings and shards are shown as the snapshot has them") {
   status.observed_generation = 2;
   status.status_shards = 5;
   status.status_available_shards = 4;
+  status.ready = true;
   status.webhook_reachable = false;
   status.shards = {{.lease_namespace = "ns", .name = "s-0", .uid = "l-0", .state = "ready", .available = true}};
   ring::Snapshot snapshot;
@@ -49,6 +50,7 @@ TEST_CASE("rings and shards are shown as the snapshot has them") {
         "controller_sharding_controllerring_observed_generation{controllerring=\"a\",uid=\"u-a\"} 2\n"
         "controller_sharding_controllerring_status_shards{controllerring=\"a\",uid=\"u-a\"} 5\n"
         "controller_sharding_controllerring_status_available_shards{controllerring=\"a\",uid=\"u-a\"} 4\n"
+        "controller_sharding_controllerring_ready{controllerring=\"a\",uid=\"u-a\"} 1\n"
         "controller_sharding_webhook_reachable{controllerring=\"a\",uid=\"u-a\"} 0\n"
         "controller_sharding_shard_info{namespace=\"ns\",shard=\"s-0\",controllerring=\"a\",uid=\"l-0\"} 1\n"
         "controller_sharding_shard_state{namespace=\"ns\",shard=\"s-0\",controllerring=\"a\",state=\"orphaned\"} 0\n"
