@@ -1,6 +1,7 @@
 #include "ctl/explain_command.h"
 
 #include <algorithm>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -169,6 +170,15 @@ Explanation explain_in(Cluster& cluster, const Options& options, const Match& ma
   return one;
 }
 
+// Rings that select other namespaces have nothing to say about an object that another ring selects, unless it has their
+// label.
+void keep_those_that_matter(std::vector<Explanation>& explanations) {
+  const auto matters = [](const Explanation& one) { return one.selected != false || !one.shard.empty(); };
+  if (std::ranges::any_of(explanations, matters)) {
+    std::erase_if(explanations, std::not_fn(matters));
+  }
+}
+
 }  // namespace
 
 Result<ExitCode> run_explain(Context& context) {
@@ -206,12 +216,16 @@ Result<ExitCode> run_explain(Context& context) {
   if (!meta) {
     return std::unexpected(meta.error());
   }
+  std::vector<Explanation> explanations;
+  for (const Match& match : *matches) {
+    explanations.push_back(explain_in(cluster, context.options, match, *object, *meta, gaps));
+  }
+  keep_those_that_matter(explanations);
   ExitCode code = ExitCode::kOk;
   std::string text;
   nlohmann::ordered_json all = document("Explanations");
   all["items"] = nlohmann::ordered_json::array();
-  for (const Match& match : *matches) {
-    const Explanation one = explain_in(cluster, context.options, match, *object, *meta, gaps);
+  for (const Explanation& one : explanations) {
     code = worse(code, one.exit_code());
     text += (text.empty() ? "" : "\n") + render(one, context.style());
     all["items"].push_back(to_json(one));

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "ctl/rings.h"
+#include "ctl/selection.h"
 #include "ring/names.h"
 
 // Rings, Leases and objects as the API server shows them.
