@@ -244,6 +244,11 @@ def event_reasons():
     return reasons
 
 
+def condition_types():
+    """`Ready`, and those of ring/names.h, where a condition's constant is called like it."""
+    return {"Ready"} | {match[1] for match in re.finditer(r"\bk(\w+) = \"\1\"", read(ROOT / "ring" / "names.h"))}
+
+
 def metric_names():
     """As they stand in the sources; those that a scrape shows are compared by tests/e2e/test_metrics.py."""
     pattern = r"\"((?:controller_sharding|controller_runtime|certwatcher|rest_client|leader_election|process|workqueue)_\w+)\""
@@ -289,7 +294,8 @@ def problems():
     example, others = documented_config_fields()
     fields = config_fields()
     yield from (f"the configuration's field {name} is not documented" for name in sorted(fields - example - others))
-    yield from differences("the reason", event_reasons(), first_cells("reference/events.md") - {"Ready", "WebhookReachable"})
+    yield from differences("the reason or condition", event_reasons() | condition_types(),
+                           first_cells("reference/events.md"))
     yield from differences("the metric", metric_names(), first_cells("reference/metrics.md"))
     yield from (f"docs/security/rbac.md: {verb} on {resource} is not explained"
                 for resource, verb in sorted(granted() - documented_grants()))
@@ -308,7 +314,7 @@ def main():
         if found:
             sys.exit("\n".join(found))
         print(f"docs: {len(alerts())} alerts, {len(metric_names())} metrics, {len(event_reasons())} reasons of Events, "
-              f"{len(config_fields())} fields and {len(granted())} permissions are documented")
+              f"{len(condition_types())} conditions, {len(config_fields())} fields and {len(granted())} permissions are documented")
         return
     for path, text in stale.items():
         path.write_text(text, encoding="utf-8")
