@@ -10,6 +10,7 @@ not: `<!-- run: control plane -->`, `<!-- not run: it deletes the cluster -->`. 
 """
 
 import dataclasses
+import os
 import re
 import subprocess
 import sys
@@ -24,7 +25,7 @@ DOCTOR = DOCS / "operate" / "doctor"
 CLI = DOCS / "reference" / "cli.md"
 CRD = ROOT / "manifests" / "crd" / "sharding.timebertt.dev_controllerrings.yaml"
 RULES = ROOT / "manifests" / "components" / "monitoring" / "prometheus_rule.yaml"
-PROGRAMS = ("sharder",)
+PROGRAMS = ("sharder", "sharderctl")
 PLACES = ("make run", "beside make run", "control plane", "kind")  # tests/e2e/test_documents.py, tests/e2e/kind/
 RUN_PAGES = ("getting-started/no-cluster.md", "getting-started/kind.md", "migrate.md", "install/remove.md",
              "operate/emergency.md")
@@ -131,11 +132,14 @@ def crd_table():
 
 def help_texts(folder):
     """What the programs print for --help, one after the other."""
-    texts = []
-    for name in PROGRAMS:
-        done = subprocess.run([folder / name, "--help"], check=True, capture_output=True, text=True, timeout=20)
-        texts.append(f"## {name}\n\n```text\n{done.stdout.strip()}\n```")
-    return "\n\n".join(texts)
+    def text_of(*words):
+        return subprocess.run([folder / words[0], *words[1:]], capture_output=True, text=True, timeout=20, check=True,
+                              env={name: value for name, value in os.environ.items() if name != "COLUMNS"}).stdout
+
+    texts = [(2, name, text_of(name, "--help")) for name in PROGRAMS]
+    commands = re.findall(r"^  ([a-z]+(?: [a-z]+)*)(?= [A-Z[]|  | \S+\|)", texts[-1][2].partition("\nflags")[0], re.MULTILINE)
+    texts += [(3, f"sharderctl {name}", text_of("sharderctl", *name.split(), "--help")) for name in commands]
+    return "\n\n".join(f"{'#' * level} {name}\n\n```text\n{text.strip()}\n```" for level, name, text in texts)
 
 
 def with_part(path, part, text):
