@@ -314,7 +314,7 @@ def main():
         if found:
             sys.exit("\n".join(found))
         print(f"docs: {len(alerts())} alerts, {len(metric_names())} metrics, {len(event_reasons())} reasons of Events, "
-              f"{len(condition_types())} conditions, {len(config_fields())} fields and {len(granted())} permissions are documented")
+              f"{len(config_fields())} fields and {len(granted())} permissions are documented")
         return
     for path, text in stale.items():
         path.write_text(text, encoding="utf-8")
