@@ -87,14 +87,14 @@ void ResourceWorker::namespaces_synced() {
 }
 
 void ResourceWorker::watch_orphans() {
-  unassigned_.members_changed();
+  unassigned_.shards_changed();
   if (is_ready()) {
     orphans_.open();
   }
 }
 
-void ResourceWorker::pass_for_members(bool joined) {
-  if (joined || orphans_.needs_passes()) {
+void ResourceWorker::pass_for_shards(bool needed) {
+  if (needed || orphans_.needs_passes()) {
     pass_over_all();
   }
 }
