@@ -116,7 +116,7 @@ def table(head, rows):
 
 def alert_table():
     def plain(text):  # of a template
-        return re.sub(r"\{\{ \$labels\.(\w+) \}\}", r"*\1*", re.sub(r"\{\{ \$value \| \w+ \}\}", "...", text))
+        return re.sub(r"\{\{ \$labels\.(\w+) \}\}", r"*\1*", re.sub(r"\{\{ \$value \| \w+ \}\}", "…", text))
 
     return table(["alert", "severity", "summary"],
                  [[f"[{rule['alert']}]({rule['alert']}.md)", rule["labels"]["severity"],
