@@ -31,10 +31,10 @@ deps: deps-build ## Install the Debian packages that building needs and that are
 deps-%:
 	@scripts/deps.sh build $(subst -, ,$*)
 
-build: deps-build ## Build build/bin/sharder
+build: deps-build ## Build build/bin/sharder and build/bin/sharderctl
 	@cmake --preset release
 	@cmake --build --preset release -j $(JOBS)
-	@echo "built build/bin/sharder"
+	@echo "built build/bin/sharder and build/bin/sharderctl"
 
 install-library: build ## Install the library for controllers in C++ (docs/controllers.md) below PREFIX
 	@for part in library development; do \

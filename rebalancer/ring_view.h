@@ -16,9 +16,6 @@
 
 namespace sharder::rebalancer {
 
-// The resources of a ring, each once, main ones first.
-std::vector<ring::GroupResource> resources_of(const ring::ControllerRing& spec);
-
 // All that a ring's decisions depend on: its RingEntry, its resources, and which namespaces it selects. Owned by the
 // ring's worker, on the control loop.
 class RingView {

@@ -116,7 +116,7 @@ def documented():
     """{name: (type, labels)} of the reference."""
     rows = [[cell.strip() for cell in line.split("|")[1:4]] for line in REFERENCE.read_text(encoding="utf-8").splitlines()
             if line.startswith("| `")]
-    return {name.strip("`"): (kind, sorted(re.findall(r"\w+", labels))) for name, kind, labels in rows}
+    return {name.strip("`"): (kind.split(",")[0], sorted(re.findall(r"\w+", labels))) for name, kind, labels in rows}
 
 
 @suite.case("every family that a replica exports is in the reference, with its type and its labels")

@@ -21,21 +21,31 @@ from browser import Browser  # pylint: disable=wrong-import-position
 
 SITE = ROOT / "build" / "site"
 PICTURES = ROOT / "build" / "site-pictures"
-SHOWN = ("index", "protocol", "reference/metrics", "operate/alerts/SharderDown", "getting-started/kind")  # in all looks
+SHOWN = ("index", "operations", "protocol", "reference/metrics", "operate/alerts/SharderDown", "getting-started/kind")  # in all looks
 LOADS = {("link", "href"), ("script", "src"), ("img", "src"), ("iframe", "src"), ("source", "src"), ("use", "href")}
 PHONE = 390
 
 
-class Loaded(HTMLParser):
-    """What a page loads, apart from what its scripts do."""
+class Parsed(HTMLParser):
+    """What a page loads, apart from what its scripts do, and its paragraphs."""
 
-    def __init__(self, text):
+    def __init__(self, page):
         super().__init__()
-        self.addresses = []
-        self.feed(text)
+        self.addresses, self.paragraphs = [], [""]
+        self.feed((SITE / page).read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag, attrs):
         self.addresses += [value for name, value in attrs if (tag, name) in LOADS and value]
+        if tag == "p":
+            self.paragraphs.append("")
+
+    def handle_endtag(self, tag):
+        if tag == "p":
+            self.paragraphs.append("")
+
+    def handle_data(self, data):
+        if len(self.paragraphs) % 2 == 0:
+            self.paragraphs[-1] += data
 
 
 def pages():
@@ -47,11 +57,16 @@ class Files(unittest.TestCase):
         self.assertGreater(len(pages()), 40)
         outside = re.compile(r"(?:[a-z]+:)?//")
         for page in pages():
-            for address in Loaded((SITE / page).read_text(encoding="utf-8")).addresses:
+            for address in Parsed(page).addresses:
                 self.assertIsNone(outside.match(address), f"{page}: {address}")
         for style in SITE.glob("**/*.css"):
             for address in re.findall(r"(?:url\(|@import\s+)[\"']?([^\"')\s]+)", style.read_text(encoding="utf-8")):
                 self.assertIsNone(outside.match(address), f"{style}: {address}")
+
+    def test_lists_and_code_are_none_of_the_text(self):
+        for page in pages():
+            for text in Parsed(page).paragraphs:
+                self.assertIsNone(re.search(r"^ *(?:[-*]|\d+\.) |```|^\|", text, re.MULTILINE), f"{page}: {text}")
 
     def test_the_page_of_each_alert_is_there(self):
         rules = yaml.safe_load((ROOT / "manifests/components/monitoring/prometheus_rule.yaml").read_text(encoding="utf-8"))
@@ -77,7 +92,6 @@ class InBrowser(unittest.TestCase):
 
     def open(self, name, **look):
         page = self.browser.open(f"{self.base}{name}", **look)
-        self.addCleanup(page.close)
         page.wait_for("document.readyState == 'complete'", f"{name} is loaded")
         return page
 
@@ -89,7 +103,9 @@ class InBrowser(unittest.TestCase):
 
     def test_each_page_fits_a_phone_and_loads_nothing_from_elsewhere(self):
         for name in pages():
-            self.check(name, self.open(name, width=PHONE, height=844))
+            page = self.open(name, width=PHONE, height=844)
+            self.check(name, page)
+            page.close()
 
     def test_pictures_of_some_pages(self):
         shutil.rmtree(PICTURES, ignore_errors=True)
@@ -108,7 +124,8 @@ class InBrowser(unittest.TestCase):
         page = self.open("index.html")
         page.wait_for("document.querySelector('[data-md-component=search-query]') !== null", "there is a search")
         page.value("document.querySelector('[data-md-component=search-query]').focus()")
-        page.tell("Input.insertText", text="oldest_drain_seconds")
+        page.tell("Input.insertText", text="oldest_drain")
+        page.tell("Input.dispatchKeyEvent", type="keyUp", key="n")
         page.wait_for("[...document.querySelectorAll('.md-search-result__link')]"
                       ".some(link => link.href.includes('reference/metrics'))", "the reference of metrics is found")
 
