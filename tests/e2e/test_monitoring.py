@@ -146,7 +146,7 @@ def dashboards(env):
 
     def all_have_data():
         nonlocal missing
-        # What was there once is not asked for again: a failed move is tried with pauses longer than a rate looks back here.
+        # What was there once is not asked for again.
         missing = without_data(env, missing)
         return not missing
 
@@ -164,7 +164,8 @@ def refuse_patches(env, name):
         "apiVersion": kind, "kind": "ValidatingAdmissionPolicy", "metadata": {"name": "refused"}, "spec": {
             "matchConstraints": {"resourceRules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["UPDATE"],
                                                     "resources": ["secrets"]}]},
-            "validations": [{"expression": f"request.userInfo.username != '{SHARDER}' || object.metadata.name != '{name}'"}]}})
+            "validations": [{"expression": f"request.userInfo.username != '{SHARDER}' || "
+                                           f"object.metadata.name != '{name}'"}]}})
     env.admin.create("validatingadmissionpolicybindings", None, {
         "apiVersion": kind, "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": "refused"},
         "spec": {"policyName": "refused", "validationActions": ["Deny"]}})
@@ -181,7 +182,8 @@ def refuse_patches(env, name):
     env.admin.patch("secrets", env.shop.namespace, name, {"metadata": {"labels": {env.shop.label: "nobody"}}})
 
 
-@suite.case("each query of the Go project's dashboards returns data, unless we do not have its metric, for a reason", short=False)
+@suite.case("each query of the Go project's dashboards returns data, unless we do not have its metric, for a reason",
+            short=False)
 def dashboards_of_the_go_project(env):
     variables = {"job": "sharder", "pod": ".*", "verb": ".*", "code": ".*", "controller": ".*", "percentile": "90"}
     boards = sorted((go_project() / GO_DASHBOARDS).glob("*.json"))
