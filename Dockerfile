@@ -1,4 +1,4 @@
-# The sharder's image: `make image` builds it, and says what to do where no image can be pulled (docs/operations.md).
+# The sharder's image: `make image` builds it, and says what to do where no image can be pulled (docs/install/image.md).
 #   BUILD_BASE    Debian 12 or 13, with apt: the program is compiled there, and its libraries come from there
 #   RUNTIME_BASE  below what they need; nothing, unless your rules ask for an image of yours
 ARG BUILD_BASE=debian:12

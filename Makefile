@@ -17,7 +17,7 @@ RUN_YES := $(call from_command_line,YES)
 RUN_WEBHOOK_HOST := $(call from_command_line,WEBHOOK_HOST)
 unexport KUBECONFIG
 
-.PHONY: help deps build install-library run test unit conformance judge shard-conformance e2e e2e-oldest e2e-kind chart-test package-test mutants asan tsan tsan-e2e fuzz coverage coverage-report bench bench-shards lint format image image-test release release-test clean
+.PHONY: help deps build install-library run test unit conformance judge shard-conformance e2e e2e-oldest e2e-kind chart-test package-test mutants asan tsan tsan-e2e fuzz coverage coverage-report bench bench-shards lint docs docs-test format image image-test release release-test clean
 # Prerequisites are made in the order they are written: what a target installs comes before anything that it builds.
 .NOTPARALLEL:
 
@@ -31,10 +31,10 @@ deps: deps-build ## Install the Debian packages that building needs and that are
 deps-%:
 	@scripts/deps.sh build $(subst -, ,$*)
 
-build: deps-build ## Build build/bin/sharder
+build: deps-build ## Build build/bin/sharder and build/bin/sharderctl
 	@cmake --preset release
 	@cmake --build --preset release -j $(JOBS)
-	@echo "built build/bin/sharder"
+	@echo "built build/bin/sharder and build/bin/sharderctl"
 
 install-library: build ## Install the library for controllers in C++ (docs/controllers.md) below PREFIX
 	@for part in library development; do \
@@ -123,6 +123,12 @@ bench-shards: deps-bench-test ## Memory and CPU of a shard, beside the same cont
 
 lint: deps-lint-test ## Formatting, includes, rules table, clang-tidy; LINT_BASE=REV: clang-tidy on what changed since
 	@scripts/lint.sh
+
+docs: deps-docs ## Build the documentation as a site into build/site; installs mkdocs-material below build/
+	@scripts/site/build.sh
+
+docs-test: deps-docs-test-browser docs ## Does the site load anything from elsewhere, and does each page fit a phone?
+	@tests/site/test_site.py
 
 format: deps-lint ## Format all C++ sources
 	@git ls-files '*.h' '*.cc' | xargs clang-format-19 -i

@@ -4,8 +4,12 @@
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 set(CMAKE_INSTALL_DEFAULT_COMPONENT_NAME program)
-install(TARGETS sharder RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
-install(FILES README.md CHANGELOG.md docs/operations.md docs/protocol.md DESTINATION "${CMAKE_INSTALL_DOCDIR}")
+install(TARGETS sharder sharderctl RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
+install(PROGRAMS ctl/kubectl_complete-sharder DESTINATION "${CMAKE_INSTALL_BINDIR}")
+install(FILES "$<TARGET_FILE_DIR:sharderctl>/kubectl-sharder" DESTINATION "${CMAKE_INSTALL_BINDIR}")  # a link
+install(FILES README.md CHANGELOG.md docs/operations.md docs/migrate.md docs/protocol.md docs/sharderctl.md
+  DESTINATION "${CMAKE_INSTALL_DOCDIR}")
+install(DIRECTORY docs/install docs/operate docs/reference docs/security DESTINATION "${CMAKE_INSTALL_DOCDIR}")
 install(FILES LICENSE DESTINATION "${CMAKE_INSTALL_DOCDIR}" RENAME copyright)
 install(DIRECTORY manifests DESTINATION "${CMAKE_INSTALL_DATADIR}/sharder")
 

@@ -112,6 +112,11 @@ Result<std::optional<kube::VersionedObject>> status_body(std::string_view docume
         (*other)["observedGeneration"] = outcome.generation;
       }
     }
+    for (const MarkCondition& mark : outcome.marks) {
+      if (mark.is_news || find_condition(status["conditions"], mark.type) != nullptr) {
+        set_condition(status["conditions"], mark.type, mark.condition, outcome.generation, now);
+      }
+    }
   });
 }
 

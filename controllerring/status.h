@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -20,6 +21,13 @@ struct Condition {
   bool operator==(const Condition&) const = default;
 };
 
+// A condition about a mark (protocol, 12).
+struct MarkCondition {
+  std::string_view type;
+  Condition condition;
+  bool is_news = false;  // else it is written only where the status has an older one: most rings have no marks
+};
+
 // How the reconciliation of a ring ended: a plain value.
 struct Outcome {
   std::int64_t generation = 0;            // of the spec that was reconciled
@@ -29,6 +37,7 @@ struct Outcome {
   // What other conditions say, by their types, as far as is known. If one does, this holds for the generation too; if
   // somebody has written another one meanwhile, that is left as it is.
   std::map<std::string_view, Condition> others = {};
+  std::vector<MarkCondition> marks = {};
 };
 
 // Body of the PUT on /status that reports the outcome, or nullopt when the status has it already (protocol, 2).

@@ -6,7 +6,9 @@
 #include <utility>
 #include <vector>
 
+#include "base/go_duration.h"
 #include "kube/codec/json.h"
+#include "membership/label_selector.h"
 #include "ring/names.h"
 
 namespace sharder::membership {
@@ -14,16 +16,6 @@ namespace sharder::membership {
 namespace {
 
 using nlohmann::json;
-
-std::vector<std::string> strings(const json& value) {
-  std::vector<std::string> found;
-  for (const json& element : kube::elements_of(value)) {
-    if (element.is_string()) {
-      found.push_back(element.get<std::string>());
-    }
-  }
-  return found;
-}
 
 ring::GroupResource group_resource(const json& value) {
   return {.group = kube::string_at(value, "/group"), .resource = kube::string_at(value, "/resource")};
@@ -41,33 +33,11 @@ std::vector<ring::RingResource> resources(const json& spec) {
   return found;
 }
 
-// kInvalid: names the operator that does not exist. The API server checks everything else, when the webhook
-// configuration is applied.
-Result<ring::LabelSelector> label_selector(const json& value) {
-  ring::LabelSelector selector;
-  if (const json& labels = kube::value_at(value, "/matchLabels"); labels.is_object()) {
-    for (const auto& [key, label] : labels.items()) {
-      selector.match_labels.emplace(key, kube::string_of(label));
-    }
-  }
-  for (const json& expression : kube::elements_of(kube::value_at(value, "/matchExpressions"))) {
-    const std::string name = kube::string_at(expression, "/operator");
-    const auto op = ring::parse_selector_operator(name);
-    if (!op) {
-      return fail(ErrorCode::kInvalid,
-                  "spec.namespaceSelector: \"" + name + "\" is not a valid label selector operator");
-    }
-    selector.match_expressions.push_back({.key = kube::string_at(expression, "/key"),
-                                          .op = *op,
-                                          .values = strings(kube::value_at(expression, "/values"))});
-  }
-  return selector;
-}
-
-std::optional<bool> webhook_reachable(const json& status) {
-  for (const json& condition : kube::elements_of(kube::value_at(status, "/conditions"))) {
-    const std::string says = kube::string_at(condition, "/status");
-    if (kube::string_at(condition, "/type") == ring::kWebhookReachable && says != "Unknown") {
+// Of the condition of this type; nullopt: absent or Unknown.
+std::optional<bool> condition(const json& status, std::string_view type) {
+  for (const json& each : kube::elements_of(kube::value_at(status, "/conditions"))) {
+    const std::string says = kube::string_at(each, "/status");
+    if (kube::string_at(each, "/type") == type && says != "Unknown") {
       return says == "True";
     }
   }
@@ -107,6 +77,26 @@ std::string find_error(const ring::ControllerRing& spec) {
   return "";
 }
 
+// Long enough for any node to come back; no sum with a Lease's duration overflows.
+constexpr std::chrono::hours kLongestGrace{24};
+
+// A longer text is not quoted: an annotation may have 256 KiB.
+constexpr std::size_t kQuoted = 40;
+
+void read_grace_period(RingObject& object, const std::string& text) {
+  if (text.empty()) {
+    return;
+  }
+  const auto duration = parse_go_duration(text);
+  if (duration && *duration >= std::chrono::nanoseconds(0) && *duration <= kLongestGrace) {
+    object.grace_period = *duration;
+  } else {
+    object.grace_period_error = "annotation " + std::string(ring::kGracePeriodAnnotation) + ": " +
+                                (text.size() <= kQuoted ? '"' + text + '"' : "the value") +
+                                " is no duration from 0 to 24h, such as 90s or 2m";
+  }
+}
+
 }  // namespace
 
 Result<RingObject> decode_ring(std::string_view json_text) {
@@ -117,6 +107,7 @@ Result<RingObject> decode_ring(std::string_view json_text) {
   const json& metadata = kube::value_at(*document, "/metadata");
   const json& spec = kube::value_at(*document, "/spec");
   const json& status = kube::value_at(*document, "/status");
+  const json& annotations = kube::value_at(metadata, "/annotations");
   RingObject object{.spec = {.name = kube::string_at(metadata, "/name"),
                              .uid = kube::string_at(metadata, "/uid"),
                              .generation = kube::int_at(metadata, "/generation").value_or(0),
@@ -127,15 +118,18 @@ Result<RingObject> decode_ring(std::string_view json_text) {
                     .observed_generation = kube::int_at(status, "/observedGeneration").value_or(0),
                     .status_shards = kube::int_at(status, "/shards").value_or(0),
                     .status_available_shards = kube::int_at(status, "/availableShards").value_or(0),
-                    .webhook_reachable = webhook_reachable(status)};
+                    .ready = condition(status, "Ready"),
+                    .webhook_reachable = condition(status, ring::kWebhookReachable),
+                    .rebalance_requested_at = kube::string_of(kube::field_of(annotations, ring::kRebalanceAnnotation))};
+  read_grace_period(object, kube::string_of(kube::field_of(annotations, ring::kGracePeriodAnnotation)));
   if (object.spec.name.empty()) {
     return fail(ErrorCode::kInvalid, "decode ControllerRing: it has no name");
   }
   object.spec_error = find_error(object.spec);
   if (const json& value = kube::value_at(spec, "/namespaceSelector"); value.is_object()) {
-    auto selector = label_selector(value);
+    auto selector = decode_label_selector(value);
     if (!selector && object.spec_error.empty()) {
-      object.spec_error = selector.error().message;
+      object.spec_error = "spec.namespaceSelector: " + selector.error().message;
     }
     object.spec.namespace_selector = selector ? std::move(*selector) : selects_nothing();
   }

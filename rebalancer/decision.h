@@ -32,7 +32,7 @@ struct Decision {
   MoveKind kind = MoveKind::kNone;
   std::string_view shard = {};   // of kReassign and kDrain: where it belongs; lives as long as the ring
   bool has_drain_label = false;  // it drains, or the label is left over
-  bool is_orphan = false;        // its shard label names no member: it is moved first
+  bool is_orphan = false;        // its shard label names no available shard: it is moved first
   bool operator==(const Decision&) const = default;
 };
 
@@ -49,12 +49,12 @@ void find_placement(Placement& placement, const ring::RingEntry& entry, ring::Ro
 // target, and an object that is where it belongs loses a drain label that is left over. Pure.
 Decision decide(const ring::RingEntry& entry, ring::Role role, const Placement& placement);
 
-// An object is *unassigned* when it should have a shard, and its label is missing, empty, or names no member of the
-// ring (which may have none). Pure.
+// An object is *unassigned* when it should have a shard, and its label is missing, empty, or names no available
+// shard of the ring (which may have none). Pure.
 bool is_unassigned(const ring::RingEntry& entry, const Placement& placement);
 
-// An object is *misplaced* when its label names a member, but not the one that the ring chooses, and the member was not
-// asked to let it go. Pure.
+// An object is *misplaced* when its label names an available shard, but not the one that the ring chooses, and that
+// shard was not asked to let it go. Pure.
 bool is_misplaced(const Decision& decision);
 
 // The body of the merge patch that carries a decision out, in one patch. Its precondition is the resourceVersion that

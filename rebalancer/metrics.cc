@@ -65,7 +65,7 @@ struct MetricFamilies {
   prometheus::Family<prometheus::Gauge>& unassigned =
       prometheus::BuildGauge()
           .Name("controller_sharding_unassigned_objects")
-          .Help("Objects that should have a shard, and whose label is missing, empty, or names no member of the ring.")
+          .Help("Objects that should have a shard, and whose label is missing, empty, or names no available shard.")
           .Register(registry);
   prometheus::Family<prometheus::Gauge>& oldest_unassigned =
       prometheus::BuildGauge()

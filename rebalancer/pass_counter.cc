@@ -44,12 +44,14 @@ void PassCounter::ended() {
   ended_ = tools_->clock.steady();
   by_shard_ = std::exchange(seen_by_shard_, {});
   misplaced_ = std::exchange(seen_misplaced_, std::nullopt).value_or(Census());
-  ByShard of_members;
-  for (const std::string& shard : view_.entry()->ring().shards()) {
-    const auto found = by_shard_.find(shard);
-    of_members[shard] = found == by_shard_.end() ? 0 : found->second;
+  ByShard of_available;
+  for (const auto* shards : {&view_.entry()->ring().shards(), &view_.entry()->cordoned()}) {
+    for (const std::string& shard : *shards) {
+      const auto found = by_shard_.find(shard);
+      of_available[shard] = found == by_shard_.end() ? 0 : found->second;
+    }
   }
-  metrics_->set_objects(of_members);
+  metrics_->set_objects(of_available);
   metrics_->set_last_pass(tools_->clock.wall());
 }
 

@@ -46,7 +46,7 @@ class PassCounter {
   const RingView& view_;
   const std::shared_ptr<ResourceMetrics> metrics_;
   std::optional<SteadyTime> ended_;  // the last pass; by that:
-  ByShard by_shard_;                 // "": the label names no member
+  ByShard by_shard_;                 // "": the label names no available shard
   Census misplaced_;
   // By the pass that runs, or that gave way to others:
   ByShard seen_by_shard_;

@@ -93,8 +93,8 @@ void ResourceWorker::watch_orphans() {
   }
 }
 
-void ResourceWorker::pass_for_members(bool joined) {
-  if (joined || orphans_.needs_passes()) {
+void ResourceWorker::pass_for_shards(bool needed) {
+  if (needed || orphans_.needs_passes()) {
     pass_over_all();
   }
 }

@@ -1,25 +1,8 @@
 #include "rebalancer/ring_view.h"
 
-#include <algorithm>
 #include <utility>
 
 namespace sharder::rebalancer {
-
-std::vector<ring::GroupResource> resources_of(const ring::ControllerRing& spec) {
-  std::vector<ring::GroupResource> names;
-  const auto add = [&names](const ring::GroupResource& name) {
-    if (std::ranges::find(names, name) == names.end()) {
-      names.push_back(name);
-    }
-  };
-  for (const ring::RingResource& resource : spec.resources) {
-    add(resource.main);
-  }
-  for (const ring::RingResource& resource : spec.resources) {
-    std::ranges::for_each(resource.controlled, add);
-  }
-  return names;
-}
 
 RingView::RingView(std::shared_ptr<const ring::RingEntry> entry, const Namespaces& namespaces,
                    const ring::LabelSelector& fallback)

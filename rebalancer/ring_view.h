@@ -16,9 +16,6 @@
 
 namespace sharder::rebalancer {
 
-// The resources of a ring, each once, main ones first.
-std::vector<ring::GroupResource> resources_of(const ring::ControllerRing& spec);
-
 // An object as a page or a watch shows it, with what that means by the newest ring.
 struct Sighting {
   const kube::ObjectMeta& object;

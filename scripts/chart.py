@@ -9,7 +9,9 @@ import sys
 root = pathlib.Path(__file__).resolve().parent.parent
 chart = root / "charts" / "sharder"
 copies = {"crd.yaml": "crd/sharding.timebertt.dev_controllerrings.yaml",
-          "prometheus_rule.yaml": "components/monitoring/prometheus_rule.yaml"}
+          "prometheus_rule.yaml": "components/monitoring/prometheus_rule.yaml",
+          **{f"dashboards/{name}.json": f"components/monitoring/dashboards/{name}.json"
+             for name in ("rings", "webhook", "replicas")}}
 BEGIN, END = "<!-- values: written by scripts/chart.py -->", "<!-- end of values -->"
 
 
@@ -65,7 +67,8 @@ def main():
     wanted = {chart / "README.md": readme()}
     for name, source in copies.items():
         text = (root / "manifests" / source).read_text(encoding="utf-8")
-        wanted[chart / "files" / name] = f"# A copy of manifests/{source}, written by scripts/chart.py.\n{text}"
+        said = f"# A copy of manifests/{source}, written by scripts/chart.py.\n" if name.endswith(".yaml") else ""
+        wanted[chart / "files" / name] = said + text
     stale = [path for path, text in wanted.items()
              if not path.exists() or path.read_text(encoding="utf-8") != text]
     names = ", ".join(str(path.relative_to(root)) for path in stale)
@@ -75,6 +78,7 @@ def main():
         print(f"chart: {len(wanted)} generated files are up to date")
         return
     for path in stale:
+        path.parent.mkdir(exist_ok=True)
         path.write_text(wanted[path], encoding="utf-8")
     print(f"chart: wrote {names}" if stale else "chart: all was up to date")
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Formatting, the includes that a folder may have, the table of rules, their tests and their mutants, what is generated in
-# the chart, what builds on other systems, and clang-tidy: on the files that changed since $LINT_BASE, else on all.
+# the chart and in docs/, what docs/ leave out, what builds on other systems, the workflows of the forge, and clang-tidy:
+# on the files that changed since $LINT_BASE, else on all.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -10,8 +11,12 @@ echo "lint: ${#sources[@]} files are formatted"
 scripts/check_includes.py
 scripts/check_rules.py
 scripts/mutants.py --check
+scripts/dashboards.py --check
 scripts/chart.py --check
+scripts/docs.py --check
 tests/scripts/test_builds_of_others.py
+tests/scripts/test_docs.py
+tests/scripts/test_workflows.py
 
 cmake --preset debug >/dev/null
 if [[ -n ${LINT_BASE:-} ]]; then

@@ -22,6 +22,8 @@
 #include "shard/main_objects.h"
 #include "shard/metrics.h"
 #include "shard/object_store.h"
+#include "shard/text_packer.h"
+#include "shard/watched_object.h"
 #include "shard/work_queue.h"
 
 namespace sharder::shard {
@@ -42,8 +44,8 @@ class Engine::Core final : public std::enable_shared_from_this<Core> {
   EngineStatus status() const;
 
   // For reconciliations; any thread.
-  std::vector<std::shared_ptr<const std::string>> owned(const ResourceName& resource, const ObjectName& owner) const;
-  std::shared_ptr<const std::string> cached(const ResourceName& resource, const ObjectName& object) const;
+  std::vector<nlohmann::json> owned(const ResourceName& resource, const ObjectName& owner) const;
+  std::optional<nlohmann::json> cached(const ResourceName& resource, const ObjectName& object) const;
   Client& client() const { return tools_->client; }
   void record_event(const nlohmann::json& object, EventType type, std::string_view reason, std::string_view message);
 
@@ -59,10 +61,11 @@ class Engine::Core final : public std::enable_shared_from_this<Core> {
     bool metadata_only = false;
     Predicate predicate = {};
     std::function<std::vector<ObjectName>(const nlohmann::json& object)> map = {};  // null: by ownerReference
-    kube::Resource resource = {};                                                   // the API loop's
+    kube::Resource resource = {};  // set by the API loop before the first object is stored
     std::shared_ptr<kube::ListWatch> watch = {};
-    ObjectStore store = {};  // locked
-    bool synced = false;     // locked
+    std::unique_ptr<TextPacker> packer = std::make_unique<TextPacker>();  // the API loop packs, workers unpack
+    ObjectStore store = {};                                               // locked
+    bool synced = false;                                                  // locked
   };
 
   struct State {
@@ -88,6 +91,8 @@ class Engine::Core final : public std::enable_shared_from_this<Core> {
   void show_secondary(Source& source, std::string_view text);
   void secondary_gone(Source& source, const ObjectStore::Object& object);
   void source_synced(Source& source);
+  std::optional<WatchedObject> read_shown(const Source& source, std::string_view text);
+  static bool matters(const Source& source, const PackedText& before, std::string_view now);
 
   // --- any thread
   bool may_work() const { return !stop_.stop_requested() && tools_->valid(); }
@@ -95,6 +100,7 @@ class Engine::Core final : public std::enable_shared_from_this<Core> {
   void enqueue(const std::vector<ObjectName>& names);
   std::vector<ObjectName> affected(const Source& source, const ObjectStore::Object& object) const;
   void acknowledge(const ObjectName& name, const MainObject& object);
+  static nlohmann::json object_in(const Source& source, const PackedText& text);
 
   // --- a worker
   struct Work {
@@ -110,10 +116,12 @@ class Engine::Core final : public std::enable_shared_from_this<Core> {
   void finish(const Work& work, const Result<Requeue>& result);
 
   const std::shared_ptr<const EngineTools> tools_;
+  const std::string shard_label_, drain_label_;
   const ControllerOptions options_;
   const Logger log_;
   ControllerMetrics metrics_;
   std::shared_ptr<Acknowledgements> acknowledgements_;  // the API loop's; set before the first watch begins
+  WatchedObjectReader reader_;                          // the API loop's
   std::vector<Source> sources_;                         // as many as ever from the start
   std::stop_source stop_;
   Backoff resolve_backoff_{{.initial = std::chrono::milliseconds(500), .max = std::chrono::seconds(30)}};

@@ -30,11 +30,13 @@ class Engine::Core::Sink final : public kube::WatchSink {
 
 Engine::Core::Core(std::shared_ptr<const EngineTools> tools, ControllerOptions options, const Logger& log)
     : tools_(std::move(tools)),
+      shard_label_(ring::shard_label(tools_->ring)),
+      drain_label_(ring::drain_label(tools_->ring)),
       options_(std::move(options)),
       log_(log.with({{"controller", options_.name}})),
       metrics_(tools_->registry, options_.name),
       state_(options_) {
-  const std::string mine = ring::shard_label(tools_->ring) + "=" + tools_->shard;
+  const std::string mine = shard_label_ + "=" + tools_->shard;
   sources_.push_back({.name = options_.main,
                       .object_namespace = options_.object_namespace,
                       .label_selector = mine,
@@ -125,8 +127,8 @@ void Engine::Core::on_main(const kube::WatchEvent& event) {
       main_list_done();
       return;
     case kube::WatchEventType::kDelete:
-      if (const auto object = read_object(event.object, sources_[0].resource)) {
-        main_gone(name_of(*object));
+      if (const auto object = reader_.read(event.object)) {
+        main_gone(name_of(object->meta));
       }
       return;
   }
@@ -134,21 +136,19 @@ void Engine::Core::on_main(const kube::WatchEvent& event) {
 
 void Engine::Core::show_main(std::string_view text) {
   const Source& source = sources_[0];
-  const auto object = read_object(text, source.resource);
+  const auto object = read_shown(source, text);
   if (!object) {
-    log_.warn("an object cannot be read, it is left out",
-              {{"resource", to_string(source.name)}, {"error", object.error().message}});
     return;
   }
-  const ObjectName name = name_of(*object);
-  if (label_of(*object, ring::shard_label(tools_->ring)) != tools_->shard) {
+  const ObjectName name = name_of(object->meta);
+  if (object->meta.label(shard_label_) != tools_->shard) {
     main_gone(name);
     return;
   }
-  const MainObject shown{.resource_version = resource_version_of(*object),
-                         .drain = label_of(*object, ring::drain_label(tools_->ring)),
-                         .text = std::make_shared<const std::string>(object->dump())};
-  std::shared_ptr<const std::string> before;
+  const MainObject shown{.resource_version = object->meta.resource_version,
+                         .drain = std::optional<std::string>(object->meta.label(drain_label_)),
+                         .text = source.packer->pack(object->text)};
+  PackedText before;
   auto change = MainObjects::Change::kNone;
   bool is_running = false;
   {
@@ -164,13 +164,9 @@ void Engine::Core::show_main(std::string_view text) {
       return;
     case MainObjects::Change::kOurs:
       acknowledgements_->forget(name);
-      if (source.predicate) {
-        const auto was = before ? read_object(*before, source.resource) : Result<nlohmann::json>();
-        if (!source.predicate(before ? &*was : nullptr, *object)) {
-          return;
-        }
+      if (matters(source, before, object->text)) {
+        enqueue(name);
       }
-      enqueue(name);
       return;
     case MainObjects::Change::kDraining:
       if (!is_running) {
@@ -239,11 +235,11 @@ void Engine::Core::on_secondary(std::size_t index, const kube::WatchEvent& event
       return;
     }
     case kube::WatchEventType::kDelete:
-      if (const auto object = read_object(event.object, source.resource)) {
+      if (const auto object = reader_.read(event.object)) {
         ObjectStore::Object gone;
         {
           const std::lock_guard lock(mutex_);
-          gone = source.store.gone(name_of(*object));
+          gone = source.store.gone(name_of(object->meta));
         }
         secondary_gone(source, gone);
       }
@@ -252,27 +248,20 @@ void Engine::Core::on_secondary(std::size_t index, const kube::WatchEvent& event
 }
 
 void Engine::Core::show_secondary(Source& source, std::string_view text) {
-  const auto object = read_object(text, source.resource);
+  const auto object = read_shown(source, text);
   if (!object) {
-    log_.warn("an object cannot be read, it is left out",
-              {{"resource", to_string(source.name)}, {"error", object.error().message}});
     return;
   }
-  const ObjectStore::Object shown{.text = std::make_shared<const std::string>(object->dump()),
-                                  .owner = controller_of(*object, sources_[0].resource)};
+  const ObjectStore::Object shown{.text = source.packer->pack(object->text),
+                                  .owner = controller_of(object->meta, sources_[0].resource)};
   ObjectStore::Object before;
   {
     const std::lock_guard lock(mutex_);
-    before = source.store.show(name_of(*object), shown);
+    before = source.store.show(name_of(object->meta), shown);
   }
-  if (before.text && *before.text == *shown.text) {
-    return;  // a list shows it again
-  }
-  if (source.predicate) {
-    const auto was = before.text ? read_object(*before.text, source.resource) : Result<nlohmann::json>();
-    if (!source.predicate(before.text ? &*was : nullptr, *object)) {
-      return;
-    }
+  const bool is_known = before.text && source.packer->unpack(before.text) == object->text;
+  if (is_known || !matters(source, before.text, object->text)) {
+    return;  // a list shows it again, or the change is of no interest
   }
   // At once: else a worker may take an owner between the two, and reconcile it twice.
   std::vector<ObjectName> names = affected(source, before);
@@ -294,6 +283,30 @@ void Engine::Core::source_synced(Source& source) {
   }
 }
 
+std::optional<WatchedObject> Engine::Core::read_shown(const Source& source, std::string_view text) {
+  auto object = reader_.read(text);
+  if (!object) {
+    log_.warn("an object cannot be read, it is left out",
+              {{"resource", to_string(source.name)}, {"error", object.error().message}});
+    return std::nullopt;
+  }
+  return *std::move(object);
+}
+
+// What the source's predicate says of the change. `before`: null for a new object.
+bool Engine::Core::matters(const Source& source, const PackedText& before, std::string_view now) {
+  if (!source.predicate) {
+    return true;
+  }
+  const auto was = before ? std::optional(object_in(source, before)) : std::nullopt;
+  return source.predicate(was ? &*was : nullptr, *read_object(now, source.resource));
+}
+
+// The object in a text of the source's cache, which was an object with a name when it came.
+nlohmann::json Engine::Core::object_in(const Source& source, const PackedText& text) {
+  return *read_object(source.packer->unpack(text), source.resource);
+}
+
 // The main objects to which a change of `object` matters.
 std::vector<ObjectName> Engine::Core::affected(const Source& source, const ObjectStore::Object& object) const {
   if (!object.text) {
@@ -302,8 +315,7 @@ std::vector<ObjectName> Engine::Core::affected(const Source& source, const Objec
   if (!source.map) {
     return object.owner ? std::vector{*object.owner} : std::vector<ObjectName>();
   }
-  const auto read = read_object(*object.text, source.resource);
-  return read ? source.map(*read) : std::vector<ObjectName>();
+  return source.map(object_in(source, object.text));
 }
 
 void Engine::Core::enqueue(const ObjectName& name) {

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <exception>
 #include <utility>
 
@@ -30,15 +31,10 @@ class Engine::Core::Run final : public Reconciliation {
   const ObjectName& name() const override { return name_; }
   const nlohmann::json& object() const override { return object_; }
   std::vector<nlohmann::json> owned(const ResourceName& resource) const override {
-    std::vector<nlohmann::json> objects;
-    for (const auto& text : core_.owned(resource, name_)) {
-      objects.push_back(nlohmann::json::parse(*text));
-    }
-    return objects;
+    return core_.owned(resource, name_);
   }
   std::optional<nlohmann::json> cached(const ResourceName& resource, const ObjectName& object) const override {
-    const auto text = core_.cached(resource, object);
-    return text ? std::optional(nlohmann::json::parse(*text)) : std::nullopt;
+    return core_.cached(resource, object);
   }
   Client& client() const override { return core_.client(); }
   const Logger& log() const override { return log_; }
@@ -115,25 +111,31 @@ EngineStatus Engine::Core::status() const {
   return status;
 }
 
-std::vector<std::shared_ptr<const std::string>> Engine::Core::owned(const ResourceName& resource,
-                                                                    const ObjectName& owner) const {
-  const std::lock_guard lock(mutex_);
-  for (std::size_t i = 1; i < sources_.size(); ++i) {
-    if (sources_[i].name == resource && !sources_[i].map) {
-      return sources_[i].store.owned(owner);
-    }
+std::vector<nlohmann::json> Engine::Core::owned(const ResourceName& resource, const ObjectName& owner) const {
+  const auto source = std::ranges::find_if(sources_.begin() + 1, sources_.end(),
+                                           [&](const Source& other) { return other.name == resource && !other.map; });
+  if (source == sources_.end()) {
+    return {};
   }
-  return {};
+  std::unique_lock lock(mutex_);
+  const auto texts = source->store.owned(owner);
+  lock.unlock();
+  std::vector<nlohmann::json> objects;
+  for (const auto& text : texts) {
+    objects.push_back(object_in(*source, text));
+  }
+  return objects;
 }
 
-std::shared_ptr<const std::string> Engine::Core::cached(const ResourceName& resource, const ObjectName& object) const {
-  const std::lock_guard lock(mutex_);
-  for (std::size_t i = 1; i < sources_.size(); ++i) {
-    if (sources_[i].name == resource) {
-      return sources_[i].store.find(object);
-    }
+std::optional<nlohmann::json> Engine::Core::cached(const ResourceName& resource, const ObjectName& object) const {
+  const auto source = std::ranges::find(sources_.begin() + 1, sources_.end(), resource, &Source::name);
+  if (source == sources_.end()) {
+    return std::nullopt;
   }
-  return nullptr;
+  std::unique_lock lock(mutex_);
+  const auto text = source->store.find(object);
+  lock.unlock();
+  return text ? std::optional(object_in(*source, text)) : std::nullopt;
 }
 
 void Engine::Core::record_event(const nlohmann::json& object, EventType type, std::string_view reason,
@@ -206,7 +208,7 @@ void Engine::Core::reconcile(const Work& work) {
                          .object = work.name,
                          .resource_version = work.object.resource_version};
   const SteadyTime began = tools_->clock.steady();
-  Run reconciliation(*this, work.name, nlohmann::json::parse(*work.object.text));
+  Run reconciliation(*this, work.name, object_in(sources_[0], work.object.text));
   if (tools_->observer) {
     tools_->observer->on_reconcile_begin(run, tools_->clock.wall());
   }

@@ -126,6 +126,10 @@ bool Lease::is_seen() const {
   return impl_->election.was_made() || state == "ready" || state == "expired" || state == "uncertain";
 }
 
+bool Lease::comes_back() const {
+  return impl_->election.was_taken();
+}
+
 bool Lease::valid() const {
   return impl_->election.leading();
 }

@@ -50,6 +50,9 @@ class Lease {
   // label: it decides on no more moves of this shard's objects then but drains. A Lease that this process has made
   // needs no label: no object was moved (decision 9).
   bool is_seen() const;
+  // Likewise. Whether the Lease was released, or another's, before this process has acquired it: then list the objects
+  // one retry period after is_seen(), when the moves that were decided before have landed.
+  bool comes_back() const;
 
   // Any thread. False as soon as its time is over by CLOCK_BOOTTIME, even before on_lost.
   bool valid() const;

@@ -4,8 +4,7 @@
 
 namespace sharder::shard {
 
-MainObjects::Change MainObjects::show(const ObjectName& name, MainObject object,
-                                      std::shared_ptr<const std::string>* before) {
+MainObjects::Change MainObjects::show(const ObjectName& name, MainObject object, PackedText* before) {
   Entry& entry = objects_[name];
   MainObject& known = entry.object;
   entry.list = list_;

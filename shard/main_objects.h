@@ -2,13 +2,13 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
 #include "shard/object.h"
+#include "shard/text_packer.h"
 #include "shard/work_queue.h"
 
 namespace sharder::shard {
@@ -16,8 +16,8 @@ namespace sharder::shard {
 // A main object as a watch with this shard's label has shown it.
 struct MainObject {
   std::string resource_version;
-  std::optional<std::string> drain = {};    // value of the drain label; nullopt: it has none
-  std::shared_ptr<const std::string> text;  // compact JSON
+  std::optional<std::string> drain = {};  // value of the drain label; nullopt: it has none
+  PackedText text;                        // of a WatchedObject
 };
 
 // The main objects that have this shard's label: which of them may be reconciled. The watch alone says so: what this
@@ -32,7 +32,7 @@ class MainObjects {
   };
 
   // The watch shows the object. `before`, if not null, gets what was known of it.
-  Change show(const ObjectName& name, MainObject object, std::shared_ptr<const std::string>* before = nullptr);
+  Change show(const ObjectName& name, MainObject object, PackedText* before = nullptr);
   // The watch says that it was deleted, or has another shard's label. False: it was not known.
   bool gone(const ObjectName& name);
   // A list begins. The objects that it does not show are gone at its end; end_list() returns them.

@@ -1,5 +1,6 @@
 #include "shard/object_store.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace sharder::shard {
@@ -7,22 +8,24 @@ namespace sharder::shard {
 ObjectStore::Object ObjectStore::show(const ObjectName& name, Object object) {
   Entry& entry = objects_[name];
   entry.list = list_;
-  if (entry.object.owner != object.owner) {
-    unlink(name, entry.object);
-    if (object.owner) {
-      owned_[*object.owner].insert(name);
-    }
+  if (entry.object.owner == object.owner) {
+    return std::exchange(entry.object, std::move(object));
   }
-  return std::exchange(entry.object, std::move(object));
+  unlink(entry);
+  Object before = std::exchange(entry.object, std::move(object));
+  link(entry);
+  return before;
 }
 
 ObjectStore::Object ObjectStore::gone(const ObjectName& name) {
-  auto entry = objects_.extract(name);
-  if (entry.empty()) {
+  const auto entry = objects_.find(name);
+  if (entry == objects_.end()) {
     return {};
   }
-  unlink(name, entry.mapped().object);
-  return std::move(entry.mapped().object);
+  unlink(entry->second);
+  Object object = std::move(entry->second.object);
+  objects_.erase(entry);
+  return object;
 }
 
 std::vector<ObjectStore::Object> ObjectStore::end_list() {
@@ -32,37 +35,39 @@ std::vector<ObjectStore::Object> ObjectStore::end_list() {
       ++entry;
       continue;
     }
-    unlink(entry->first, entry->second.object);
+    unlink(entry->second);
     gone.push_back(std::move(entry->second.object));
     entry = objects_.erase(entry);
   }
   return gone;
 }
 
-std::shared_ptr<const std::string> ObjectStore::find(const ObjectName& name) const {
+PackedText ObjectStore::find(const ObjectName& name) const {
   const auto entry = objects_.find(name);
-  return entry == objects_.end() ? nullptr : entry->second.object.text;
+  return entry == objects_.end() ? PackedText() : entry->second.object.text;
 }
 
-std::vector<std::shared_ptr<const std::string>> ObjectStore::owned(const ObjectName& owner) const {
-  std::vector<std::shared_ptr<const std::string>> texts;
-  if (const auto names = owned_.find(owner); names != owned_.end()) {
-    for (const ObjectName& name : names->second) {
-      texts.push_back(find(name));
-    }
+std::vector<PackedText> ObjectStore::owned(const ObjectName& owner) const {
+  std::vector<PackedText> texts;
+  const auto [begin, end] = owned_.equal_range(owner);
+  for (auto entry = begin; entry != end; ++entry) {
+    texts.push_back((*entry)->object.text);
   }
   return texts;
 }
 
-void ObjectStore::unlink(const ObjectName& name, const Object& object) {
-  if (!object.owner) {
+void ObjectStore::link(const Entry& entry) {
+  if (entry.object.owner) {
+    owned_.insert(&entry);
+  }
+}
+
+void ObjectStore::unlink(const Entry& entry) {
+  if (!entry.object.owner) {
     return;
   }
-  const auto names = owned_.find(*object.owner);
-  names->second.erase(name);
-  if (names->second.empty()) {
-    owned_.erase(names);
-  }
+  const auto [begin, end] = owned_.equal_range(&entry);
+  owned_.erase(std::find(begin, end, &entry));
 }
 
 }  // namespace sharder::shard

@@ -1,14 +1,14 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <optional>
-#include <set>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "shard/object.h"
+#include "shard/text_packer.h"
 #include "shard/work_queue.h"
 
 namespace sharder::shard {
@@ -18,8 +18,8 @@ namespace sharder::shard {
 class ObjectStore {
  public:
   struct Object {
-    std::shared_ptr<const std::string> text;  // compact JSON; null: there is none
-    std::optional<ObjectName> owner = {};     // the main object that controls it
+    PackedText text;                       // of a WatchedObject
+    std::optional<ObjectName> owner = {};  // the main object that controls it
   };
 
   // The watch shows the object. Returns what was known of it.
@@ -30,10 +30,10 @@ class ObjectStore {
   void begin_list() { ++list_; }
   std::vector<Object> end_list();
 
-  // Null: it is not there.
-  std::shared_ptr<const std::string> find(const ObjectName& name) const;
+  // None: it is not there.
+  PackedText find(const ObjectName& name) const;
   // Of the objects that `owner` controls.
-  std::vector<std::shared_ptr<const std::string>> owned(const ObjectName& owner) const;
+  std::vector<PackedText> owned(const ObjectName& owner) const;
   std::size_t size() const { return objects_.size(); }
 
  private:
@@ -42,11 +42,24 @@ class ObjectStore {
     std::uint64_t list;  // the last one that it was shown in or after
   };
 
-  void unlink(const ObjectName& name, const Object& object);
+  // By owner: of entries that have one, and of an owner that is looked for.
+  struct OwnerHash {
+    using is_transparent = void;
+    std::size_t operator()(const ObjectName& owner) const { return ObjectNameHash()(owner); }
+    std::size_t operator()(const Entry* entry) const { return ObjectNameHash()(*entry->object.owner); }
+  };
+  struct SameOwner {
+    using is_transparent = void;
+    bool operator()(const Entry* one, const Entry* other) const { return one->object.owner == other->object.owner; }
+    bool operator()(const ObjectName& owner, const Entry* entry) const { return owner == *entry->object.owner; }
+  };
+
+  void link(const Entry& entry);
+  void unlink(const Entry& entry);
 
   std::uint64_t list_ = 0;
   std::unordered_map<ObjectName, Entry, ObjectNameHash> objects_;
-  std::unordered_map<ObjectName, std::set<ObjectName>, ObjectNameHash> owned_;
+  std::unordered_multiset<const Entry*, OwnerHash, SameOwner> owned_;  // entries never move
 };
 
 }  // namespace sharder::shard

@@ -41,6 +41,9 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
+// How long the sharder's own Lease lasts, unless it is configured: a leader that is cut off may lead until then.
+constexpr std::chrono::seconds kSharderLease{15};
+
 // Probes and scrapes: requests without a body, from few clients.
 constexpr http::Limits kSmallLimits{
     .max_body_bytes = 4096, .max_connections = 64, .max_buffered_bytes = std::size_t{1024} * 1024};
@@ -286,7 +289,7 @@ void Shard::Impl::acquired() {
     return;  // it ends already: a Lease that was lost is not worked for again
   }
   master_status.Set(1);
-  if (lease->is_seen()) {
+  if (lease->is_seen() && !lease->comes_back()) {
     begin(milliseconds(0));
   } else {
     unseen_since = clock.steady();
@@ -299,7 +302,7 @@ void Shard::Impl::begin_if_seen() {
   if (unseen_since && !was_lost) {
     if (lease->is_seen()) {
       begin(options.retry_period);
-    } else if (clock.steady() >= *unseen_since + options.lease_duration) {
+    } else if (clock.steady() >= *unseen_since + std::max<milliseconds>(options.lease_duration, kSharderLease)) {
       log.warn("no sharder has seen this shard's Lease, its objects are reconciled all the same");
       begin(milliseconds(0));
     }

@@ -1,9 +1,23 @@
 #include "shard/watched_object.h"
 
+#include <utility>
+
 #include "kube/codec/json.h"
 #include "ring/object_key.h"
 
 namespace sharder::shard {
+
+Result<WatchedObject> WatchedObjectReader::read(std::string_view text) {
+  auto meta = decoder_.decode(text);
+  if (!meta) {
+    return std::unexpected(std::move(meta).error());
+  }
+  auto stripped = stripper_.strip(text);
+  if (!stripped) {
+    return std::unexpected(std::move(stripped).error());
+  }
+  return WatchedObject{.meta = *std::move(meta), .text = *std::move(stripped)};
+}
 
 Result<nlohmann::json> read_object(std::string_view text, const kube::Resource& resource) {
   auto object = kube::parse_json(text);
@@ -26,28 +40,20 @@ ObjectName name_of(const nlohmann::json& object) {
           .name = kube::string_at(object, "/metadata/name")};
 }
 
+ObjectName name_of(const kube::ObjectMeta& object) {
+  return {.object_namespace = object.object_namespace, .name = object.name};
+}
+
 std::string resource_version_of(const nlohmann::json& object) {
   return kube::string_at(object, "/metadata/resourceVersion");
 }
 
-std::optional<std::string> label_of(const nlohmann::json& object, const std::string& key) {
-  const nlohmann::json& value = kube::field_of(kube::value_at(object, "/metadata/labels"), key);
-  return value.is_string() ? std::optional(value.get<std::string>()) : std::nullopt;
-}
-
-std::optional<ObjectName> controller_of(const nlohmann::json& object, const kube::Resource& main) {
-  for (const nlohmann::json& reference : kube::elements_of(kube::value_at(object, "/metadata/ownerReferences"))) {
-    if (!kube::bool_at(reference, "/controller")) {
-      continue;
-    }
-    if (kube::string_at(reference, "/kind") != main.kind ||
-        ring::group_of(kube::string_at(reference, "/apiVersion")) != main.group) {
-      return std::nullopt;  // an object has one controller
-    }
-    return ObjectName{.object_namespace = main.namespaced ? kube::string_at(object, "/metadata/namespace") : "",
-                      .name = kube::string_at(reference, "/name")};
+std::optional<ObjectName> controller_of(const kube::ObjectMeta& object, const kube::Resource& main) {
+  const auto& owner = object.controller;
+  if (!owner || owner->kind != main.kind || ring::group_of(owner->api_version) != main.group) {
+    return std::nullopt;
   }
-  return std::nullopt;
+  return ObjectName{.object_namespace = main.namespaced ? object.object_namespace : "", .name = owner->name};
 }
 
 }  // namespace sharder::shard

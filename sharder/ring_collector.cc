@@ -35,6 +35,8 @@ struct Families {
       gauge("controller_sharding_controllerring_status_shards", "The number of shards in a ControllerRing's status.");
   prometheus::MetricFamily available = gauge("controller_sharding_controllerring_status_available_shards",
                                              "The number of available shards in a ControllerRing's status.");
+  prometheus::MetricFamily ready = gauge("controller_sharding_controllerring_ready",
+                                         "1 if the ControllerRing's condition Ready is True, 0 if it is False.");
   prometheus::MetricFamily reachable =
       gauge("controller_sharding_webhook_reachable",
             "1 if the ControllerRing's condition WebhookReachable is True, 0 if it is False.");
@@ -45,6 +47,11 @@ struct Families {
       gauge("controller_sharding_ring_share", "The part of all possible keys that a member of the ring owns.");
   prometheus::MetricFamily members = gauge("controller_sharding_ring_members_hash",
                                            "A hash of the ring's members: replicas that agree have the same.");
+  prometheus::MetricFamily cordoned =
+      gauge("controller_sharding_shard_cordoned", "1 if a shard's Lease is annotated as cordoned, else 0.");
+  prometheus::MetricFamily in_grace =
+      gauge("controller_sharding_shard_in_grace",
+            "1 if a shard has released its Lease and keeps its place for the ring's grace period, else 0.");
 };
 
 void add_ring(Families& families, const ring::RingStatus& ring) {
@@ -53,6 +60,9 @@ void add_ring(Families& families, const ring::RingStatus& ring) {
   add(families.observed, labels, ring.observed_generation);
   add(families.shards, labels, ring.status_shards);
   add(families.available, labels, ring.status_available_shards);
+  if (ring.ready) {
+    add(families.ready, labels, *ring.ready ? 1 : 0);
+  }
   if (ring.webhook_reachable) {
     add(families.reachable, labels, *ring.webhook_reachable ? 1 : 0);
   }
@@ -62,6 +72,8 @@ void add_shard(Families& families, const std::string& ring, const ring::ShardSta
   Labels labels{
       {"namespace", shard.lease_namespace}, {"shard", shard.name}, {"controllerring", ring}, {"uid", shard.uid}};
   add(families.info, labels, 1);
+  add(families.cordoned, labels, shard.cordoned ? 1 : 0);
+  add(families.in_grace, labels, shard.in_grace ? 1 : 0);
   const auto* const known = std::ranges::find(kStates, shard.state);
   const std::string_view current = known == kStates.end() ? kStates.back() : *known;
   for (const std::string_view state : kStates) {
@@ -96,8 +108,9 @@ std::vector<prometheus::MetricFamily> RingCollector::Collect() const {
     }
   }
   std::vector<prometheus::MetricFamily> all;
-  for (auto* family : {&families.generation, &families.observed, &families.shards, &families.available,
-                       &families.reachable, &families.info, &families.state, &families.share, &families.members}) {
+  for (auto* family : {&families.generation, &families.observed, &families.shards, &families.available, &families.ready,
+                       &families.reachable, &families.info, &families.state, &families.cordoned, &families.in_grace,
+                       &families.share, &families.members}) {
     all.push_back(std::move(*family));
   }
   return all;

@@ -38,6 +38,8 @@ SHUTDOWN_GRACE = 25  # shorter than the pod's terminationGracePeriodSeconds
 SIGNALS = {signal.SIGTERM, signal.SIGINT}
 
 RING_LABEL = "alpha.sharding.timebertt.dev/controllerring"
+STATE_LABEL = "alpha.sharding.timebertt.dev/state"  # the sharder writes it
+AVAILABLE = ("ready", "expired", "uncertain")  # states of a shard that keeps its objects until it lets go of them
 NETWORK_ERRORS = (client.ApiException, urllib3.exceptions.HTTPError, OSError, ValueError)
 
 log = logging.getLogger("shard")
@@ -135,6 +137,8 @@ class Lease:
         self._journal = journal
         self._valid_until = float("-inf")  # by steady()
         self._observed, self._observed_at = None, 0.0  # what another holder has written, and since when we know it
+        self._comes_back = False  # the Lease was released or another's before, so our objects may be on the move
+        self.begins_at = float("inf")  # by steady(): the objects that we list from then on stay ours
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
         self.lost = threading.Event()
@@ -159,18 +163,35 @@ class Lease:
                 "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
                 "metadata": {"name": self.name, "namespace": self._namespace, "labels": labels},
                 "spec": self._spec(acquired=True, transitions=0)})
+            self.begins_at = began
         else:
-            spec = lease.setdefault("spec", {})
+            spec, labels = lease.setdefault("spec", {}), lease["metadata"].setdefault("labels", {})
             held = spec.get("holderIdentity", "") == self.name
             if not held and (ours_before or not self._may_take(spec)):
                 return False
+            if not held:
+                self._come_back(labels)
             transitions = spec.get("leaseTransitions", 0) + (0 if held else 1)
             spec.update(self._spec(acquired=not ours_before, transitions=transitions))
-            lease["metadata"].setdefault("labels", {})[RING_LABEL] = self._ring
+            labels[RING_LABEL] = self._ring
             self._api.request("PUT", f"{self._all}/{self.name}", lease)  # with the resourceVersion that was read
+            self._look_at_state(labels.get(STATE_LABEL), acquired=not ours_before)
         self._valid_until = began + RENEW_DEADLINE  # from before it was sent: nobody else begins to count earlier
         self._journal.note("lease", time.time() + self.remaining())
         return True
+
+    def _come_back(self, labels):
+        """The sharder moves our objects until it has seen that the Lease is held. Then it sets the state label anew."""
+        self._comes_back = True
+        labels.pop(STATE_LABEL, None)
+
+    def _look_at_state(self, state, acquired):
+        if acquired:
+            self.begins_at = steady() + LEASE_DURATION  # if there is no sharder
+        if state in AVAILABLE:
+            nothing_moves = acquired and not self._comes_back
+            # What the sharder has sent before takes no longer than RETRY_PERIOD to be carried out.
+            self.begins_at = min(self.begins_at, steady() + (0 if nothing_moves else RETRY_PERIOD))
 
     def _may_take(self, spec):
         """Whether a Lease of another holder is free: released, or not renewed for its duration by our own clock."""
@@ -337,18 +358,24 @@ class Shard:
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         if not self.lease.acquire():
             return 0
-        log.info("works as a shard ring=%s shard=%s", self.options.controllerring, self.name)
-        self.secrets.start()
-        self.config_maps.start()
-        for draining in [False] * self.options.workers + [True]:
-            threading.Thread(target=self._work, args=[draining], daemon=True).start()
+        begun = False
         while self.lease.valid():
+            if not begun and steady() >= self.lease.begins_at:
+                begun = True
+                self._begin()
             if signal.sigtimedwait(SIGNALS, min(0.1, max(0, self.lease.remaining()))):
                 return self._stop()
         self.lease.lose()
         log.error("the lease is lost")
         self._wait_idle(LEASE_DURATION - RENEW_DEADLINE)  # nothing is written any more; what waits is woken up
         return 1
+
+    def _begin(self):
+        log.info("works as a shard ring=%s shard=%s", self.options.controllerring, self.name)
+        self.secrets.start()
+        self.config_maps.start()
+        for draining in [False] * self.options.workers + [True]:
+            threading.Thread(target=self._work, args=[draining], daemon=True).start()
 
     def _stop(self):
         if not self._wait_idle(SHUTDOWN_GRACE):

@@ -28,6 +28,7 @@ class ElectionDriver final {
 
   // From the callbacks only that we hold the Lease, or have renewed it.
   bool was_made() const { return state_.was_made(); }
+  bool was_taken() const { return state_.was_taken(); }
   std::string seen_label() const { return state_.seen_label(); }
 
   // From any thread.

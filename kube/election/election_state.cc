@@ -159,7 +159,8 @@ Request ElectionState::acquire(const ElectionTime& now) {
   // After a write without an answer the record may be our own already.
   if (now.boot >= valid_until_ && holder_ != LeaseHolder::kSelf) {
     was_made_ = !lease_.is_object();
-    if (!was_made_ && holder_identity_ != options_.identity) {
+    was_taken_ = !was_made_ && holder_identity_ != options_.identity;
+    if (was_taken_) {
       remove_label(lease_["metadata"], options_.seen_label);
     }
   }

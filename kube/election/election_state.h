@@ -78,6 +78,8 @@ class ElectionState {
   BootTime valid_until() const { return valid_until_; }
   // Whether this process has made the Lease, when it acquired it last.
   bool was_made() const { return was_made_; }
+  // Whether it was released, or another identity's, before.
+  bool was_taken() const { return was_taken_; }
   // Of options.seen_label, as the Lease was last seen; "": it has none, or the Lease is not known.
   std::string seen_label() const;
   // We hold it no more, whatever the record says.
@@ -117,6 +119,7 @@ class ElectionState {
   bool optimistic_ = false;  // the write that is under way was not preceded by a read
   bool may_hold_ = false;
   bool was_made_ = false;
+  bool was_taken_ = false;
   SteadyTime attempt_began_{};
   BootTime write_began_ = BootTime::min();
   BootTime valid_until_ = BootTime::min();

@@ -88,6 +88,10 @@ bool LeaderElection::was_made() const {
   return impl_->driver->was_made();
 }
 
+bool LeaderElection::was_taken() const {
+  return impl_->driver->was_taken();
+}
+
 std::string LeaderElection::seen_label() const {
   return impl_->driver->seen_label();
 }

@@ -50,6 +50,8 @@ class LeaderElection {
 
   // Within on_elected and on_renewed only. Whether this process has made the Lease, when it acquired it.
   bool was_made() const;
+  // Likewise: whether it was released, or another identity's, before.
+  bool was_taken() const;
   // Of options.seen_label, as the Lease was last seen; "" without one.
   std::string seen_label() const;
 

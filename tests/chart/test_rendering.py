@@ -11,15 +11,17 @@ from pathlib import Path
 import yaml
 
 from alerts import CASES, test_file
-from programs import CHART, ROOT, Helm, promtool  # before those of tests/e2e, which it finds
+from programs import CHART, ROOT, Helm  # before those of tests/e2e, which it finds
 
 import binaries
+import prometheus
 from sharder import binary
 from suite import Suite
 
 MANIFESTS = ROOT / "manifests"
 MODES = {"certManager": "cert-manager", "selfManaged": "self-managed", "existingSecret": "existing-secret"}
-MONITORING = ("--set", "monitoring.serviceMonitor.enabled=true", "--set", "monitoring.prometheusRule.enabled=true")
+MONITORING = tuple(part for what in ("serviceMonitor", "prometheusRule", "dashboards")
+                   for part in ("--set", f"monitoring.{what}.enabled=true"))
 SYSTEM = "sharding-system"
 
 
@@ -70,7 +72,7 @@ def normal(items):
             for container in template["spec"]["containers"]:
                 container["volumeMounts"].sort(key=lambda one: one["name"])
                 container["image"] = container["image"].partition(":")[0]
-        if kind == "ConfigMap":
+        if kind == "ConfigMap" and "config" in item["data"]:
             item["data"]["config"] = yaml.safe_load(item["data"]["config"])
         if kind == "CustomResourceDefinition":
             annotations = item["metadata"].pop("annotations", {})
@@ -204,6 +206,7 @@ WRONG = [
     ({"networkPolicy": {"apiServerPorts": []}}, "/networkPolicy/apiServerPorts"),
     ({"monitoring": {"enabled": True}}, "enabled"),
     ({"monitoring": {"serviceMonitor": {"interval": 30}}}, "/monitoring/serviceMonitor/interval"),
+    ({"monitoring": {"dashboards": {"labels": {"grafana_dashboard": 1}}}}, "/monitoring/dashboards/labels"),
     (ring(name="My-Ring"), "/rings/0/name"),
     (ring(name="a" * 64), "/rings/0/name"),
     (ring(resources=[]), "/rings/0/resources"),
@@ -295,7 +298,7 @@ def configuration(env):
             assert str(env.folder / "none") in output, output  # the configuration is good, the kubeconfig is missing
 
 
-@suite.case("the file of webhook.server.clientCAFile comes from a volume, as docs/operations.md has it")
+@suite.case("the file of webhook.server.clientCAFile comes from a volume, as docs/security/webhook-clients.md has it")
 def client_ca(env):
     more = env.values(
         extraVolumes=[{"name": "client-ca", "configMap": {"name": "sharder-client-ca"}}],
@@ -352,6 +355,25 @@ def generated(_):
     assert not done.returncode, done.stderr
 
 
+@suite.case("the dashboards are what their script writes; each panel says what it shows, and in what unit")
+def dashboards(env):
+    done = subprocess.run([ROOT / "scripts" / "dashboards.py", "--check"], capture_output=True, text=True, check=False)
+    assert not done.returncode, done.stderr
+    rendered = by_name(env.helm.template(*MONITORING, *env.values(monitoring={"dashboards": {
+        "labels": {"mine": "yes"}, "annotations": {"grafana_folder": "Sharder"}}})).stdout)
+    boards = [item for (kind, _, name), item in rendered.items() if kind == "ConfigMap" and "dashboard" in name]
+    assert len(boards) == 3
+    for item in boards:
+        assert {"mine": "yes", "grafana_dashboard": "1"}.items() <= item["metadata"]["labels"].items(), item["metadata"]
+        assert item["metadata"]["annotations"] == {"grafana_folder": "Sharder"}
+        text, = item["data"].values()
+        panels = [panel for panel in json.loads(text)["panels"] if panel["type"] != "row"]
+        assert 10 <= len(panels) <= 20, len(panels)
+        for panel in panels:
+            assert panel["description"] and panel["fieldConfig"]["defaults"]["unit"], panel["title"]
+            assert panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24, panel["title"]
+
+
 @suite.case("the chart has nothing that `helm lint --strict` minds")
 def lint(env):
     env.helm.run("lint", "--strict", "--kube-version", "1.30.0", CHART)
@@ -361,15 +383,30 @@ def lint(env):
 def alerts(env):
     rule = yaml.safe_load((MANIFESTS / "components/monitoring/prometheus_rule.yaml").read_text(encoding="utf-8"))
     (env.folder / "rules.yaml").write_text(yaml.safe_dump(rule["spec"]), encoding="utf-8")
-    checked = subprocess.run([promtool(), "check", "rules", env.folder / "rules.yaml"], capture_output=True, text=True,
+    promtool = prometheus.program("promtool")
+    checked = subprocess.run([promtool, "check", "rules", env.folder / "rules.yaml"], capture_output=True, text=True,
                              check=False)
     assert not checked.returncode, checked.stdout + checked.stderr
     names = {one["alert"] for group in rule["spec"]["groups"] for one in group["rules"]}
     assert names == set(CASES), f"without a test, or without an alert: {names ^ set(CASES)}"
     (env.folder / "alerts.yaml").write_text(yaml.safe_dump(test_file("rules.yaml")), encoding="utf-8")
-    done = subprocess.run([promtool(), "test", "rules", env.folder / "alerts.yaml"], capture_output=True, text=True,
+    done = subprocess.run([promtool, "test", "rules", env.folder / "alerts.yaml"], capture_output=True, text=True,
                           check=False)
     assert not done.returncode, done.stdout + done.stderr
+
+
+@suite.case("each alert names its page; runbookBase makes an address of it")
+def runbooks(env):
+    def pages(*arguments):
+        rule, = (item for item in yaml.safe_load_all(env.helm.template(*MONITORING, *arguments).stdout)
+                 if item and item["kind"] == "PrometheusRule")
+        return {one["alert"]: one["annotations"]["runbook_url"] for group in rule["spec"]["groups"] for one in group["rules"]}
+
+    base = "monitoring.prometheusRule.runbookBase"
+    assert pages() == {alert: f"operate/alerts/{alert}.html" for alert in CASES}, pages()
+    addresses = {alert: f"https://docs.example.com/sharder/operate/alerts/{alert}.html" for alert in CASES}
+    assert pages("--set", f"{base}=https://docs.example.com/sharder/") == addresses
+    assert env.helm.template(*MONITORING, "--set", f"{base}=docs", check=False).returncode
 
 
 @suite.case("the alerts use metrics that the sharder has")
@@ -380,7 +417,7 @@ def metrics(_):
                       for path in (ROOT / folder).rglob("*.[ch]*"))
     names = set(re.findall(r"\b(\w+)\{job=", rules)) - {"up"}
     missing = [name for name in names if f'"{name}"' not in sources]
-    assert len(names) == 11 and not missing, missing or names
+    assert len(names) == 16 and not missing, missing or names
 
 
 if __name__ == "__main__":

@@ -251,7 +251,7 @@ class ControlPlane(Cluster):
         self.apiserver = Process("kube-apiserver", command, self.folder / "apiserver.log")
 
     def _write_admission_configuration(self):
-        """As docs/operations.md has it."""
+        """As docs/security/webhook-clients.md has it."""
         kubeconfig, configuration = (self.folder / f"admission{end}.yaml" for end in ("-kubeconfig", ""))
         kubeconfig.write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "Config", "users": [
             {"name": self._webhook_host, "user": {"client-certificate": str(self.webhook_client.certificate),

@@ -111,5 +111,32 @@ def as_the_go_sharder(env):
         assert families["controller_runtime_reconcile_total"].labels["controller"] == CONTROLLERS
 
 
+REFERENCE = ROOT / "docs" / "reference" / "metrics.md"
+
+
+def documented():
+    """{name: (type, labels)} of the reference."""
+    rows = [[cell.strip() for cell in line.split("|")[1:4]] for line in REFERENCE.read_text(encoding="utf-8").splitlines()
+            if line.startswith("| `")]
+    return {name.strip("`"): (kind.split(",")[0], sorted(re.findall(r"\w+", labels))) for name, kind, labels in rows}
+
+
+@suite.case("every family that a replica exports is in the reference, with its type and its labels")
+def in_the_reference(env):
+    ring = env.ring("reference", ((SECRETS, (CONFIG_MAPS,)),))
+    with ring.shards("shard-a", working=True):
+        ring.wait_ready(["shard-a"])
+        ring.create_secrets(5)
+        ring.wait_settled(["shard-a"])
+        families = exported(env.sharders.wait_leader().scrape(env.plane.metrics_token()))
+    pages = documented()
+    assert len(families) > 25, sorted(families)
+    for name, family in families.items():
+        assert name in pages, f"{name} is not in docs/reference/metrics.md"
+        kind, labels = pages[name]
+        # A family without a sample shows no labels.
+        assert family.kind == kind and family.names() in (labels, []), f"{name}: {family.kind} {family.names()}"
+
+
 if __name__ == "__main__":
     suite.main()

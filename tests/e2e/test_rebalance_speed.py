@@ -33,7 +33,8 @@ BARE_RUNS = 2
 ROUNDS = 5
 NAMES = [f"shard-{number}" for number in range(5)]
 TO_TARGET, LIKE_GO = "to the target", "as Go shards do"  # how shards acknowledge
-MOST_RELEASE, MOST_JOIN = 1.3, {TO_TARGET: 1.3, LIKE_GO: 1.5}
+# Times bare patches; times the same drains and acknowledgements by the reference, whose webhook calls are among them.
+MOST_RELEASE, MOST_JOIN = 1.3, 1.2
 JOINS = "shard-new"
 MOST_GROWTH = 2 * 2**20
 RING = "speed"
@@ -195,19 +196,22 @@ def speed(env):
     env.figure(f"released, seconds until every object has its new shard (median of {len(every)})",
                f"{statistics.median(one.release for one in every):.2f}, {release_ratio:.2f} times bare patches "
                f"({best} in flight, {1 / statistics.median(pace for one in every for pace in one.paces):.0f}/s)")
-    join_ratios = {}
+    join_ratios, beside_alone = {}, {}
     for kind, rounds in measured.items():
         ratios = sorted(one.join_ratio for one in rounds)
         join_ratios[kind] = statistics.median(ratios)
         env.figure(f"joined, acknowledged {kind}, seconds until every object has its new shard (median of {ROUNDS})",
                    f"{statistics.median(one.join for one in rounds):.2f}, {join_ratios[kind]:.2f} times twice as many "
                    f"bare patches ({ratios[0]:.2f} to {ratios[-1]:.2f})")
+        beside_alone[kind] = statistics.median(one.join_ratio / one.alone_ratio for one in rounds)
         env.figure(f"drained and acknowledged {kind} by the reference, without leader, shards, lists and watches "
                    f"(median of {ROUNDS})",
-                   f"{statistics.median(one.alone_ratio for one in rounds):.2f} times twice as many bare patches")
+                   f"{statistics.median(one.alone_ratio for one in rounds):.2f} times twice as many bare patches; "
+                   f"joined: {beside_alone[kind]:.2f} times that")
     assert release_ratio <= MOST_RELEASE, f"{release_ratio:.2f} times bare patches"
-    slow = {kind: ratio for kind, ratio in join_ratios.items() if ratio > MOST_JOIN[kind]}
-    assert not slow, f"times twice the bare patches: {slow}"
+    slow = {kind: ratio for kind, ratio in beside_alone.items() if ratio > MOST_JOIN}
+    assert not slow, f"times the drains and acknowledgements of the reference: {slow}"
+    assert join_ratios[TO_TARGET] < join_ratios[LIKE_GO], join_ratios
 
 
 @suite.case("a crashed shard's first object moves no earlier than the protocol allows, and within 2 s of when it does",

@@ -29,7 +29,7 @@ CLEAN_UP_SECONDS = 60
 ADVICE = (
     "What helps: make run KUBECONFIG=FILE WEBHOOK_HOST=HOST:PORT, with the address of a tunnel that leads from the network of",
     "the API server to this machine, which listens on PORT, or with an address of this machine and a port that its firewall",
-    "lets through; or the sharder in the cluster itself, by manifests/ (docs/operations.md).")
+    "lets through; or the sharder in the cluster itself, by manifests/ (docs/install/kustomize.md).")
 MAX_NODES = 50  # a machine reaches the nodes of one cluster in one way or two
 
 # What the demonstration and the sharder do as the person of the kubeconfig: (group, resource, verbs).

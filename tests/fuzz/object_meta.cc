@@ -1,5 +1,5 @@
 // Objects and lists of any bytes: what is read of JSON is what nlohmann reads; what is read of protobuf, written again,
-// is read as the same.
+// is read as the same; what is stripped is JSON without the fields that it has to lose.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "kube/codec/object_meta.h"
+#include "kube/codec/object_stripper.h"
 #include "tests/fuzz/require.h"
 #include "tests/support/metadata_protobuf.h"
 
@@ -94,11 +95,32 @@ void check_list(std::string_view document) {
   require(token || (token.error().code == ErrorCode::kInvalid && !has_shown));
 }
 
+// What is left of JSON is what nlohmann leaves of it.
+void check_stripped(std::string_view document) {
+  static kube::ObjectStripper stripper;
+  const auto stripped = stripper.strip(document);
+  if (!stripped) {
+    require(stripped.error().code == ErrorCode::kInvalid);
+    return;
+  }
+  json whole = json::parse(document, nullptr, false);
+  if (whole.is_discarded()) {
+    return;  // by what was cut out
+  }
+  whole.erase("kind");
+  whole.erase("apiVersion");
+  if (whole.contains("metadata")) {
+    whole["metadata"].erase("managedFields");
+  }
+  require(json::parse(*stripped) == whole);
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view document(reinterpret_cast<const char*>(data), size);
   check_list(document);
+  check_stripped(document);
   static kube::ObjectMetaDecoder decoder;
   const auto read = decoder.decode(document);
   if (!read) {

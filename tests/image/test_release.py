@@ -63,7 +63,7 @@ class Release(unittest.TestCase):
         with tarfile.open(tarball) as archive:
             names = archive.getnames()
         listed = [line.split()[-1] for line in run("dpkg-deb", "-c", deb).stdout.splitlines()]
-        for path in ("bin/sharder", "share/sharder/manifests/kustomization.yaml", "share/doc/sharder/copyright"):
+        for path in ("bin/sharder", "bin/sharderctl", "bin/kubectl-sharder", "share/sharder/manifests/kustomization.yaml", "share/doc/sharder/copyright"):
             self.assertEqual([name for name in names if name.endswith("/" + path)],
                              [f"{tarball.name.removesuffix('.tar.gz')}/{path}"], names)
             self.assertIn(f"./usr/{path}", listed)

@@ -80,9 +80,13 @@ class Contents(Case):
         prefix = self.folder / "default"
         install(prefix, "")
         files = {str(path.relative_to(prefix)) for path in prefix.glob("**/*") if path.is_file()}
-        self.assertEqual({name for name in files if not name.startswith("share/sharder/manifests/")},
-                         {"bin/sharder", *(f"share/doc/sharder/{name}" for name in (
-                             "README.md", "CHANGELOG.md", "operations.md", "protocol.md", "copyright"))})
+        folders = ("share/sharder/manifests/", *(f"share/doc/sharder/{name}/" for name in (
+            "install", "operate", "reference", "security")))
+        self.assertEqual({name for name in files if not name.startswith(folders)},
+                         {"bin/sharder", "bin/sharderctl", "bin/kubectl-sharder", "bin/kubectl_complete-sharder",
+                          *(f"share/doc/sharder/{name}" for name in (
+                              "README.md", "CHANGELOG.md", "operations.md", "migrate.md", "protocol.md", "sharderctl.md",
+                              "copyright"))})
 
     def test_headers_include_the_standard_library_nlohmann_and_each_other(self):
         self.assertIn(self.include / "shard" / "shard.h", self.headers)

@@ -134,6 +134,29 @@ class EndsWithOne(Shard):
         return super()._stop() + 1
 
 
+@breaks("S3.12", "keeps-state-label", "trusts the state label of the tenure before")
+class KeepsStateLabel(Shard):
+    class lease_type(Lease):
+        def _come_back(self, labels):
+            pass
+
+
+@breaks("S3.12", "begins-before-the-label", "works before the sharder has seen that it is back")
+class BeginsBeforeTheLabel(Shard):
+    class lease_type(Lease):
+        def _look_at_state(self, state, acquired):
+            self.begins_at = shard.steady()
+
+
+@breaks("S3.12", "begins-with-the-label", "works as soon as the sharder has seen that it is back")
+class BeginsWithTheLabel(Shard):
+    class lease_type(Lease):
+        def _look_at_state(self, state, acquired):
+            super()._look_at_state(state, acquired)
+            if state in shard.AVAILABLE:
+                self.begins_at = shard.steady()
+
+
 # -- objects
 
 

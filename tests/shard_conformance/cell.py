@@ -20,7 +20,7 @@ from kubeclient import ApiError
 from processes import Failed, allowed
 from rules import BROKEN, KEPT, NOT_JUDGED
 from sharder import Sharders
-from shards import micro_time, parse_time
+from shards import SHARDER_IDENTITY, STATE_LABEL, lease, micro_time, parse_time
 from subject import Subject
 
 RING, SHARD = "conformance", "kit-a"
@@ -169,6 +169,7 @@ class Cell:
         self._numbers = itertools.count(1)
         self.cluster = self.client = self.requests = self.history = self.player = None
         self.main = self.controlled = None
+        self.end_sharder = None  # a function; then the scene does whatever the sharder would
         self._subjects = []
 
     def __enter__(self):
@@ -216,6 +217,7 @@ class Cell:
         sharders.write_kubeconfig()
         replica.start()
         stack.callback(replica.process.kill)
+        self.end_sharder = replica.process.kill
         replica.wait_ready()
         self.wait(lambda: self._webhook(), "the sharder has made the webhook configuration")
         # Whoever has written so far is the sharder.
@@ -346,12 +348,22 @@ class Cell:
     def duration(self):
         return self.renewals()[-1]["spec"]["leaseDurationSeconds"]
 
+    def leave_lease(self, holder):
+        """As an earlier process of the shard's name has left it, which the sharder has not seen yet: released, if the
+        holder is "", else another's, and to be had in a second."""
+        item = lease(RING, SHARD, holder, duration=1, transitions=1)
+        item["metadata"]["labels"][STATE_LABEL] = "ready"
+        self.client.create("leases", LEASES, item)
+
+    def set_state(self, state):
+        self.client.patch("leases", LEASES, SHARD, {"metadata": {"labels": {STATE_LABEL: state}}})
+
     def take_lease(self, shard=SHARD):
         """As the sharder takes over the Lease of a shard that seems dead; here the shard lives."""
         while True:
             item = self.client.get("leases", LEASES, shard)
             now = micro_time()
-            item["spec"].update(holderIdentity="shardlease-controller", acquireTime=now, renewTime=now,
+            item["spec"].update(holderIdentity=SHARDER_IDENTITY, acquireTime=now, renewTime=now,
                                 leaseDurationSeconds=2 * item["spec"]["leaseDurationSeconds"],
                                 leaseTransitions=item["spec"].get("leaseTransitions", 0) + 1)
             try:

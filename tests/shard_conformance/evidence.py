@@ -13,6 +13,7 @@ from shards import parse_time
 
 KIT_AGENT = "sharder-conformance"
 WRITES = ("create", "update", "patch", "delete", "deletecollection")
+LISTS = ("list", "watch")
 NOT_WORK = ("leases", "events")  # writes to these are no work on an object
 # Names of the kit's main objects: what belongs to one has its name somewhere in the request.
 NAME = re.compile(r"object-\d{4}x")
@@ -49,7 +50,8 @@ class Request:
         return f"{self.method} {path}: {self.code}, at {clock}.{int(self.received * 1000) % 1000:03d}"
 
 
-_METHODS = {"create": "POST", "update": "PUT", "patch": "PATCH", "delete": "DELETE", "deletecollection": "DELETE"}
+_METHODS = {"create": "POST", "update": "PUT", "patch": "PATCH", "delete": "DELETE", "deletecollection": "DELETE",
+            "list": "GET", "watch": "GET"}
 
 
 def _request(event):
@@ -68,7 +70,7 @@ def _request(event):
 
 
 class Requests:
-    """The writes of shards, in the order in which they were answered. `is_ours(agent)`: not of a shard."""
+    """Writes and lists of shards, in the order in which they were answered. `is_ours(agent)`: not of a shard."""
 
     def __init__(self, audit_log, is_ours):
         self._file, self._is_ours = audit_log, is_ours
@@ -76,6 +78,10 @@ class Requests:
         self._lock = threading.Lock()
 
     def all(self):
+        """The writes."""
+        return [request for request in self._read() if request.verb in WRITES]
+
+    def _read(self):
         with self._lock:
             if self._file.exists():
                 with open(self._file, "rb") as file:
@@ -87,7 +93,7 @@ class Requests:
                     event = json.loads(line)
                     if not self._is_ours(event["userAgent"]):
                         self._agents.add(event["userAgent"])
-                        if event["verb"] in WRITES and "objectRef" in event:
+                        if event["verb"] in WRITES + LISTS and "objectRef" in event:
                             self._seen.append(_request(event))
             return list(self._seen)
 
@@ -102,6 +108,10 @@ class Requests:
 
     def leases(self):
         return [request for request in self.all() if request.resource == "leases"]
+
+    def lists(self, resource):
+        """Lists, and watches when they have ended."""
+        return [request for request in self._read() if request.verb in LISTS and request.resource == resource]
 
 
 class History:

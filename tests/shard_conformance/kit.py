@@ -15,7 +15,7 @@ from pathlib import Path
 import cell as cells
 from kubeclient import ApiError
 from processes import Failed, install_signal_handlers, kill_all
-from rules import BROKEN, KEPT, NOT_JUDGED, RULES
+from rules import BROKEN, KEPT, NOT_JUDGED, NOT_KEPT, RULES
 from scenes import SCENES
 from survey import NotStarted, survey
 
@@ -98,7 +98,7 @@ class Report:
         for verdict in (BROKEN, KEPT, NOT_JUDGED):
             found = [(scene, expected, seen) for scene, what, expected, seen in self._verdicts[rule] if what == verdict]
             if found:
-                return verdict, found
+                return NOT_KEPT if verdict == BROKEN and RULES[rule].is_advice else verdict, found
         return NOT_JUDGED, [("", "", "no scene judged it")]
 
     def broken(self):
@@ -120,7 +120,7 @@ class Report:
             lines.append(f"the kit failed in the scene: {scene}\n{what}")
         counts = collections.Counter(self.of(rule)[0] for rule in self._rules)
         lines.append(f"{len(self._rules)} rules: " +
-                     ", ".join(f"{counts[verdict]} {verdict}" for verdict in (KEPT, BROKEN, NOT_JUDGED)))
+                     ", ".join(f"{counts[verdict]} {verdict}" for verdict in (KEPT, BROKEN, NOT_KEPT, NOT_JUDGED)))
         return "\n".join(lines)
 
     def json(self):
@@ -182,7 +182,7 @@ class Run:
         self.report.add(title, wanted, verdicts, ended)
         if not self._options.json:
             worst = [rule for rule in verdicts if any(verdict == BROKEN for verdict, _, _ in verdicts[rule])]
-            outcome = f"broken: {', '.join(sorted(worst))}" if worst else f"ended early: {ended}" if ended else "done"
+            outcome = f"not kept: {', '.join(sorted(worst))}" if worst else f"ended early: {ended}" if ended else "done"
             print(f"  {title}: {outcome} ({time.monotonic() - began:.0f} s)".partition("\n")[0], flush=True)
 
     def _keep_logs(self, title, cell, ended):

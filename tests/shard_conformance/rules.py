@@ -2,14 +2,19 @@
 
 from dataclasses import dataclass
 
-# The verdicts about a rule.
-KEPT, BROKEN, NOT_JUDGED = "kept", "broken", "not judged"
+# The verdicts about a rule. BROKEN is that of a scene too; of a rule that is advice, it becomes NOT_KEPT.
+KEPT, BROKEN, NOT_KEPT, NOT_JUDGED = "kept", "broken", "not kept", "not judged"
 
 
 @dataclass(frozen=True)
 class Rule:
     id: str
     text: str
+
+    @property
+    def is_advice(self):
+        """A shard should keep it, and need not."""
+        return self.text.startswith("Advice: ")
 
 
 RULES = {rule.id: rule for rule in (
@@ -26,6 +31,8 @@ RULES = {rule.id: rule for rule in (
     Rule("S3.9", "After SIGTERM the Lease is released: holderIdentity becomes empty."),
     Rule("S3.10", "The Lease is released after all reconciliations have ended. No object is written after that."),
     Rule("S3.11", "After SIGTERM the process ends with code 0."),
+    Rule("S3.12", "Advice: a Lease that was released, or another's, is acquired without its state label. The objects "
+                  "are listed when the sharder has set that label anew and a retry period has passed, not before."),
     Rule("S6.1", "An object with the shard's label is taken up, whenever the label appears."),
     Rule("S6.2", "An object is not written, nor is what it owns, when it has not the shard's label, or not any more."),
     Rule("S6.3", "An object that drains is not taken up."),

@@ -10,10 +10,11 @@ from cell import DRAINS, ELSEWHERE, HOLD, LEASES, PLAYED, RING, SHARD, SHARDED, 
 from evidence import labels_of
 from kubeclient import path_of
 from processes import allowed
-from shards import RING_LABEL, parse_time
+from shards import RING_LABEL, SHARDER_IDENTITY, STATE_LABEL, parse_time
 
 LEASES_PATH = path_of("leases", LEASES)
 MANY = 300
+RETRY_PERIOD = 2  # of shards as they usually are
 NO_WRITES = "no write of the shard was seen"
 
 
@@ -205,6 +206,43 @@ def stopped(cell):
     if cell.profile.writes and not cell.lease()["spec"].get("holderIdentity"):
         cell.check("S3.10", not late, "no write under way when the Lease is released, or later",
                    lambda: f"{late[-1]}; released at {_clock(releases[-1].received)}")
+
+
+@scene("it comes back after it has released its Lease", "S3.12", seconds=15)
+def back_after_release(cell):
+    _come_back(cell, "")
+
+
+@scene("it comes back after the sharder has taken its Lease over", "S3.12", seconds=15)
+def back_after_take_over(cell):
+    _come_back(cell, SHARDER_IDENTITY)
+
+
+def _come_back(cell, holder):
+    """The scene plays the sharder, which moves the shard's objects until it has seen who holds the Lease."""
+    cell.end_sharder()
+    cell.leave_lease(holder)
+    name = cell.create()
+    subject = cell.start()
+    acquired = labels_of(cell.renewals()[0])
+    cell.check("S3.12", STATE_LABEL not in acquired, f"the Lease is acquired without the label {STATE_LABEL}",
+               f"labels {acquired}")
+    cell.need(lambda: len(cell.renewals()) > 2, "the Lease is renewed", subject)
+    times = [parse_time(item["spec"]["renewTime"]) for item in cell.renewals()]
+    retry_period = min(RETRY_PERIOD, *(after - before for before, after in zip(times, times[1:])))
+    cell.watch(times[-1] + 0.75 * retry_period - time.time(), subject)  # so that the next renewal shows the label
+    seen_at = time.time()
+    cell.set_state("ready")
+
+    def looked():
+        return [*cell.requests.lists(cell.main.plural), *cell.requests.work()]
+
+    cell.need(lambda: cell.work(name, well=True) if cell.profile.writes else looked(), f"{name} is taken up", subject)
+    subject.kill()  # so that its watches end, and are known
+    cell.need(looked, f"{cell.main.plural} are listed")
+    early = [request for request in looked() if request.received < seen_at + retry_period]
+    cell.check("S3.12", not early, f"{cell.main.plural} are listed and written after {_clock(seen_at)}, when the state "
+               f"label was set, and {retry_period:.1f} s more", lambda: early[0])
 
 
 # -- whose objects

@@ -4,15 +4,15 @@
     make bench-shards
     tests/bench/shards/measure.py --objects 2000 --idle 10 --seconds 10 --only cpp-whole
 
-On a real control plane, with a Secret and a ConfigMap of its own for each object, all with the shard's label. No sharder
-runs: a shard does not need one while nothing moves. Each program runs alone, one after the other:
+On a real control plane, with Secrets and a ConfigMap for each, all with the shard's label. No sharder runs: a shard
+does not need one while nothing moves. Each program runs alone, one after the other:
 
     start     until every Secret was reconciled; nothing has to be written then
     idle      nothing changes, the Lease is renewed
     changes   Secrets change at a steady rate; each leads to a write of its ConfigMap, which is checked at the end
 
-whole: checksum-controller, caches of whole objects. metadata: note-copier, caches of metadata alone. Both languages leave
-managedFields out of their caches, have 5 workers and Leases of the same times. Needs go, and the programs of
+whole: checksum-controller, caches of whole objects. metadata: note-copier, caches of metadata alone. Both languages
+leave managedFields out of their caches, have 5 workers and Leases of the same times. Needs go, and the programs of
 `cmake --build --preset bench --target checksum-controller note_copier`.
 """
 
@@ -112,7 +112,7 @@ class Cluster:
         return self.plane.admin.list(resource, NAMESPACE, labelSelector=f"{SHARD_LABEL}={SHARD}")
 
     def change(self, indices, rate, kind, mark):
-        """Merge patches of these Secrets, `rate` a second, and what they have to lead to: {ConfigMap: (path, value)}."""
+        """Patches these Secrets, `rate` a second. What that has to lead to: {ConfigMap: (key, ..., value)}."""
         requests, wanted = [], {}
         for index in indices:
             name, value = f"secret-{index:05}", text(f"{mark}-{index}", 24)

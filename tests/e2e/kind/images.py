@@ -52,12 +52,18 @@ def build_ours():
         _make_image(SHARD, "checksum-controller")
 
 
-def _make_image(image, target):
+def build_environment():
+    """Of `make image`: where nothing can be pulled, with a base that is made from packages."""
     environment = dict(os.environ)
     if "BUILD_BASE" not in environment and not is_there("debian:12") and docker("pull", "-q", "debian:12",
                                                                                 check=False).returncode:
         environment["BUILD_BASE"] = subprocess.run([ROOT / "scripts" / "base_image.sh"], check=True, text=True,
                                                    stdout=subprocess.PIPE).stdout.strip()
+    return environment
+
+
+def _make_image(image, target):
+    environment = build_environment()
     done = subprocess.run(["make", "--no-print-directory", "-C", ROOT, "image", f"IMAGE={image}", f"TARGET={target}"], check=False,
                           env=environment, capture_output=True, text=True)
     if done.returncode:

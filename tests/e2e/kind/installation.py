@@ -15,6 +15,7 @@ import yaml
 import images
 from kind_cluster import FOLDER, ROOT  # first: it finds the modules of tests/e2e
 
+import documents
 from cluster import SYSTEM_NAMESPACE
 from processes import Failed, Process, free_ports, wait_until
 from shards import parse_time
@@ -38,7 +39,7 @@ class Installation:
     # -- installing
 
     def apply(self, overlay):
-        """As docs/operations.md says: a kustomization beside the checkout that names the overlay and the image."""
+        """As docs/install/kustomize.md says: a kustomization beside the checkout that names the overlay and the image."""
         folder = FOLDER / "kustomization"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
@@ -189,10 +190,9 @@ class Installation:
             raise Failed(f"{error}: {left}") from None
 
     def remove_rings(self):
-        """As docs/operations.md says: until the webhook configurations are gone, too."""
-        self.kubectl("delete", "controllerrings", "--all", "--timeout=60s")
-        self.kubectl("wait", "--for=delete", "mutatingwebhookconfigurations", "-l",
-                     "alpha.sharding.timebertt.dev/controllerring", "--timeout=110s")
+        """As docs/install/remove.md says: until the webhook configurations are gone, too."""
+        rings, _ = documents.blocks("install/remove.md", "kind")
+        documents.run(rings, self.cluster.kubeconfig, self.cluster.kubectl_program.parent)
 
     def remove_everything(self):
         """Of any installation, so that the next file begins with none."""

@@ -240,9 +240,11 @@ def ten_minutes(env):
 @suite.case("an hour of load, and what the pods take afterwards", long=True)
 def an_hour(env):
     env.figure("pods before", env.installation.footprint())
-    with env.unnoticed("an hour of load", 3600):
-        pass
-    env.figure("pods after an hour", env.installation.footprint())
+    try:
+        with env.unnoticed("an hour of load", 3600):
+            pass
+    finally:  # what they take is known, whatever else went wrong
+        env.figure("pods after an hour", env.installation.footprint())
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """The Go project's sharder and its sharded controller run, with cert-manager. Ours takes its place and gives it back: no
-object moves, and while ours comes and goes no creation is without its shard (docs/operations.md)."""
+object moves, and while ours comes and goes no creation is without its shard. The steps are those of docs/migrate.md."""
 
 import json
 import time
@@ -10,6 +10,7 @@ import yaml
 from whole import Whole  # first: it finds the modules of tests/e2e
 import images
 
+import documents
 from cluster import SYSTEM_NAMESPACE
 from environment import CONFIG_MAPS, SECRETS, Ring
 from processes import wait_until
@@ -17,6 +18,7 @@ from suite import Suite
 
 NAME = "checksum-controller"  # of the Go project's ring and of its shards
 COUNT = 200
+STEPS = documents.blocks("migrate.md", "kind")  # the image; look at the log; remove what is left; the issuer
 
 
 class Migration(Whole):
@@ -69,6 +71,15 @@ class Migration(Whole):
         selector = {"matchLabels": {"kubernetes.io/metadata.name": NAME}}
         return Ring(self, NAME, NAME, ((SECRETS, (CONFIG_MAPS,)),), selector)
 
+    def document(self, block, replace=()):
+        """Runs a block of docs/migrate.md; what it prints."""
+        return documents.run(block, self.plane.kubeconfig, self.plane.kubectl_program.parent, replace=replace)
+
+    def replace_image(self):
+        """The first step."""
+        self.document(STEPS[0], replace=[("registry.example.com/platform/sharder:1.0", images.SHARDER)])
+        self.installation.wait_rollout()
+
     def wait_served(self):
         """Until the ring is ready under whichever sharder runs, and the API server calls it."""
         wait_until(lambda: self.checksums.status().get("availableShards") == 3 and
@@ -92,7 +103,7 @@ def image(env):
     wait_until(lambda: len(env.checksums.items("configmaps")) >= COUNT, 60, "the Go shards have made their ConfigMaps")
     before = env.checksums.versions()
     with env.traffic(env.checksums) as traffic:
-        env.installation.set_image(images.SHARDER)
+        env.replace_image()
         env.wait_served()
     created, missed = traffic.missed()  # by the Go project's pods: they do not wait until the API server has heard of their end
     env.figure("from the Go project's image to ours", f"{len(missed)} of {created} missed by the pods that stopped")
@@ -115,7 +126,7 @@ def image(env):
 def overlay(env):
     env.wait_served()
     before = _shards(env)
-    env.installation.set_image(images.SHARDER)  # the first step, as docs/operations.md says
+    env.replace_image()
     env.wait_served()
     with env.traffic(env.checksums) as traffic:
         env.installation.apply("cert-manager")
@@ -132,13 +143,15 @@ def overlay(env):
     env.figure("from kustomize to Helm, from cert-manager to selfManaged", traffic.summary())
     after = _shards(env)
     assert {name: after[name] for name in before} == before, "an object moved"
-    # What the Go project alone made, as docs/operations.md says.
-    env.plane.kubectl("-n", SYSTEM_NAMESPACE, "delete", "certificate/webhook-server", "secret/webhook-server")
+    _, log, *remove = STEPS
+    wait_until(lambda: env.document(log).count('"from":"Secret"') >= len(env.installation.pods()), 60, "each shows its Secret")
+    for block in remove:
+        env.document(block)
     env.installation.restart()
     env.wait_served()
 
 
-@suite.case("the way back to the Go project, step by step as docs/operations.md has it: no object moves, and nobody notices")
+@suite.case("the way back to the Go project, step by step as docs/migrate.md has it: no object moves, and nobody notices")
 def back(env):
     env.wait_served()
     before = _shards(env)
@@ -171,7 +184,7 @@ def _shows_secret(env, pod):
 
 
 def _owners_of_the_ca_bundle(env):
-    """The field managers, as the command in docs/operations.md prints them."""
+    """The field managers, as the command in docs/migrate.md prints them."""
     return [entry["manager"] for entry in env.checksums.webhook_configuration()["metadata"]["managedFields"]
             if "f:caBundle" in json.dumps(entry)]
 

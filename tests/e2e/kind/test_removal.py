@@ -1,15 +1,13 @@
 #!/usr/bin/python3
 """Upgrades, an outage that the operator wants, and removal: what is left afterwards, and the command that takes the labels
-off users' objects (docs/operations.md)."""
+off users' objects (docs/install/remove.md)."""
 
-import re
-import subprocess
 import time
 
 from whole import Whole  # first: it finds the modules of tests/e2e
-from kind_cluster import FOLDER, ROOT
 from installation import CRD
 
+import documents
 import oracle
 from cluster import SYSTEM_NAMESPACE
 from processes import wait_until
@@ -17,12 +15,6 @@ from suite import Suite
 
 NAMES = ["shard-a", "shard-b", "shard-c"]
 suite = Suite("kind: removal", Whole, parallel=False)
-
-
-def _documented(title):
-    """The commands of the first shell block under a heading of docs/operations.md."""
-    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-    return re.search(rf"^#+ {re.escape(title)}\n.*?```sh\n(.*?)```", text, re.MULTILINE | re.DOTALL)[1]
 
 
 def _ready(ring, shards=3):
@@ -73,11 +65,9 @@ def helm(env):
 def _check_removed(env, ring):
     env.installation.wait_nothing_left()
     assert all(oracle.shard_of(item, ring.name) for item in ring.items("secrets")), "labels on users' objects stay"
-    command = _documented("Remove the labels").replace("ring=my-controller resource=deployments.apps", f"ring={ring.name} resource=secrets")
-    done = subprocess.run(["bash", "-ec", command], env={"PATH": f"{env.plane.kubectl_program.parent}:/usr/bin:/bin", "HOME": str(FOLDER),
-                                                         "KUBECONFIG": str(env.plane.kubeconfig)},
-                          capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stderr
+    *_, labels = documents.blocks("install/remove.md", "kind")
+    documents.run(labels, env.plane.kubeconfig, env.plane.kubectl_program.parent, replace=[
+        ("ring=my-controller resource=deployments.apps", f"ring={ring.name} resource=secrets")])
     left = [item["metadata"]["labels"] for item in ring.items("secrets") if item["metadata"].get("labels")]
     assert not left, left[:3]
     env.plane.kubectl("delete", "namespace", ring.namespace, "--timeout=60s")

@@ -385,6 +385,36 @@ TEST_CASE_FIXTURE(World, "renewals whose answers were lost are known as this pro
   }
 }
 
+TEST_CASE_FIXTURE(World, "what the Lease was before is known, even if the answer to its first write was lost") {
+  bool made = false;
+  bool taken = false;
+  SUBCASE("there was none") {
+    made = true;
+  }
+  SUBCASE("it was released") {
+    server.set_spec(record(*this, ""));
+    taken = true;
+  }
+  SUBCASE("it was another's") {
+    server.set_spec(record(*this, "shardlease-controller"));
+    taken = true;
+  }
+  SUBCASE("it was held under this name all the time") {
+    server.set_spec(record(*this, "a"));
+  }
+  int writes = 0;
+  server.fate = [&](const kube::Request& request) {
+    return request.method != Method::kGet && ++writes == 1 ? Fate{.until_answered = 1h} : Fate{};
+  };
+  Shard a(*this);
+  a.start();
+  executor.advance(60s);
+  CHECK(writes > 1);
+  CHECK(a.told == Words{"acquired"});
+  CHECK(a.driver->was_made() == made);
+  CHECK(a.driver->was_taken() == taken);
+}
+
 TEST_CASE_FIXTURE(World, "a Lease is released if it is this process's, and an outage holds that up for 5 s at most") {
   Shard a(*this);
   a.start();

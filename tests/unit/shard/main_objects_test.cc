@@ -5,9 +5,14 @@
 #include <algorithm>
 #include <string>
 
+#include "tests/support/packed_text.h"
+
 using sharder::shard::MainObject;
 using sharder::shard::MainObjects;
 using sharder::shard::ObjectName;
+using sharder::shard::PackedText;
+using sharder::testing::packed;
+using sharder::testing::unpacked;
 using Change = MainObjects::Change;
 
 namespace {
@@ -17,9 +22,8 @@ ObjectName named(const std::string& name) {
 }
 
 MainObject version(const std::string& resource_version, std::optional<std::string> drain = {}) {
-  return {.resource_version = resource_version,
-          .drain = std::move(drain),
-          .text = std::make_shared<const std::string>("text of " + resource_version)};
+  return {
+      .resource_version = resource_version, .drain = std::move(drain), .text = packed("text of " + resource_version)};
 }
 
 }  // namespace
@@ -28,7 +32,7 @@ TEST_CASE("an object that is shown may be reconciled, until it drains or is gone
   MainObjects objects;
   CHECK(objects.show(named("a"), version("1")) == Change::kOurs);
   CHECK(objects.show(named("a"), version("2")) == Change::kOurs);
-  CHECK(*objects.find(named("a"))->text == "text of 2");
+  CHECK(unpacked(objects.find(named("a"))->text) == "text of 2");
   CHECK(objects.show(named("a"), version("3", "other")) == Change::kDraining);
   CHECK(objects.find(named("a"))->drain == "other");
   CHECK(objects.draining() == 1);
@@ -57,12 +61,12 @@ TEST_CASE("objects without a resourceVersion always count as changed") {
 
 TEST_CASE("what was known before comes back with a change") {
   MainObjects objects;
-  std::shared_ptr<const std::string> before;
+  PackedText before;
   objects.show(named("a"), version("1"), &before);
-  CHECK(before == nullptr);
+  CHECK_FALSE(before);
   objects.show(named("a"), version("2"), &before);
-  REQUIRE(before != nullptr);
-  CHECK(*before == "text of 1");
+  REQUIRE(before);
+  CHECK(unpacked(before) == "text of 1");
 }
 
 TEST_CASE("at the end of a list everything that it did not show is gone") {

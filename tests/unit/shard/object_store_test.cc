@@ -5,8 +5,12 @@
 #include <set>
 #include <string>
 
+#include "tests/support/packed_text.h"
+
 using sharder::shard::ObjectName;
 using sharder::shard::ObjectStore;
+using sharder::testing::packed;
+using sharder::testing::unpacked;
 
 namespace {
 
@@ -15,13 +19,13 @@ ObjectName named(const std::string& name) {
 }
 
 ObjectStore::Object object(const std::string& text, std::optional<ObjectName> owner = {}) {
-  return {.text = std::make_shared<const std::string>(text), .owner = std::move(owner)};
+  return {.text = packed(text), .owner = std::move(owner)};
 }
 
 std::multiset<std::string> owned(const ObjectStore& store, const std::string& owner) {
   std::multiset<std::string> texts;
   for (const auto& text : store.owned(named(owner))) {
-    texts.insert(*text);
+    texts.insert(unpacked(text));
   }
   return texts;
 }
@@ -30,11 +34,11 @@ std::multiset<std::string> owned(const ObjectStore& store, const std::string& ow
 
 TEST_CASE("objects are found by their name and by their owner") {
   ObjectStore store;
-  CHECK(store.show(named("a"), object("a1", named("one"))).text == nullptr);
+  CHECK_FALSE(store.show(named("a"), object("a1", named("one"))).text);
   store.show(named("b"), object("b1", named("one")));
   store.show(named("c"), object("c1"));
-  CHECK(*store.find(named("a")) == "a1");
-  CHECK(store.find(named("x")) == nullptr);
+  CHECK(unpacked(store.find(named("a"))) == "a1");
+  CHECK_FALSE(store.find(named("x")));
   CHECK(owned(store, "one") == std::multiset<std::string>{"a1", "b1"});
   CHECK(owned(store, "two").empty());
 }
@@ -43,7 +47,7 @@ TEST_CASE("an object that changes its owner leaves the old one") {
   ObjectStore store;
   store.show(named("a"), object("a1", named("one")));
   const auto before = store.show(named("a"), object("a2", named("two")));
-  CHECK(*before.text == "a1");
+  CHECK(unpacked(before.text) == "a1");
   CHECK(before.owner == named("one"));
   CHECK(owned(store, "one").empty());
   CHECK(owned(store, "two") == std::multiset<std::string>{"a2"});
@@ -55,7 +59,7 @@ TEST_CASE("an object that is gone is nobody's") {
   ObjectStore store;
   store.show(named("a"), object("a1", named("one")));
   CHECK(store.gone(named("a")).owner == named("one"));
-  CHECK(store.gone(named("a")).text == nullptr);
+  CHECK_FALSE(store.gone(named("a")).text);
   CHECK(owned(store, "one").empty());
   CHECK(store.size() == 0);
 }
@@ -73,4 +77,12 @@ TEST_CASE("at the end of a list everything that it did not show is gone, with it
   CHECK(gone[0].owner == named("one"));
   CHECK(owned(store, "one").empty());
   CHECK(owned(store, "two") == std::multiset<std::string>{"b1"});
+}
+
+TEST_CASE("of two objects with one owner, the one that is gone leaves the other") {
+  ObjectStore store;
+  store.show(named("a"), object("a1", named("one")));
+  store.show(named("b"), object("b1", named("one")));
+  store.gone(named("a"));
+  CHECK(owned(store, "one") == std::multiset<std::string>{"b1"});
 }

@@ -2,9 +2,13 @@
 
 #include <doctest/doctest.h>
 
+#include <optional>
 #include <string>
+#include <utility>
 
 using nlohmann::json;
+using sharder::kube::ObjectMeta;
+using sharder::kube::OwnerReference;
 using sharder::kube::Resource;
 using sharder::shard::ObjectName;
 using namespace sharder::shard;  // NOLINT(google-build-using-namespace): the functions under test
@@ -13,13 +17,21 @@ namespace {
 
 const Resource kDeployments{.group = "apps", .version = "v1", .plural = "deployments", .kind = "Deployment"};
 
-json with_owner(const json& reference) {
-  return {{"metadata", {{"name", "x"}, {"namespace", "ns"}, {"ownerReferences", {reference}}}}};
+OwnerReference owner_of(const std::string& api_version, const std::string& kind) {
+  return {.api_version = api_version, .kind = kind, .name = "d"};
+}
+
+ObjectMeta with_owner(std::optional<OwnerReference> controller) {
+  ObjectMeta object;
+  object.name = "x";
+  object.object_namespace = "ns";
+  object.controller = std::move(controller);
+  return object;
 }
 
 }  // namespace
 
-TEST_CASE("an object is kept with its kind, and without managedFields") {
+TEST_CASE("a reconcile function sees an object with its kind, and without managedFields") {
   const auto object = read_object(
       R"({"kind":"PartialObjectMetadata","metadata":{"name":"a","annotations":{"k":"v"},"managedFields":[{"manager":"m"}]}})",
       kDeployments);
@@ -39,36 +51,44 @@ TEST_CASE("what is no object with a name is an error, and is not quoted") {
   }
 }
 
-TEST_CASE("labels, versions and names are read from objects of any shape") {
-  const json object{{"metadata", {{"name", "a"}, {"resourceVersion", "7"}, {"labels", {{"a/b", "c"}, {"n", 1}}}}}};
+TEST_CASE("a cache gets an object's metadata and its text") {
+  WatchedObjectReader reader;
+  const std::string text = R"({"metadata":{"name":"a","resourceVersion":"7","labels":{"a/b":"c"}},"data":{"k":")" +
+                           std::string(1000, 'v') + R"("}})";
+  const auto object = reader.read(R"({"kind":"Secret",)" + text.substr(1));
+  REQUIRE(object);
+  CHECK(object->meta.resource_version == "7");
+  CHECK(object->meta.label("a/b") == "c");
+  CHECK(object->text == text);
+  CHECK(name_of(object->meta) == ObjectName{.object_namespace = "", .name = "a"});
+}
+
+TEST_CASE("a watch that shows what is no object with a name gets an error") {
+  WatchedObjectReader reader;
+  for (const char* text :
+       {"", "{", "[]", "{}", R"({"metadata":{"name":""}})", R"({"metadata":{"name":"a"},"x":tru})"}) {
+    CAPTURE(text);
+    CHECK_FALSE(reader.read(text));
+  }
+}
+
+TEST_CASE("versions and names are read from objects of any shape") {
+  const json object{{"metadata", {{"name", "a"}, {"resourceVersion", "7"}}}};
   CHECK(name_of(object) == ObjectName{.object_namespace = "", .name = "a"});
   CHECK(resource_version_of(object) == "7");
-  CHECK(label_of(object, "a/b") == "c");
-  CHECK_FALSE(label_of(object, "n"));
-  CHECK_FALSE(label_of(object, "x"));
-  CHECK_FALSE(label_of(json::array(), "x"));
+  CHECK(resource_version_of(json::array()).empty());
 }
 
 TEST_CASE("the controller is the owner with controller=true, when it is of the main kind") {
-  const json right{{"apiVersion", "apps/v1"}, {"kind", "Deployment"}, {"name", "d"}, {"controller", true}};
-  CHECK(controller_of(with_owner(right), kDeployments) == ObjectName{.object_namespace = "ns", .name = "d"});
-  json other_version = right;
-  other_version["apiVersion"] = "apps/v1beta1";
-  CHECK(controller_of(with_owner(other_version), kDeployments));
-  json no_controller = right;
-  no_controller["controller"] = false;
-  CHECK_FALSE(controller_of(with_owner(no_controller), kDeployments));
-  json other_group = right;
-  other_group["apiVersion"] = "v1";
-  CHECK_FALSE(controller_of(with_owner(other_group), kDeployments));
-  json other_kind = right;
-  other_kind["kind"] = "ReplicaSet";
-  CHECK_FALSE(controller_of(with_owner(other_kind), kDeployments));
-  CHECK_FALSE(controller_of(json{{"metadata", {{"name", "x"}}}}, kDeployments));
+  CHECK(controller_of(with_owner(owner_of("apps/v1", "Deployment")), kDeployments) ==
+        ObjectName{.object_namespace = "ns", .name = "d"});
+  CHECK(controller_of(with_owner(owner_of("apps/v1beta1", "Deployment")), kDeployments));
+  CHECK_FALSE(controller_of(with_owner(owner_of("v1", "Deployment")), kDeployments));
+  CHECK_FALSE(controller_of(with_owner(owner_of("apps/v1", "ReplicaSet")), kDeployments));
+  CHECK_FALSE(controller_of(with_owner(std::nullopt), kDeployments));
 }
 
 TEST_CASE("a cluster-scoped controller has no namespace") {
   const Resource nodes{.group = "", .version = "v1", .plural = "nodes", .kind = "Node", .namespaced = false};
-  const json owner{{"apiVersion", "v1"}, {"kind", "Node"}, {"name", "n"}, {"controller", true}};
-  CHECK(controller_of(with_owner(owner), nodes) == ObjectName{.object_namespace = "", .name = "n"});
+  CHECK(controller_of(with_owner(owner_of("v1", "Node")), nodes) == ObjectName{.object_namespace = "", .name = "d"});
 }

@@ -43,8 +43,15 @@ TEST_CASE("rings and shards are shown as the snapshot has them") {
   status.observed_generation = 2;
   status.status_shards = 5;
   status.status_available_shards = 4;
+  status.ready = true;
   status.webhook_reachable = false;
-  status.shards = {{.lease_namespace = "ns", .name = "s-0", .uid = "l-0", .state = "ready", .available = true}};
+  status.shards = {{.lease_namespace = "ns",
+                    .name = "s-0",
+                    .uid = "l-0",
+                    .state = "ready",
+                    .available = true,
+                    .in_grace = true,
+                    .cordoned = true}};
   ring::Snapshot snapshot;
   snapshot.rings.emplace("a", std::make_shared<const ring::RingStatus>(status));
   snapshots.publish(std::make_shared<const ring::Snapshot>(snapshot));
@@ -53,6 +60,7 @@ TEST_CASE("rings and shards are shown as the snapshot has them") {
         "controller_sharding_controllerring_observed_generation{controllerring=\"a\",uid=\"u-a\"} 2\n"
         "controller_sharding_controllerring_status_shards{controllerring=\"a\",uid=\"u-a\"} 5\n"
         "controller_sharding_controllerring_status_available_shards{controllerring=\"a\",uid=\"u-a\"} 4\n"
+        "controller_sharding_controllerring_ready{controllerring=\"a\",uid=\"u-a\"} 1\n"
         "controller_sharding_webhook_reachable{controllerring=\"a\",uid=\"u-a\"} 0\n"
         "controller_sharding_shard_info{namespace=\"ns\",shard=\"s-0\",controllerring=\"a\",uid=\"l-0\"} 1\n"
         "controller_sharding_shard_state{namespace=\"ns\",shard=\"s-0\",controllerring=\"a\",state=\"orphaned\"} 0\n"
@@ -60,7 +68,9 @@ TEST_CASE("rings and shards are shown as the snapshot has them") {
         "controller_sharding_shard_state{namespace=\"ns\",shard=\"s-0\",controllerring=\"a\",state=\"uncertain\"} 0\n"
         "controller_sharding_shard_state{namespace=\"ns\",shard=\"s-0\",controllerring=\"a\",state=\"expired\"} 0\n"
         "controller_sharding_shard_state{namespace=\"ns\",shard=\"s-0\",controllerring=\"a\",state=\"ready\"} 1\n"
-        "controller_sharding_shard_state{namespace=\"ns\",shard=\"s-0\",controllerring=\"a\",state=\"unknown\"} 0\n");
+        "controller_sharding_shard_state{namespace=\"ns\",shard=\"s-0\",controllerring=\"a\",state=\"unknown\"} 0\n"
+        "controller_sharding_shard_cordoned{namespace=\"ns\",shard=\"s-0\",controllerring=\"a\",uid=\"l-0\"} 1\n"
+        "controller_sharding_shard_in_grace{namespace=\"ns\",shard=\"s-0\",controllerring=\"a\",uid=\"l-0\"} 1\n");
 
   snapshots.publish(std::make_shared<const ring::Snapshot>());
   CHECK(text(collector).empty());

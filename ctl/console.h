@@ -1,0 +1,38 @@
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace sharder::ctl {
+
+// Where results go: standard output, notes for a person to standard error. Used by one thread.
+class Console {
+ public:
+  // `no_color`: --no-color. Colors are for terminals, and not with $NO_COLOR or TERM=dumb.
+  explicit Console(bool no_color);
+
+  // Writes all of it at once. When the reader has gone (`| head -1`), the process ends as SIGPIPE ends it, silently.
+  void print(std::string_view text);
+  // A line on standard error.
+  void note(std::string_view line);
+
+  bool terminal() const { return terminal_; }  // standard output is one
+  bool color() const { return color_; }
+  // Characters of a line: of $COLUMNS, else of the terminal; nullopt: as many as are needed. Asked anew each time,
+  // because a window changes its size.
+  std::optional<std::size_t> width() const;
+
+  // "y" or "yes" from standard input, after this question on standard error. False also when nobody can answer.
+  bool confirm(std::string_view question);
+
+ private:
+  bool terminal_;
+  bool color_;
+};
+
+// Before any thread is started: a write whose reader has gone fails, for our sockets too.
+void ignore_broken_pipes();
+
+}  // namespace sharder::ctl

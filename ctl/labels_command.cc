@@ -1,0 +1,156 @@
+#include "ctl/labels_command.h"
+
+#include <algorithm>
+#include <atomic>
+#include <nlohmann/json.hpp>
+#include <thread>
+#include <utility>
+
+#include "ctl/cluster.h"
+#include "ctl/document.h"
+#include "ctl/rings.h"
+#include "ctl/text.h"
+#include "ring/names.h"
+#include "ring/resources.h"
+
+namespace sharder::ctl {
+
+namespace {
+
+using nlohmann::json;
+
+constexpr std::size_t kBatch = 500;
+constexpr std::size_t kAtOnce = 16;
+
+ring::GroupResource parse_resource(const std::string& text) {
+  const auto dot = text.find('.');
+  return {.group = dot == std::string::npos ? "" : text.substr(dot + 1), .resource = text.substr(0, dot)};
+}
+
+// Those of --resource; else those of the ring, which has to be there.
+Result<std::vector<ring::GroupResource>> wanted_resources(Cluster& cluster, const Invocation& invocation,
+                                                          const std::string& name) {
+  std::vector<ring::GroupResource> resources;
+  std::ranges::transform(invocation.values("resource"), std::back_inserter(resources), parse_resource);
+  if (!resources.empty()) {
+    return resources;
+  }
+  auto ring = read_ring(cluster, name);
+  if (!ring) {
+    ring.error().message += "; for a ring that is gone, name its resources with --resource";
+    return std::unexpected(std::move(ring.error()));
+  }
+  return ring::resources_of(ring->object.spec);
+}
+
+class Remover {
+ public:
+  Remover(Cluster& cluster, std::string shard_label, std::string drain_label)
+      : cluster_(cluster), shard_label_(std::move(shard_label)), drain_label_(std::move(drain_label)) {}
+
+  // The objects of a resource that have this label.
+  Result<void> remove(const kube::Resource& resource, const std::string& object_namespace, const std::string& label) {
+    std::vector<kube::ObjectMeta> batch;
+    auto listed = cluster_.list_metadata(resource, object_namespace, label, [&](const kube::ObjectMeta& object) {
+      batch.push_back(object);
+      if (batch.size() == kBatch) {
+        patch_all(resource, std::exchange(batch, {}));
+      }
+    });
+    patch_all(resource, batch);
+    return listed;
+  }
+
+  std::int64_t removed() const { return removed_; }
+  const std::vector<Error>& failures() const { return failures_; }
+
+ private:
+  void patch_all(const kube::Resource& resource, const std::vector<kube::ObjectMeta>& objects) {
+    std::atomic<std::size_t> next = 0;
+    std::vector<std::optional<Error>> errors(objects.size());
+    {
+      std::vector<std::jthread> threads;
+      for (std::size_t i = 0; i < std::min(kAtOnce, objects.size()); ++i) {
+        threads.emplace_back([&] {
+          for (std::size_t at = next++; at < objects.size(); at = next++) {
+            errors[at] = patch(resource, objects[at]);
+          }
+        });
+      }
+    }
+    for (const auto& error : errors) {
+      if (!error) {
+        ++removed_;
+      } else if (error->code != ErrorCode::kNotFound) {  // it was deleted meanwhile
+        failures_.push_back(*error);
+      }
+    }
+  }
+
+  // To take a label away is right whatever the object has become; the uid says that it is still this object.
+  std::optional<Error> patch(const kube::Resource& resource, const kube::ObjectMeta& object) {
+    const auto done = cluster_.patch(
+        resource, object.object_namespace, object.name,
+        {{"metadata", {{"uid", object.uid}, {"labels", {{shard_label_, nullptr}, {drain_label_, nullptr}}}}}});
+    return done ? std::nullopt : std::optional(done.error());
+  }
+
+  Cluster& cluster_;
+  const std::string shard_label_, drain_label_;
+  std::int64_t removed_ = 0;
+  std::vector<Error> failures_;
+};
+
+}  // namespace
+
+Result<ExitCode> run_labels_remove(Context& context) {
+  const auto connected = Cluster::connect(context.options);
+  if (!connected) {
+    return std::unexpected(connected.error());
+  }
+  Cluster& cluster = **connected;
+  const std::string& name = context.invocation.arguments.front();
+  const auto resources = wanted_resources(cluster, context.invocation, name);
+  if (!resources) {
+    return std::unexpected(resources.error());
+  }
+  std::vector<std::string> names;
+  std::ranges::transform(*resources, std::back_inserter(names), [](const auto& one) { return to_string(one); });
+  const std::string question = "Remove the labels of the ring " + name + " from all objects of " + join(names, ", ") +
+                               "? While its sharder and its shards run, they set them again.";
+  if (!context.invocation.enabled("yes") && !context.console.confirm(question)) {
+    return fail(ErrorCode::kInvalid, "nothing was removed; --yes answers the question");
+  }
+  const std::string shard_label = ring::shard_label(name), drain_label = ring::drain_label(name);
+  Remover remover(cluster, shard_label, drain_label);
+  for (const ring::GroupResource& one : *resources) {
+    const auto resource = cluster.resolve(one);
+    if (!resource) {
+      return std::unexpected(resource.error());
+    }
+    const std::string object_namespace = resource->namespaced ? context.options.object_namespace.value_or("") : "";
+    for (const std::string& label : {shard_label, drain_label}) {
+      if (const auto removed = remover.remove(*resource, object_namespace, label); !removed) {
+        return std::unexpected(removed.error());
+      }
+    }
+  }
+  if (context.options.structured()) {
+    nlohmann::ordered_json all = document("LabelsRemoved");
+    all["ring"] = name;
+    all["objects"] = remover.removed();
+    all["failed"] = remover.failures().size();
+    print_document(context, all);
+  } else {
+    context.console.print("ring " + name + ": labels removed from " + count_of(remover.removed(), "object") + "\n");
+  }
+  if (!remover.failures().empty()) {
+    const Error& first = remover.failures().front();
+    context.console.note(count_of(static_cast<std::int64_t>(remover.failures().size()), "object") +
+                         " could not be patched: " + first.message);
+    return worse(ExitCode::kFindings, exit_code_of(first));
+  }
+  return ExitCode::kOk;
+}
+
+}  // namespace sharder::ctl

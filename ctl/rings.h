@@ -1,0 +1,74 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "ctl/cluster.h"
+#include "membership/lease_state.h"
+#include "membership/ring_object.h"
+#include "membership/shard_lease.h"
+#include "ring/ring_set.h"
+
+namespace sharder::ctl {
+
+// On a shard's Lease: its shard stays available, and has no place in the ring.
+inline constexpr std::string_view kCordoned = "sharder.alpha.sharding.timebertt.dev/cordoned";
+// On a ring: the leader begins a pass when this time changes.
+inline constexpr std::string_view kRebalanceRequestedAt = "sharder.alpha.sharding.timebertt.dev/rebalance-requested-at";
+
+struct Shard {
+  membership::ShardLease lease;
+  membership::LeaseState state;  // by the Lease's times and our clock
+  bool cordoned = false;         // its Lease has the mark
+  bool available = false;        // nothing is taken from it before it has let go
+  bool member = false;           // objects are assigned to it
+};
+
+struct Condition {
+  std::string type, status, reason, message;
+};
+
+// A ring with its Leases, as they stand in the cluster.
+struct RingFacts {
+  membership::RingObject object;
+  std::vector<Condition> conditions;
+  std::vector<Shard> shards;                     // sorted by name and namespace
+  std::shared_ptr<const ring::RingEntry> entry;  // of the members
+
+  const std::string& name() const { return object.spec.name; }
+  const Condition* condition(std::string_view type) const;
+  // A shard of this name that is a member or, if there is none, any.
+  const Shard* find_shard(std::string_view name) const;
+  std::vector<std::string> shard_names() const;
+};
+
+Result<Shard> decode_shard(const nlohmann::json& lease, WallTime now);
+Result<RingFacts> decode_ring_facts(const nlohmann::json& ring);
+// Gives each ring the shards of its name, and says which are members (protocol, 3 and 4). Returns the shards whose ring
+// does not exist.
+std::vector<Shard> enrol(std::vector<RingFacts>& rings, std::vector<Shard> shards);
+
+struct Rings {
+  std::vector<RingFacts> rings;  // sorted by name
+  std::vector<Shard> strays;     // shards whose ring does not exist
+};
+
+// All rings, and all Leases with a ring label. kNotFound: the cluster has no ControllerRings; the message has the
+// command that installs the CRD.
+Result<Rings> read_rings(Cluster& cluster);
+// kNotFound: names the rings that are like it, or that there are.
+Result<RingFacts> read_ring(Cluster& cluster, const std::string& name);
+
+// The ring's resources as the API server serves them.
+struct RingResource {
+  kube::Resource resource;
+  ring::Role role;
+};
+std::vector<RingResource> resolve_resources(Cluster& cluster, const RingFacts& ring, std::vector<Gap>& gaps);
+
+}  // namespace sharder::ctl

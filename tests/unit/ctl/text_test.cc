@@ -1,0 +1,42 @@
+#include "ctl/text.h"
+
+#include <doctest/doctest.h>
+
+#include <string>
+#include <vector>
+
+using namespace sharder::ctl;
+using std::chrono::seconds;
+
+TEST_CASE("durations are as short as kubectl's") {
+  for (const auto& [value, text] : std::vector<std::pair<long, std::string>>{{-5, "0s"},
+                                                                             {0, "0s"},
+                                                                             {119, "119s"},
+                                                                             {120, "2m"},
+                                                                             {330, "5m30s"},
+                                                                             {3599, "59m"},
+                                                                             {7199, "119m"},
+                                                                             {7200, "2h"},
+                                                                             {9000, "2h30m"},
+                                                                             {172'799, "47h"},
+                                                                             {172'800, "2d"},
+                                                                             {190'800, "2d5h"},
+                                                                             {86'400L * 400, "400d"}}) {
+    CHECK(short_duration(seconds(value)) == text);
+  }
+}
+
+TEST_CASE("a name that is not there is answered with one that is like it, or with what there is") {
+  const std::vector<std::string> few{"alpha", "beta"};
+  CHECK(what_there_is("alpah", few) == "; did you mean alpha?");
+  CHECK(what_there_is("something", few) == "; there are alpha, beta");
+  CHECK(what_there_is("x", {}) == "; there are none");
+  const std::vector<std::string> many{"a1", "b2", "c3", "d4", "e5", "f6", "g7"};
+  CHECK(what_there_is("something", many) == "; there are a1, b2, c3, d4, e5 and 2 more");
+}
+
+TEST_CASE("lines are cut at spaces, and a long word anywhere") {
+  CHECK(wrapped("one two three", 7) == std::vector<std::string>{"one two", "three"});
+  CHECK(wrapped("abcdefghij k", 4) == std::vector<std::string>{"abcd", "efgh", "ij k"});
+  CHECK(wrapped("", 4) == std::vector<std::string>{""});
+}
