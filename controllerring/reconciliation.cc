@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "controllerring/apply_conflict.h"
+#include "controllerring/mark_conditions.h"
 #include "controllerring/status.h"
 #include "kube/client/lasting_failure.h"
 #include "kube/client/resource.h"
@@ -287,7 +288,8 @@ void Reconciliation::write_status(Result<kube::Response> ring) {
   Outcome outcome{.generation = spec().generation,
                   .shards = static_cast<std::int64_t>(ring_->shards.size()),
                   .available_shards = ring_->available_shards,
-                  .webhook_reachable = known_.webhook_reachable};
+                  .webhook_reachable = known_.webhook_reachable,
+                  .marks = mark_conditions(*ring_)};
   if (std::string text = message(); !text.empty()) {
     outcome.error = std::move(text);
   }

@@ -111,6 +111,11 @@ Result<std::optional<kube::VersionedObject>> status_body(std::string_view docume
     if (reachable != nullptr && outcome.webhook_reachable && says(*reachable, *outcome.webhook_reachable)) {
       (*reachable)["observedGeneration"] = outcome.generation;
     }
+    for (const MarkCondition& mark : outcome.marks) {
+      if (mark.is_news || find_condition(status["conditions"], mark.type) != nullptr) {
+        set_condition(status["conditions"], mark.type, mark.condition, outcome.generation, now);
+      }
+    }
   });
 }
 

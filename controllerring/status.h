@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -19,6 +20,13 @@ struct Condition {
   bool operator==(const Condition&) const = default;
 };
 
+// A condition about a mark (protocol, 12).
+struct MarkCondition {
+  std::string_view type;
+  Condition condition;
+  bool is_news = false;  // else it is written only where the status has an older one: most rings have no marks
+};
+
 // How the reconciliation of a ring ended: a plain value.
 struct Outcome {
   std::int64_t generation = 0;            // of the spec that was reconciled
@@ -28,6 +36,7 @@ struct Outcome {
   // What the status says as far as is known. If it does, this holds for the generation too; if somebody has written
   // another one meanwhile, that is left as it is.
   std::optional<Condition> webhook_reachable = {};
+  std::vector<MarkCondition> marks = {};
 };
 
 // Body of the PUT on /status that reports the outcome, or nullopt when the status has it already (protocol, 2).

@@ -103,8 +103,9 @@ void LeaseKeeper::for_each(const std::function<void(const ShardLease&)>& visit) 
   }
 }
 
-void LeaseKeeper::ring_added(const std::string& ring) {
-  if (!rings_.insert(ring).second) {
+void LeaseKeeper::ring_shown(const std::string& ring, std::chrono::nanoseconds grace_period) {
+  const auto [known, is_new] = rings_.try_emplace(ring, grace_period);
+  if (std::exchange(known->second, grace_period) == grace_period && !is_new) {
     return;
   }
   for (auto& [id, entry] : leases_) {
@@ -138,7 +139,8 @@ void LeaseKeeper::set_leading(bool leading) {
 std::optional<LeaseId> LeaseKeeper::probe_target() const {
   const Entry* oldest = nullptr;
   for (const auto& [id, entry] : leases_) {
-    if (entry.lease.held() && (oldest == nullptr || entry.renewed < oldest->renewed)) {
+    const bool waited_for = entry.lease.held() || in_grace(entry.lease, grace_period_of(entry.lease));
+    if (waited_for && (oldest == nullptr || entry.renewed < oldest->renewed)) {
       oldest = &entry;
     }
   }
@@ -185,7 +187,7 @@ void LeaseKeeper::finished(const Action& action, Result<ActionAnswer> answer, No
 void LeaseKeeper::verified(Entry& entry, const Action& action, const ActionAnswer& answer, Now now) {
   entry.outdated = false;
   if (!leading_ || !is_decided_on(action, entry.lease) ||
-      judge(entry.lease, now.wall).state != LeaseState::kUncertain || !unrenewed(entry)) {
+      !may_take_over(entry, judge(entry.lease, now.wall, grace_period_of(entry.lease)).state)) {
     return;  // decide anew
   }
   auto body = take_over_body(answer.document, effective_duration(entry.lease), now.wall);
@@ -316,19 +318,20 @@ void LeaseKeeper::consider(Entry& entry, Now now, std::vector<Action>& actions) 
     actions.push_back(*std::exchange(entry.next, std::nullopt));
     return;
   }
-  const LeaseVerdict verdict = judge(entry.lease, now.wall);
+  const std::chrono::nanoseconds grace_period = grace_period_of(entry.lease);
+  const LeaseVerdict verdict = judge(entry.lease, now.wall, grace_period);
   const bool labelled = entry.lease.state_label == to_string(verdict.state);
   const SteadyTime relabel_at = entry.label.state == verdict.state ? entry.label.not_before : now.steady;
   if (entry.outdated) {
     start(entry, ActionKind::kRead, verdict.state, actions);
   } else if (!labelled && relabel_at <= now.steady) {
     start(entry, ActionKind::kSetLabel, verdict.state, actions);
-  } else if (verdict.state == LeaseState::kUncertain && unrenewed(entry)) {
+  } else if (may_take_over(entry, verdict.state)) {
     start(entry, ActionKind::kRead, verdict.state, actions);
   } else if (verdict.state == LeaseState::kOrphaned) {
     start(entry, ActionKind::kDelete, verdict.state, actions);
   } else {
-    if (verdict.state == LeaseState::kUncertain) {
+    if (verdict.state == LeaseState::kUncertain || in_grace(entry.lease, grace_period)) {
       suspects_.insert(entry.lease.id);
     } else if (labelled) {
       works(entry, now);  // there is nothing left to do
@@ -371,8 +374,19 @@ bool LeaseKeeper::is_decided_on(const Action& action, const ShardLease& lease) {
   return action.precondition == kube::Precondition::of(lease.resource_version);
 }
 
-bool LeaseKeeper::unrenewed(const Entry& entry) const {
-  return healthy_.since(entry.renewed) >= effective_duration(entry.lease);
+std::chrono::nanoseconds LeaseKeeper::grace_period_of(const ShardLease& lease) const {
+  const auto ring = rings_.find(lease.ring);
+  return ring == rings_.end() || lease.cordoned ? std::chrono::nanoseconds(0) : ring->second;
+}
+
+// Whether the shard has been gone for long enough, by our own observation: `state` is its Lease's by the wall clock.
+bool LeaseKeeper::may_take_over(const Entry& entry, LeaseState state) const {
+  const std::chrono::nanoseconds grace_period = grace_period_of(entry.lease);
+  const std::chrono::nanoseconds gone = healthy_.since(entry.renewed);
+  if (in_grace(entry.lease, grace_period)) {
+    return gone >= grace_period;
+  }
+  return state == LeaseState::kUncertain && gone >= effective_duration(entry.lease) + grace_period;
 }
 
 }  // namespace sharder::membership

@@ -75,7 +75,8 @@ struct LeaseTrouble {
 //
 //   due ──► state label wrong: kSetLabel ──► (answer) ─┐
 //    ▲      uncertain, and no renewal seen for         │
-//    │        leaseDuration of HealthyTime: kRead ──► same version: kTakeOver
+//    │        leaseDuration of HealthyTime, or in      │
+//    │        grace, and that is over: kRead ────────► same version: kTakeOver
 //    │      orphaned: kDelete                          │
 //    └──── a new version, time, a probe's success ◄────┘
 //
@@ -104,16 +105,17 @@ class LeaseKeeper {
   const ShardLease* find(const LeaseId& id) const;
   void for_each(const std::function<void(const ShardLease&)>& visit) const;
 
-  // Which rings exist: Leases of others are left alone.
-  void ring_added(const std::string& ring);
+  // Which rings exist, and how long their shards keep their place after they have gone (decision 11). Leases of others
+  // are left alone.
+  void ring_shown(const std::string& ring, std::chrono::nanoseconds grace_period = {});
   void ring_removed(const std::string& ring);
   void set_leading(bool leading);
   bool leading() const { return leading_; }
 
   void watch_opened() { healthy_.watch_opened(); }
   void watch_lost() { healthy_.watch_lost(); }
-  // The Lease whose quorum read is the next probe: the held one that has gone longest without a renewal. Without a held
-  // Lease there is nothing to probe for.
+  // The Lease whose quorum read is the next probe: of those that are held or in grace, the one that has gone longest
+  // without a change. Without such a Lease there is nothing to probe for.
   std::optional<LeaseId> probe_target() const;
   void probe_succeeded(Now now);
   void probe_failed() { healthy_.probe_failed(); }
@@ -166,17 +168,18 @@ class LeaseKeeper {
   // Ends the pauses of the Leases with a lasting failure.
   void hasten();
   void schedule(Entry& entry, SteadyTime at);
-  bool unrenewed(const Entry& entry) const;
+  std::chrono::nanoseconds grace_period_of(const ShardLease& lease) const;
+  bool may_take_over(const Entry& entry, LeaseState state) const;
   static bool is_decided_on(const Action& action, const ShardLease& lease);
 
   std::minstd_rand seeds_;
   std::minstd_rand label_random_;
   bool leading_ = false;
   HealthyTime healthy_;
-  std::set<std::string, std::less<>> rings_;
+  std::map<std::string, std::chrono::nanoseconds, std::less<>> rings_;  // with their grace periods
   std::map<LeaseId, Entry> leases_;
   std::set<std::pair<SteadyTime, LeaseId>> agenda_;  // each Entry with a `due` that is not max()
-  std::set<LeaseId> suspects_;                       // uncertain, but not yet without a renewal for long enough
+  std::set<LeaseId> suspects_;                       // uncertain or in grace, but not yet for long enough
   // By ring: the Leases with a lasting failure, and the error that was given out.
   struct Trouble {
     std::set<LeaseId> leases;

@@ -42,7 +42,7 @@ kube::Request request_for(const Action& action) {
       std::unreachable();  // an Event, not a request
   }
   // Labels of other states can wait; a take-over, and the requests before it, cannot.
-  const bool urgent = action.state == LeaseState::kUncertain;
+  const bool urgent = action.state == LeaseState::kUncertain || action.kind == ActionKind::kTakeOver;
   request.lane = urgent ? kube::Lane::kUrgent : kube::Lane::kGeneral;
   request.timeout = kActionTimeout;
   return request;

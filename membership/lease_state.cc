@@ -32,11 +32,18 @@ std::string_view to_string(LeaseState state) {
   std::unreachable();
 }
 
+bool in_grace(const ShardLease& lease, std::chrono::nanoseconds grace_period) {
+  return lease.released() && !lease.cordoned && grace_period.count() > 0;
+}
+
 std::chrono::seconds effective_duration(const ShardLease& lease) {
   return complete(lease) ? *lease.lease_duration : kDefaultDuration;
 }
 
-LeaseVerdict judge(const ShardLease& lease, WallTime now) {
+LeaseVerdict judge(const ShardLease& lease, WallTime now, std::chrono::nanoseconds grace_period) {
+  if (in_grace(lease, grace_period)) {
+    return {LeaseState::kDead, std::nullopt};
+  }
   // No overflow: a parsed year has four digits, a duration 31 bits, and WallTime reaches over 292,000 years.
   const std::chrono::seconds duration = effective_duration(lease);
   const WallTime expiration = complete(lease) ? *lease.renew_time + duration : now;

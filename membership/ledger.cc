@@ -13,8 +13,18 @@ void Ledger::ring_shown(RingObject object) {
   if (unseen_rings_) {
     unseen_rings_->erase(object.spec.name);
   }
-  keeper_.ring_added(object.spec.name);
+  const RingObject* const known = roster_.find_ring(object.spec.name);
+  const bool stands_otherwise = known == nullptr || known->grace_period != object.grace_period;
+  const std::string name = object.spec.name;
+  keeper_.ring_shown(name, object.grace_period);
   roster_.put_ring(std::move(object));
+  if (stands_otherwise) {
+    keeper_.for_each([&](const ShardLease& lease) {
+      if (lease.ring == name) {
+        enrol(lease.id);
+      }
+    });
+  }
 }
 
 void Ledger::ring_gone(const std::string& name) {
@@ -100,11 +110,15 @@ void Ledger::enrol(const LeaseId& id) {
   }
   if (lease != nullptr) {
     enrolled_.insert_or_assign(id, lease->ring);
+    const RingObject* const ring = roster_.find_ring(lease->ring);
+    const bool is_in_grace = ring != nullptr && in_grace(*lease, ring->grace_period);
     roster_.put_shard(lease->ring, {.lease_namespace = id.lease_namespace,
                                     .name = id.name,
                                     .uid = lease->uid,
                                     .state = lease->state_label,
-                                    .available = lease->held()});
+                                    .available = lease->held() || is_in_grace,
+                                    .in_grace = is_in_grace,
+                                    .cordoned = lease->cordoned});
   }
 }
 

@@ -73,6 +73,7 @@ struct Membership::Impl {
   void flush();
   void arm_timer();
   void log_members(const LedgerOutput& output, const ring::RingSet* before) const;
+  void log_marks(const LedgerOutput& output, const ring::Snapshot* before) const;
   void notify(const Change& change) const;
   void notify(const LeaseTrouble& trouble) const;
   void update_readiness();
@@ -263,7 +264,9 @@ void Membership::Impl::flush() {
     log_members(output, before.get());
   }
   if (output.snapshot) {
+    const auto before = snapshots.get();
     snapshots.publish(output.snapshot);
+    log_marks(output, before.get());
   }
   if (calculations != nullptr) {
     for (const std::string& name : output.calculated) {
@@ -316,10 +319,28 @@ void Membership::Impl::log_members(const LedgerOutput& output, const ring::RingS
         log.info("shard joined the ring", {{"ring", name}, {"shard", shard}});
       }
       for (const std::string& shard : left) {
-        log.info("shard left the ring", {{"ring", name}, {"shard", shard}});
+        const bool lives = output.ring_set->find(name)->is_available(shard);
+        log.info(lives ? "shard is cordoned, its objects drain" : "shard left the ring",
+                 {{"ring", name}, {"shard", shard}});
       }
     }
     log.info("ring computed", {{"ring", name}, {"shards", members.size()}, {"version", output.ring_set->version}});
+  }
+}
+
+// What users have asked for, and cannot have.
+void Membership::Impl::log_marks(const LedgerOutput& output, const ring::Snapshot* before) const {
+  for (const Change& change : output.changes) {
+    const ring::RingStatus* const now = output.snapshot->find(change.ring);
+    const ring::RingStatus* const earlier = before == nullptr ? nullptr : before->find(change.ring);
+    if (now != nullptr && now->all_cordoned && (earlier == nullptr || !earlier->all_cordoned)) {
+      log.warn("all available shards are cordoned, so the cordons have no effect", {{"ring", change.ring}});
+    }
+    if (now != nullptr && !now->grace_period_error.empty() &&
+        (earlier == nullptr || earlier->grace_period_error != now->grace_period_error)) {
+      log.warn("a ring's grace period cannot be read, so there is none",
+               {{"ring", change.ring}, {"error", now->grace_period_error}});
+    }
   }
 }
 
@@ -337,6 +358,9 @@ void Membership::Impl::notify(const Change& change) const {
         break;
       case ChangeKind::kShardsChanged:
         listener->on_shards_changed(change.ring);
+        break;
+      case ChangeKind::kRebalanceRequested:
+        listener->on_rebalance_requested(change.ring);
         break;
     }
   }

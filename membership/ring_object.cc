@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/go_duration.h"
 #include "kube/codec/json.h"
 #include "membership/label_selector.h"
 #include "ring/names.h"
@@ -76,6 +77,26 @@ std::string find_error(const ring::ControllerRing& spec) {
   return "";
 }
 
+// Long enough for any node to come back; no sum with a Lease's duration overflows.
+constexpr std::chrono::hours kLongestGrace{24};
+
+// A longer text is not quoted: an annotation may have 256 KiB.
+constexpr std::size_t kQuoted = 40;
+
+void read_grace_period(RingObject& object, const std::string& text) {
+  if (text.empty()) {
+    return;
+  }
+  const auto duration = parse_go_duration(text);
+  if (duration && *duration >= std::chrono::nanoseconds(0) && *duration <= kLongestGrace) {
+    object.grace_period = *duration;
+  } else {
+    object.grace_period_error = "annotation " + std::string(ring::kGracePeriodAnnotation) + ": " +
+                                (text.size() <= kQuoted ? '"' + text + '"' : "the value") +
+                                " is no duration from 0 to 24h, such as 90s or 2m";
+  }
+}
+
 }  // namespace
 
 Result<RingObject> decode_ring(std::string_view json_text) {
@@ -86,6 +107,7 @@ Result<RingObject> decode_ring(std::string_view json_text) {
   const json& metadata = kube::value_at(*document, "/metadata");
   const json& spec = kube::value_at(*document, "/spec");
   const json& status = kube::value_at(*document, "/status");
+  const json& annotations = kube::value_at(metadata, "/annotations");
   RingObject object{.spec = {.name = kube::string_at(metadata, "/name"),
                              .uid = kube::string_at(metadata, "/uid"),
                              .generation = kube::int_at(metadata, "/generation").value_or(0),
@@ -97,7 +119,9 @@ Result<RingObject> decode_ring(std::string_view json_text) {
                     .status_shards = kube::int_at(status, "/shards").value_or(0),
                     .status_available_shards = kube::int_at(status, "/availableShards").value_or(0),
                     .ready = condition(status, "Ready"),
-                    .webhook_reachable = condition(status, ring::kWebhookReachable)};
+                    .webhook_reachable = condition(status, ring::kWebhookReachable),
+                    .rebalance_requested_at = kube::string_of(kube::field_of(annotations, ring::kRebalanceAnnotation))};
+  read_grace_period(object, kube::string_of(kube::field_of(annotations, ring::kGracePeriodAnnotation)));
   if (object.spec.name.empty()) {
     return fail(ErrorCode::kInvalid, "decode ControllerRing: it has no name");
   }

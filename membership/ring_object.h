@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -22,6 +23,10 @@ struct RingObject {
   std::int64_t status_available_shards = 0;
   std::optional<bool> ready = {};              // the condition Ready; nullopt: absent or Unknown
   std::optional<bool> webhook_reachable = {};  // the condition of this name; the same
+  // Annotations (protocol, 12):
+  std::string rebalance_requested_at = {};  // "": none
+  std::chrono::nanoseconds grace_period{};  // 0: none
+  std::string grace_period_error = {};      // why the annotation is no grace period, "" when it is one or absent
   bool operator==(const RingObject&) const = default;
 };
 

@@ -14,6 +14,47 @@ bool has_usable_name(const RingObject& object) {
   return object.spec.name.size() <= ring::kMaxRingNameLength;
 }
 
+using Shards = std::map<LeaseId, ring::ShardStatus>;
+
+// The names of the available shards, and whether they are cordoned: one Lease of the name is enough. Names that are no
+// label values are left out: with them the API server would reject the users' objects (protocol, 4).
+std::map<std::string, bool> available_names(const Shards& shards) {
+  std::map<std::string, bool> names;
+  for (const auto& [id, shard] : shards) {
+    if (shard.available && ring::is_label_value(shard.name)) {
+      bool& cordoned = names[shard.name];
+      cordoned = cordoned || shard.cordoned;
+    }
+  }
+  return names;
+}
+
+bool are_all_cordoned(const std::map<std::string, bool>& available) {
+  return !available.empty() && std::ranges::all_of(available, [](const auto& shard) { return shard.second; });
+}
+
+// The available shards. A ring with available shards has members: when all are cordoned, the cordons have no effect.
+struct Standing {
+  std::vector<std::string> members;
+  std::vector<std::string> cordoned;
+};
+
+Standing standing_of(const Shards& shards) {
+  const auto available = available_names(shards);
+  const bool all_cordoned = are_all_cordoned(available);
+  Standing standing;
+  for (const auto& [name, cordoned] : available) {
+    (cordoned && !all_cordoned ? standing.cordoned : standing.members).push_back(name);
+  }
+  return standing;
+}
+
+// Whether nothing has changed that listeners act on.
+bool stand_alike(const ring::ShardStatus& a, const ring::ShardStatus& b) {
+  return a.lease_namespace == b.lease_namespace && a.name == b.name && a.uid == b.uid && a.available == b.available &&
+         a.cordoned == b.cordoned;
+}
+
 }  // namespace
 
 RingRoster::Roster& RingRoster::touch(const std::string& ring) {
@@ -52,17 +93,6 @@ std::vector<std::string> RingRoster::ring_names() const {
   return names;
 }
 
-void RingRoster::count(Roster& roster, const ring::ShardStatus& shard, bool available) {
-  if (!ring::is_label_value(shard.name)) {
-    return;  // with this label the API server would reject the users' objects (protocol, 4)
-  }
-  int& leases = roster.available[shard.name];
-  leases += available ? 1 : -1;
-  if (leases == 0) {
-    roster.available.erase(shard.name);
-  }
-}
-
 void RingRoster::put_shard(const std::string& ring, const ring::ShardStatus& shard) {
   const LeaseId id{.lease_namespace = shard.lease_namespace, .name = shard.name};
   if (const auto known = rosters_.find(ring); known != rosters_.end()) {
@@ -71,16 +101,7 @@ void RingRoster::put_shard(const std::string& ring, const ring::ShardStatus& sha
       return;
     }
   }
-  Roster& roster = touch(ring);
-  const auto [position, is_new] = roster.shards.try_emplace(id, shard);
-  const bool was_available = !is_new && position->second.available;
-  if (is_new || was_available != shard.available) {
-    roster.shards_changed = true;
-  }
-  if (was_available != shard.available) {
-    count(roster, shard, shard.available);
-  }
-  position->second = shard;
+  touch(ring).shards.insert_or_assign(id, shard);
 }
 
 void RingRoster::remove_shard(const std::string& ring, const LeaseId& id) {
@@ -88,16 +109,9 @@ void RingRoster::remove_shard(const std::string& ring, const LeaseId& id) {
   if (known == rosters_.end()) {
     return;
   }
-  const auto found = known->second.shards.find(id);
-  if (found == known->second.shards.end()) {
-    return;
+  if (const auto found = known->second.shards.find(id); found != known->second.shards.end()) {
+    touch(ring).shards.erase(found);
   }
-  Roster& roster = touch(ring);
-  if (found->second.available) {
-    count(roster, found->second, false);
-  }
-  roster.shards.erase(found);
-  roster.shards_changed = true;
 }
 
 bool RingRoster::renew_entry(Roster& roster, bool& calculated) {
@@ -107,19 +121,17 @@ bool RingRoster::renew_entry(Roster& roster, bool& calculated) {
     roster.ring.reset();
     return was_there;
   }
-  std::vector<std::string> members;
-  members.reserve(roster.available.size());
-  for (const auto& [name, leases] : roster.available) {
-    members.push_back(name);
-  }
-  if (!roster.ring || roster.ring->shards() != members) {
-    roster.ring = std::make_shared<const ring::Ring>(std::move(members));
+  Standing standing = standing_of(roster.shards);
+  if (!roster.ring || roster.ring->shards() != standing.members) {
+    roster.ring = std::make_shared<const ring::Ring>(std::move(standing.members));
     calculated = true;
   }
-  if (roster.entry && &roster.entry->ring() == roster.ring.get() && roster.entry->spec() == roster.object->spec) {
+  if (roster.entry && &roster.entry->ring() == roster.ring.get() && roster.entry->spec() == roster.object->spec &&
+      roster.entry->cordoned() == standing.cordoned) {
     return false;
   }
-  roster.entry = std::make_shared<const ring::RingEntry>(roster.object->spec, roster.ring);
+  roster.entry =
+      std::make_shared<const ring::RingEntry>(roster.object->spec, roster.ring, std::move(standing.cordoned));
   return true;
 }
 
@@ -136,6 +148,9 @@ void RingRoster::renew_status(Roster& roster) {
                           .status_available_shards = roster.object->status_available_shards,
                           .ready = roster.object->ready,
                           .webhook_reachable = roster.object->webhook_reachable,
+                          .rebalance_requested_at = roster.object->rebalance_requested_at,
+                          .grace_period = roster.object->grace_period,
+                          .grace_period_error = roster.object->grace_period_error,
                           .shards = {},
                           .available_shards = 0};
   status.shards.reserve(roster.shards.size());
@@ -143,6 +158,7 @@ void RingRoster::renew_status(Roster& roster) {
     status.shards.push_back(shard);
     status.available_shards += shard.available ? 1 : 0;
   }
+  status.all_cordoned = are_all_cordoned(available_names(roster.shards));
   roster.status = std::make_shared<const ring::RingStatus>(std::move(status));
 }
 
@@ -175,11 +191,11 @@ void RingRoster::renew(const std::string& name, Roster& roster, Draft& draft, Ne
     draft.snapshot.rings.erase(name);
   }
   draft.snapshot_changed = draft.snapshot_changed || before || roster.status;
-  add_changes(name, before.get(), roster.status.get(), std::exchange(roster.shards_changed, false), news.changes);
+  add_changes(name, before.get(), roster.status.get(), news.changes);
 }
 
 void RingRoster::add_changes(const std::string& name, const ring::RingStatus* before, const ring::RingStatus* after,
-                             bool shards_changed, std::vector<Change>& changes) {
+                             std::vector<Change>& changes) {
   if (before == nullptr || after == nullptr) {
     if (before != nullptr || after != nullptr) {
       changes.push_back({before == nullptr ? ChangeKind::kRingAdded : ChangeKind::kRingRemoved, name});
@@ -189,8 +205,12 @@ void RingRoster::add_changes(const std::string& name, const ring::RingStatus* be
   if (before->spec != after->spec || before->spec_error != after->spec_error || before->deleting != after->deleting) {
     changes.push_back({ChangeKind::kRingChanged, name});
   }
-  if (shards_changed) {
+  if (!std::ranges::equal(before->shards, after->shards, stand_alike) || before->grace_period != after->grace_period ||
+      before->grace_period_error != after->grace_period_error) {
     changes.push_back({ChangeKind::kShardsChanged, name});
+  }
+  if (before->rebalance_requested_at != after->rebalance_requested_at && !after->rebalance_requested_at.empty()) {
+    changes.push_back({ChangeKind::kRebalanceRequested, name});
   }
 }
 

@@ -14,7 +14,7 @@
 
 namespace sharder::membership {
 
-enum class ChangeKind { kRingAdded, kRingChanged, kRingRemoved, kShardsChanged };
+enum class ChangeKind { kRingAdded, kRingChanged, kRingRemoved, kShardsChanged, kRebalanceRequested };
 
 // What listeners are notified of; ring::Listener says what each means.
 struct Change {
@@ -51,28 +51,25 @@ class RingRoster {
   struct Roster {
     std::optional<RingObject> object;
     std::map<LeaseId, ring::ShardStatus> shards;
-    std::map<std::string, int> available;  // name -> how many of its Leases are held; label values only
 
     // What was published last.
     std::shared_ptr<const ring::Ring> ring;
     std::shared_ptr<const ring::RingEntry> entry;
     std::shared_ptr<const ring::RingStatus> status;
 
-    // Noted since then.
+    // Something was noted since then.
     bool dirty = false;
-    bool shards_changed = false;
   };
 
   struct Draft;
 
   Roster& touch(const std::string& ring);
-  static void count(Roster& roster, const ring::ShardStatus& shard, bool available);
   // True: the ring's entry in the RingSet has changed.
   static bool renew_entry(Roster& roster, bool& calculated);
   static void renew_status(Roster& roster);
   static void renew(const std::string& name, Roster& roster, Draft& draft, News& news);
   static void add_changes(const std::string& name, const ring::RingStatus* before, const ring::RingStatus* after,
-                          bool shards_changed, std::vector<Change>& changes);
+                          std::vector<Change>& changes);
 
   std::map<std::string, Roster> rosters_;
   std::vector<std::string> dirty_;  // names of those with Roster::dirty

@@ -45,6 +45,7 @@ Result<ShardLease> decode_shard_lease(std::string_view json_text) {
   }
   const json& metadata = kube::value_at(*document, "/metadata");
   const json& labels = kube::value_at(metadata, "/labels");
+  const json& annotations = kube::value_at(metadata, "/annotations");
   const json& spec = kube::value_at(*document, "/spec");
   ShardLease lease;
   lease.id = {.lease_namespace = kube::string_at(metadata, "/namespace"), .name = kube::string_at(metadata, "/name")};
@@ -55,6 +56,7 @@ Result<ShardLease> decode_shard_lease(std::string_view json_text) {
   lease.resource_version = kube::string_at(metadata, "/resourceVersion");
   lease.ring = kube::string_of(kube::field_of(labels, ring::kRingLabel));
   lease.state_label = kube::string_of(kube::field_of(labels, ring::kStateLabel));
+  lease.cordoned = kube::string_of(kube::field_of(annotations, ring::kCordonedAnnotation)) == "true";
   lease.holder_identity = kube::string_at(spec, "/holderIdentity");
   lease.lease_duration = int32_at(spec, "/leaseDurationSeconds", 1).transform([](std::int64_t seconds) {
     return std::chrono::seconds(seconds);

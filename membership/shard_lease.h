@@ -30,6 +30,7 @@ struct ShardLease {
   std::string resource_version;
   std::string ring;         // value of the ring label
   std::string state_label;  // "" for none
+  bool cordoned = false;    // by the annotation, protocol 12
 
   std::string holder_identity;
   std::optional<std::chrono::seconds> lease_duration;  // 1 s .. 2^31-1 s
@@ -39,8 +40,10 @@ struct ShardLease {
 
   bool operator==(const ShardLease&) const = default;
 
-  // Whether the shard holds its own Lease. That alone makes it available, no clock does (protocol, 3).
+  // Whether the shard holds its own Lease. That makes it available, no clock does (protocol, 3).
   bool held() const { return holder_identity == id.name; }
+  // Whether nobody holds it: the shard has exited in order.
+  bool released() const { return holder_identity.empty(); }
   // Whether `other` has the same holder and times: then nobody renewed, released or took over the Lease between the
   // two. Labels and resourceVersion may differ.
   bool same_tenure(const ShardLease& other) const;

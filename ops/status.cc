@@ -18,6 +18,8 @@ json line(const ShardLine& shard) {
           {"namespace", shard.lease_namespace},
           {"state", shard.state},
           {"available", shard.available},
+          {"inGrace", shard.in_grace},
+          {"cordoned", shard.cordoned},
           {"objects", optional(shard.objects)}};
 }
 

@@ -17,7 +17,9 @@ struct ShardLine {
   std::string name = {};
   std::string lease_namespace = {};
   std::string state = {};  // the Lease's state label, "" when it has none
-  bool available = false;  // its Lease is held
+  bool available = false;  // its Lease is held, or in grace
+  bool in_grace = false;   // it is released, and the shard keeps its place
+  bool cordoned = false;   // by its Lease's annotation
   // Objects that the leader's last passes found with this shard's label; nullopt: not counted, or not by this replica.
   std::optional<std::size_t> objects = {};
 };
@@ -32,7 +34,7 @@ struct ResourceLine {
   std::uint64_t moves = 0;  // carried out since this replica leads
   // By the last pass over all of it; nullopt: none has ended yet.
   std::optional<std::size_t> objects = {};
-  std::optional<std::size_t> without_shard = {};  // of these: their label names no member
+  std::optional<std::size_t> without_shard = {};  // of these: their label names no available shard
   std::optional<double> counted_seconds_ago = {};
 };
 

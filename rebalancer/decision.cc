@@ -48,10 +48,10 @@ Decision decide(const ring::RingEntry& entry, ring::Role role, const Placement& 
   }
   if (placement.shard == *desired) {
     decision.kind = decision.has_drain_label ? MoveKind::kClearDrain : MoveKind::kNone;
-  } else if (role == ring::Role::kControlled || !entry.ring().contains(placement.shard)) {
+  } else if (role == ring::Role::kControlled || !entry.is_available(placement.shard)) {
     decision.kind = MoveKind::kReassign;
     decision.shard = *desired;
-    decision.is_orphan = !entry.ring().contains(placement.shard);
+    decision.is_orphan = !entry.is_available(placement.shard);
   } else if (!decision.has_drain_label) {
     decision.kind = MoveKind::kDrain;
     decision.shard = *desired;

@@ -32,7 +32,7 @@ struct Decision {
   MoveKind kind = MoveKind::kNone;
   std::string_view shard = {};   // of kReassign and kDrain: where it belongs; lives as long as the ring
   bool has_drain_label = false;  // it drains, or the label is left over
-  bool is_orphan = false;        // its shard label names no member: it is moved first
+  bool is_orphan = false;        // its shard label names no available shard: it is moved first
   bool operator==(const Decision&) const = default;
 };
 

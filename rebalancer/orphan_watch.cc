@@ -73,9 +73,11 @@ std::string OrphanWatch::selector() const {
     return "!" + label;
   }
   std::string selector = label + " notin (";
-  for (const std::string& shard : view_.entry()->ring().shards()) {
-    selector += shard;
-    selector += ',';
+  for (const auto* shards : {&view_.entry()->ring().shards(), &view_.entry()->cordoned()}) {
+    for (const std::string& shard : *shards) {
+      selector += shard;
+      selector += ',';
+    }
   }
   selector.back() = ')';
   return selector;

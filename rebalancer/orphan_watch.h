@@ -29,7 +29,7 @@ namespace sharder::rebalancer {
 //   any but given up ── open() ───► closed                      open() of a ring that has no shard
 //
 // After any other failure it tries again by itself; a lasting one is reported. Each open() begins it anew, with the
-// members that the ring has then. Owned by the resource's worker, on the control loop.
+// available shards that the ring has then. Owned by the resource's worker, on the control loop.
 class OrphanWatch {
  public:
   struct Callbacks {

@@ -124,7 +124,14 @@ void Rebalancer::on_shards_changed(const std::string& ring) {
     return;
   }
   if (auto entry = impl_->entry_of(ring)) {
-    worker->second->members_changed(std::move(entry));
+    worker->second->shards_changed(std::move(entry));
+  }
+}
+
+void Rebalancer::on_rebalance_requested(const std::string& ring) {
+  if (const auto worker = impl_->workers.find(ring); worker != impl_->workers.end()) {
+    impl_->tools->log.info("looking at all objects, as the ring's annotation asks for", {{"ring", ring}});
+    worker->second->sync();
   }
 }
 

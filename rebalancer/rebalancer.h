@@ -53,6 +53,7 @@ class Rebalancer final : public ring::Listener {
   void on_ring_changed(const std::string& ring) override;
   void on_ring_removed(const std::string& ring) override;
   void on_shards_changed(const std::string& ring) override;
+  void on_rebalance_requested(const std::string& ring) override;
   void on_leading(bool leading) override;
 
   // Empty while it does not lead. On the control loop; linear in the moves that wait, of which there is a limit.

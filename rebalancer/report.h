@@ -18,7 +18,7 @@ namespace sharder::rebalancer {
 // The objects of one resource, as the last pass over all of it saw them, before the moves that it led to.
 struct ObjectCount {
   std::chrono::nanoseconds age = {};                 // since the pass ended
-  std::map<std::string, std::size_t> by_shard = {};  // "": the label names no member of the ring
+  std::map<std::string, std::size_t> by_shard = {};  // "": the label names no available shard
 };
 
 struct ResourceReport {

@@ -91,8 +91,8 @@ void ResourceWorker::watch_orphans() {
   }
 }
 
-void ResourceWorker::pass_for_members(bool joined) {
-  if (joined || orphans_.needs_passes()) {
+void ResourceWorker::pass_for_shards(bool needed) {
+  if (needed || orphans_.needs_passes()) {
     pass_over_all();
   }
 }
@@ -188,7 +188,7 @@ void ResourceWorker::count_in_pass(const kube::ObjectMeta& object) {
   }
   const ring::RingEntry& entry = *ring_.view.entry();
   const std::string_view shard = object.label(entry.shard_label()).value_or("");
-  ++seen_in_pass_[entry.ring().contains(shard) ? std::string(shard) : std::string()];
+  ++seen_in_pass_[entry.is_available(shard) ? std::string(shard) : std::string()];
 }
 
 void ResourceWorker::pass_ended() {

@@ -50,11 +50,11 @@ class ResourceWorker final : public Source {
   void start();
   // The namespaces are known now; if the ring selects by them, work begins.
   void namespaces_synced();
-  // The ring's members have changed: so have its orphans.
+  // The ring's shards have changed: so have its orphans.
   void watch_orphans();
-  // The ring's members have changed; `joined`: one is new. Wants a pass if the orphan watch does not show all that
-  // moves.
-  void pass_for_members(bool joined);
+  // The ring's shards have changed; `needed`: objects of available shards have to move, which the orphan watch does not
+  // show. Wants a pass then, and where there is no such watch.
+  void pass_for_shards(bool needed);
   // A pass over all its objects, or over those of one namespace; nothing before the resource is known.
   void pass_over_all();
   void pass_over_namespace(const std::string& name);
@@ -97,7 +97,7 @@ class ResourceWorker final : public Source {
   Timer discovery_timer_;
   OrphanWatch orphans_;
   std::optional<DrainCounter> drains_;  // of a main resource
-  // Objects by shard: of the last pass, and so far of the one that runs. "": the label names no member.
+  // Objects by shard: of the last pass, and so far of the one that runs. "": the label names no available shard.
   std::map<std::string, std::size_t> objects_, seen_in_pass_;
   std::optional<SteadyTime> pass_ended_;
   bool is_full_ = false;                // until there is room again

@@ -38,15 +38,15 @@ RingWorker::RingWorker(std::shared_ptr<Tools> tools, const Namespaces& namespace
   look();
 }
 
-void RingWorker::members_changed(std::shared_ptr<const ring::RingEntry> entry) {
+void RingWorker::shards_changed(std::shared_ptr<const ring::RingEntry> entry) {
   if (entry == view_.entry()) {
     return;
   }
-  const auto& before = view_.entry()->ring().shards();
-  const auto& after = entry->ring().shards();
-  // A shard that joined gets keys from all others: that takes a pass. When a shard leaves, the orphan watch shows its
-  // objects.
-  joined_ = joined_ || !std::ranges::includes(before, after);
+  const ring::RingEntry& before = *view_.entry();
+  // A shard that joined gets keys from all others, one that is cordoned loses its own: that takes a pass. When a shard
+  // leaves, the orphan watch shows its objects.
+  needs_pass_ = needs_pass_ || !std::ranges::includes(before.ring().shards(), entry->ring().shards()) ||
+                !std::ranges::includes(before.cordoned(), entry->cordoned());
   view_.set_entry(std::move(entry));
   mover_.ring_changed();
   if (!refresh_timer_.is_set()) {
@@ -64,9 +64,9 @@ void RingWorker::refresh() {
     passes_.clear();
     return;
   }
-  const bool joined = std::exchange(joined_, false);
+  const bool needed = std::exchange(needs_pass_, false);
   for (const auto& resource : resources_) {
-    resource->pass_for_members(joined);
+    resource->pass_for_shards(needed);
   }
   second_pass_later();
 }

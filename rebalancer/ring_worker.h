@@ -24,7 +24,7 @@ namespace sharder::rebalancer {
 // timers.
 //
 //                          ┌─► orphan watch, per resource: objects without a live shard ─┐
-//   members change ────────┤                                                            ├─► Mover ──► patches
+//   shards change ─────────┤                                                            ├─► Mover ──► patches
 //   namespace selected,    └─► passes over all objects ──────────────────────────────────┘
 //   sync period, 10 s later ───────►
 //
@@ -43,14 +43,16 @@ class RingWorker {
   RingWorker(const RingWorker&) = delete;
   RingWorker& operator=(const RingWorker&) = delete;
 
-  // Other members, the same spec.
-  void members_changed(std::shared_ptr<const ring::RingEntry> entry);
+  // Other members or available shards, the same spec.
+  void shards_changed(std::shared_ptr<const ring::RingEntry> entry);
   // The first list of namespaces is complete.
   void namespaces_synced();
   // A namespace came (`before` is null) or has other labels.
   void namespace_changed(const std::string& name, const LabelMap* before, const LabelMap& labels);
   // The namespaces cannot be watched; nullopt: they can.
   void namespaces_trouble(const std::optional<Error>& error);
+  // Looks at all objects, and tries again what was given up: every sync period, and when somebody asks for it.
+  void sync();
   // An outage is over, or a time in which nothing was permitted: ends long pauses.
   void server_is_back();
 
@@ -59,7 +61,6 @@ class RingWorker {
  private:
   void refresh();
   void pass_over_all();
-  void sync();
   void second_pass_later();
   void second_pass();
   void passes_idle(std::size_t objects);
@@ -72,7 +73,7 @@ class RingWorker {
   Mover mover_;
   Passes passes_;
   std::vector<std::unique_ptr<ResourceWorker>> resources_;
-  bool joined_ = false;  // since the last refresh
+  bool needs_pass_ = false;  // because of what changed since the last refresh
   SteadyTime last_refresh_ = {};
   SteadyTime changing_since_ = {};  // the first change that the planned second pass is for
   Timer refresh_timer_;

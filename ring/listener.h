@@ -17,8 +17,10 @@ class Listener {
   // Its spec (generation) changed, or it is another object of the same name (uid).
   virtual void on_ring_changed(const std::string& ring) = 0;
   virtual void on_ring_removed(const std::string& ring) = 0;
-  // A Lease of the ring appeared or went, or its availability changed.
+  // A Lease of the ring appeared or went, its availability changed, or the marks that it depends on (protocol, 12).
   virtual void on_shards_changed(const std::string& ring) = 0;
+  // Somebody wants all objects of the ring to be looked at now: the annotation has another text.
+  virtual void on_rebalance_requested(const std::string& /*ring*/) {}
   // Alternates, beginning with true.
   virtual void on_leading(bool leading) = 0;
   // While leading: `what`, work for the ring, has a lasting failure; nullopt: the failure is over.

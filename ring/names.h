@@ -13,8 +13,15 @@ inline constexpr std::string_view kShardLabelPrefix = "shard.alpha.sharding.time
 inline constexpr std::string_view kDrainLabelPrefix = "drain.alpha.sharding.timebertt.dev/";
 inline constexpr std::string_view kDrainLabelValue = "true";  // by the Go sharder; ours is the target's name
 inline constexpr std::string_view kWebhookPathPrefix = "/webhooks/sharder/controllerring/";
-inline constexpr std::string_view kWebhookReachable = "WebhookReachable";  // a condition of a ring
-inline constexpr std::string_view kAppName = "controller-sharding";        // value of app.kubernetes.io/name
+// Conditions of a ring.
+inline constexpr std::string_view kWebhookReachable = "WebhookReachable";
+inline constexpr std::string_view kShardsCordoned = "ShardsCordoned";
+inline constexpr std::string_view kGracePeriodValid = "GracePeriodValid";
+// Annotations of ours (protocol, 12).
+inline constexpr std::string_view kCordonedAnnotation = "sharder.alpha.sharding.timebertt.dev/cordoned";
+inline constexpr std::string_view kGracePeriodAnnotation = "sharder.alpha.sharding.timebertt.dev/grace-period";
+inline constexpr std::string_view kRebalanceAnnotation = "sharder.alpha.sharding.timebertt.dev/rebalance-requested-at";
+inline constexpr std::string_view kAppName = "controller-sharding";  // value of app.kubernetes.io/name
 
 inline std::string shard_label(std::string_view ring) {
   return std::string(kShardLabelPrefix) += ring;

@@ -18,7 +18,7 @@ class Ring {
   // Tokens of shard s: hash(s + decimal(i)) for i = 0..99 (protocol, 4).
   static constexpr int kTokensPerShard = 100;
 
-  // `shards`: names of the available shards, in any order, duplicates ignored. Two shards with the same token: the
+  // `shards`: names of the members, in any order, duplicates ignored. Two shards with the same token: the
   // bytewise smallest name has it.
   explicit Ring(std::vector<std::string> shards);
 

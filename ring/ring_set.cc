@@ -1,6 +1,7 @@
 #include "ring/ring_set.h"
 
 #include <algorithm>
+#include <functional>
 #include <memory>
 #include <string_view>
 #include <utility>
@@ -11,11 +12,16 @@
 
 namespace sharder::ring {
 
-RingEntry::RingEntry(ControllerRing spec, std::shared_ptr<const Ring> ring)
+RingEntry::RingEntry(ControllerRing spec, std::shared_ptr<const Ring> ring, std::vector<std::string> cordoned)
     : spec_(std::move(spec)),
       ring_(std::move(ring)),
+      cordoned_(std::move(cordoned)),
       shard_label_(ring::shard_label(spec_.name)),
       drain_label_(ring::drain_label(spec_.name)) {}
+
+bool RingEntry::is_available(std::string_view shard) const {
+  return ring_->contains(shard) || std::ranges::binary_search(cordoned_, shard, std::less<>{});
+}
 
 Role RingEntry::role(std::string_view group, std::string_view resource) const {
   const auto same = [&](const GroupResource& other) { return other.group == group && other.resource == resource; };

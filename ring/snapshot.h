@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -20,7 +21,9 @@ struct ShardStatus {
   std::string name;
   std::string uid;
   std::string state;       // the Lease's state label, "" when it has none
-  bool available = false;  // by the Lease's data: held by its shard
+  bool available = false;  // by the Lease's data: held by its shard, or in grace
+  bool in_grace = false;   // nobody holds it, and the shard keeps its place until it is taken over (protocol, 12)
+  bool cordoned = false;   // by the Lease's annotation (protocol, 12)
   bool operator==(const ShardStatus&) const = default;
 };
 
@@ -37,8 +40,14 @@ struct RingStatus {
   std::optional<bool> ready = {};              // the condition Ready; nullopt: absent or Unknown
   std::optional<bool> webhook_reachable = {};  // the condition of this name; the same
 
+  // Annotations (protocol, 12):
+  std::string rebalance_requested_at = {};  // "": none
+  std::chrono::nanoseconds grace_period{};  // 0: none
+  std::string grace_period_error = {};      // why the annotation is no grace period, "" when it is one or absent
+
   std::vector<ShardStatus> shards;  // sorted by namespace and name
   std::int64_t available_shards = 0;
+  bool all_cordoned = false;  // each available shard is cordoned, so the cordons have no effect
   bool operator==(const RingStatus&) const = default;
 };
 

@@ -2,7 +2,8 @@
 """Writes what is generated in docs/, and says where docs/ and the program differ.
 
     docs.py                  writes the tables of alerts and of doctor's codes, and the reference of the CRD
-    docs.py --check          says what is not up to date or not documented; part of `make lint`
+    docs.py --check          says what is not up to date or not documented, and which links lead nowhere; part of
+                             `make lint`
     docs.py --programs DIR   writes what the programs in DIR print for --help into docs/reference/cli.md
 
 Pages whose shell blocks are run by tests (RUN_PAGES) say of each block, in a comment before it, where it is run, or why
@@ -10,7 +11,6 @@ not: `<!-- run: control plane -->`, `<!-- not run: it deletes the cluster -->`. 
 """
 
 import dataclasses
-import os
 import re
 import subprocess
 import sys
@@ -69,6 +69,37 @@ def wrong_marks():
         for block in blocks(page):
             if block.place not in (*PLACES, None) or not (block.place or block.reason):
                 yield f"docs/{page}:{block.line}: say where this block is run ({', '.join(PLACES)}), or why not"
+
+
+# -- links
+
+def prose(path):
+    """The page without its blocks of code."""
+    return re.sub(r"^ *(```|~~~).*?^ *\1 *$", "", read(path), flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(path):
+    """The anchors that forges make of a page's headings."""
+    found = set()
+    for heading in re.findall(r"^#+ +(.*?) *$", prose(path), re.MULTILINE):
+        text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)
+        found.add(re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-"))
+    return found
+
+
+def wrong_links():
+    """Links of all pages of the repository to files and headings of it that are not there."""
+    names = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    for page in map(ROOT.joinpath, names.split()):
+        for link in re.findall(r"\]\(([^()\s]+)\)", re.sub(r"`[^`\n]*`", "", prose(page))):
+            name, _, anchor = link.partition("#")
+            target = (page.parent / name).resolve() if name else page
+            if re.match(r"[a-z]+:", link):
+                continue
+            if not target.exists():
+                yield f"{page.relative_to(ROOT)}: a link to {link}, which does not exist"
+            elif anchor and target.suffix == ".md" and anchor not in anchors(target):
+                yield f"{page.relative_to(ROOT)}: a link to {link}, which has no such heading"
 
 
 # -- generated parts
@@ -131,15 +162,21 @@ def crd_table():
 
 
 def help_texts(folder):
-    """What the programs print for --help, one after the other."""
-    def text_of(*words):
-        return subprocess.run([folder / words[0], *words[1:]], capture_output=True, text=True, timeout=20, check=True,
-                              env={name: value for name, value in os.environ.items() if name != "COLUMNS"}).stdout
+    """What the programs in this folder print for --help, and their commands."""
+    def help_of(*words):
+        done = subprocess.run([folder / words[0], *words[1:], "--help"], check=True, capture_output=True, text=True,
+                              timeout=20, env={"COLUMNS": "100"})
+        return done.stdout.strip()
 
-    texts = [(2, name, text_of(name, "--help")) for name in PROGRAMS]
-    commands = re.findall(r"^  ([a-z]+(?: [a-z]+)*)(?= [A-Z[]|  | \S+\|)", texts[-1][2].partition("\nflags")[0], re.MULTILINE)
-    texts += [(3, f"sharderctl {name}", text_of("sharderctl", *name.split(), "--help")) for name in commands]
-    return "\n\n".join(f"{'#' * level} {name}\n\n```text\n{text.strip()}\n```" for level, name, text in texts)
+    texts = []
+    for name in PROGRAMS:
+        text = help_of(name)
+        texts.append(f"## {name}\n\n```text\n{text}\n```")
+        commands = re.search(r"^commands:\n((?:  .*\n)+)", text, re.MULTILINE)
+        for command in re.findall(r"^  ([a-z]+(?: [a-z]+)*)(?![a-z|])", commands[1] if commands else "", re.MULTILINE):
+            own = help_of(name, *command.split()).partition("\n\nflags of every command:")[0]
+            texts.append(f"### {name} {command}\n\n```text\n{own}\n```")
+    return "\n\n".join(texts)
 
 
 def with_part(path, part, text):
@@ -242,6 +279,7 @@ def differences(what, ours, documented):
 
 def problems():
     yield from wrong_marks()
+    yield from wrong_links()
     pages = {path.stem for path in ALERTS.glob("*.md")} - {"index"}
     yield from differences("alert", {rule["alert"] for rule in alerts()}, pages)
     for rule in alerts():

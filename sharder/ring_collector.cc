@@ -42,6 +42,11 @@ struct Families {
   prometheus::MetricFamily info = gauge("controller_sharding_shard_info", "Information about a shard's Lease.");
   prometheus::MetricFamily state = gauge("controller_sharding_shard_state",
                                          "The state of a shard as its Lease's label has it: 1 for the one it is in.");
+  prometheus::MetricFamily cordoned =
+      gauge("controller_sharding_shard_cordoned", "1 if a shard's Lease is annotated as cordoned, else 0.");
+  prometheus::MetricFamily in_grace =
+      gauge("controller_sharding_shard_in_grace",
+            "1 if a shard has released its Lease and keeps its place for the ring's grace period, else 0.");
 };
 
 void add_ring(Families& families, const ring::RingStatus& ring) {
@@ -62,6 +67,8 @@ void add_shard(Families& families, const std::string& ring, const ring::ShardSta
   Labels labels{
       {"namespace", shard.lease_namespace}, {"shard", shard.name}, {"controllerring", ring}, {"uid", shard.uid}};
   add(families.info, labels, 1);
+  add(families.cordoned, labels, shard.cordoned ? 1 : 0);
+  add(families.in_grace, labels, shard.in_grace ? 1 : 0);
   const auto* const known = std::ranges::find(kStates, shard.state);
   const std::string_view current = known == kStates.end() ? kStates.back() : *known;
   for (const std::string_view state : kStates) {
@@ -84,7 +91,7 @@ std::vector<prometheus::MetricFamily> RingCollector::Collect() const {
   }
   std::vector<prometheus::MetricFamily> all;
   for (auto* family : {&families.generation, &families.observed, &families.shards, &families.available, &families.ready,
-                       &families.reachable, &families.info, &families.state}) {
+                       &families.reachable, &families.info, &families.state, &families.cordoned, &families.in_grace}) {
     all.push_back(std::move(*family));
   }
   return all;

@@ -73,7 +73,9 @@ ops::RingStatus ring_line(const ring::RingStatus& status, const ring::RingEntry*
     line.shards.push_back({.name = shard.name,
                            .lease_namespace = shard.lease_namespace,
                            .state = shard.state,
-                           .available = shard.available});
+                           .available = shard.available,
+                           .in_grace = shard.in_grace,
+                           .cordoned = shard.cordoned});
   }
   if (entry != nullptr) {
     line.members = entry->ring().shards();

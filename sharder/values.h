@@ -1,6 +1,5 @@
 #pragma once
 
-#include <chrono>
 #include <optional>
 #include <span>
 #include <string>
@@ -11,10 +10,6 @@ namespace sharder::app {
 
 // Go's strconv.ParseBool: 1, t, T, TRUE, true, True and their opposites; nullopt for anything else.
 std::optional<bool> parse_go_bool(std::string_view text);
-
-// Go's time.ParseDuration: "1h2m3.5s", "-1.5h", "300ms", "0"; units ns, us (µs), ms, s, m, h. nullopt for anything
-// else, and for a duration that 64 bits of nanoseconds cannot hold.
-std::optional<std::chrono::nanoseconds> parse_go_duration(std::string_view text);
 
 // The candidate that was probably meant by `name`: few edits apart, letter case ignored; nullopt when none is near.
 std::optional<std::string_view> closest(std::string_view name, std::span<const std::string_view> candidates);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/go_duration.h"
 #include "sharder/values.h"
 
 namespace sharder::app {

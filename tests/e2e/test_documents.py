@@ -14,12 +14,16 @@ import documents
 import oracle
 from cluster import ROOT, SYSTEM_NAMESPACE
 from documents import docs
-from environment import CONFIG_MAPS, SECRETS, Environment
-from processes import Failed, allowed, spawn
+from environment import CONFIG_MAPS, SECRETS, Environment, Ring
+from kubeclient import Credentials
+from processes import Failed, allowed, spawn, wait_until
+from real_shards import RealShards
 from sharder import binary
 from suite import Suite
 
-suite = Suite("documents", lambda short: Environment(controller_manager=True, short=short), parallel=False)
+# The API server takes up a role a little after it has stored it: what is applied at once may be forbidden for a moment.
+suite = Suite("documents", lambda short: Environment(controller_manager=True, short=short, may_be_forbidden=True),
+              parallel=False)
 
 
 class InTerminal:
@@ -57,7 +61,7 @@ class InTerminal:
         return match
 
 
-@suite.case("the blocks of `Without a cluster`, beside make run")
+@suite.case("the blocks of `Without a cluster`, beside make run", short=False)
 def no_cluster(env):
     page = "getting-started/no-cluster.md"
     first, = documents.blocks(page, "make run")
@@ -99,10 +103,35 @@ def emergency(env):
         ring.wait_webhook()
 
 
-@suite.case("docs/reference/cli.md has what the programs print")
+@suite.case("docs/examples/first-ring: the API server takes it, and its permissions are enough for sharder and shards")
+def first_ring(env):
+    name, namespace = "checksums", "demo"
+    env.plane.kubectl("create", "namespace", namespace)
+    env.plane.kubectl("apply", "-f", ROOT / "docs" / "examples" / "first-ring")
+    token = env.plane.service_account_token(namespace, name)
+    env.plane.wait_allowed(token, verb="create", group="coordination.k8s.io", resource="leases", namespace=namespace)
+    env.plane.wait_allowed(env.plane.service_account_token(), verb="watch", group="", resource="configmaps")
+    kubeconfig = env.plane.write_kubeconfig(env.plane.folder / "shards.kubeconfig", Credentials(token=token))
+    ring = Ring(env, name, namespace, ((SECRETS, (CONFIG_MAPS,)),))
+    with RealShards(kubeconfig, name, namespace, env.plane.folder, 15) as shards:
+        shards.start("shard-a", "shard-b")
+        ring.wait_ready(["shard-a", "shard-b"])
+        ring.create_secrets(10)
+        shards.start("shard-c")
+        wait_until(lambda: len(made(env, namespace)) == 10, 30, "each Secret has its ConfigMap")
+        ring.wait_settled(["shard-a", "shard-b", "shard-c"])
+        logs = "".join(shard.process.log.read_text(encoding="utf-8") for shard in shards.all().values())
+    assert "forbidden" not in logs, logs[-2000:]
+
+
+def made(env, namespace):
+    return [item for item in env.admin.list("configmaps", namespace) if item["metadata"]["name"].startswith("checksums-")]
+
+
+@suite.case("docs/reference/cli.md has what the programs print", short=False)
 def command_line(_):
-    page = docs.read(docs.CLI)
-    assert docs.with_part(docs.CLI, "programs", docs.help_texts(binary().parent)) == page, "run scripts/docs.py --programs"
+    wanted = docs.with_part(docs.CLI, "programs", docs.help_texts(ROOT / "build" / "bin"))
+    assert docs.read(docs.CLI) == wanted, "run scripts/docs.py --programs build/bin"
 
 
 @suite.case("the configuration's page is a configuration that the program reads")

@@ -94,6 +94,25 @@ TEST_CASE("another condition is written beside Ready, and left where it is not k
   CHECK(unchanged(with_ready, both));
 }
 
+TEST_CASE("a condition about a mark is written when it is news, and from then on (protocol, 12)") {
+  const MarkCondition none{.type = "ShardsCordoned",
+                           .condition = {.status = "False", .reason = "NoneCordoned", .message = "none"}};
+  const MarkCondition some{.type = "ShardsCordoned",
+                           .condition = {.status = "True", .reason = "CordonedShardsDrain", .message = "a"},
+                           .is_news = true};
+  json object = next(ring_without_status(), {.generation = 2, .marks = {none}});
+  CHECK(object["status"]["conditions"].size() == 1);
+  object = next(object, {.generation = 2, .marks = {some}});
+  REQUIRE(object["status"]["conditions"].size() == 2);
+  CHECK(object["status"]["conditions"][1]["type"] == "ShardsCordoned");
+  CHECK(object["status"]["conditions"][1]["status"] == "True");
+  CHECK(object["status"]["conditions"][1]["observedGeneration"] == 2);
+  CHECK(unchanged(object, {.generation = 2, .marks = {some}}));
+  object = next(object, {.generation = 2, .marks = {none}});
+  CHECK(object["status"]["conditions"][1]["reason"] == "NoneCordoned");
+  CHECK(unchanged(object, {.generation = 2, .marks = {none}}));
+}
+
 TEST_CASE("lastTransitionTime moves only with the condition's status (protocol, 2)") {
   const json before = next(ring_without_status(), {.generation = 2, .error = "one"});
   const auto later = kNow + std::chrono::hours(1);

@@ -21,7 +21,7 @@ struct Keeper {
   Now now{.wall = std::chrono::sys_days(std::chrono::year(2026) / 1 / 1), .steady = SteadyTime(1h)};
 
   Keeper() {
-    keeper.ring_added("r");
+    keeper.ring_shown("r");
     keeper.set_leading(true);
     keeper.watch_opened();
   }
@@ -463,4 +463,52 @@ TEST_CASE("a lasting failure is given out once for all leases of the ring, and i
   const auto over = k.keeper.take_troubles();
   REQUIRE(over.size() == 1);
   CHECK_FALSE(over[0].error);
+}
+
+TEST_CASE("a lease in grace is taken over when that is over in healthy time, not sooner (decision 11)") {
+  Keeper k;
+  k.keeper.ring_shown("r", 30s);
+  const ShardLease released = k.lease("1", "dead", k.now.wall, "");
+  k.keeper.upsert(released, Source::kWatch, k.now);
+  CHECK(k.keeper.due(k.now).empty());
+  CHECK(k.keeper.probe_target() == released.id);  // else no time would pass
+  k.pass(29s);
+  CHECK(k.keeper.due(k.now).empty());
+  k.pass(4s);
+  auto actions = k.keeper.due(k.now);
+  REQUIRE(actions.size() == 1);
+  REQUIRE(actions[0].kind == ActionKind::kRead);
+
+  SUBCASE("the same version: it is taken over") {
+    k.keeper.finished(actions[0], Keeper::answer(released), k.now);
+    actions = k.keeper.due(k.now);
+    REQUIRE(actions.size() == 1);
+    CHECK(actions[0].kind == ActionKind::kTakeOver);
+    CHECK(nlohmann::json::parse(actions[0].body.value().text())["spec"]["holderIdentity"] == "shardlease-controller");
+  }
+  SUBCASE("the shard has come back meanwhile: it is not") {
+    k.keeper.finished(actions[0], Keeper::answer(k.lease("2", "", k.now.wall, "a")), k.now);
+    actions = k.keeper.due(k.now);
+    REQUIRE(actions.size() == 1);
+    CHECK(actions[0].kind == ActionKind::kSetLabel);
+    CHECK(actions[0].state == LeaseState::kReady);
+  }
+  SUBCASE("the grace period is longer now: it is not") {
+    k.keeper.ring_shown("r", 1h);
+    k.keeper.finished(actions[0], Keeper::answer(released), k.now);
+    CHECK(k.keeper.due(k.now).empty());
+  }
+}
+
+TEST_CASE("without an observation there is no grace that is over: probes that fail, and a watch that is lost") {
+  Keeper k;
+  k.keeper.ring_shown("r", 30s);
+  k.keeper.upsert(k.lease("1", "dead", k.now.wall, ""), Source::kWatch, k.now);
+  k.now.steady += 10min;
+  k.now.wall += 10min;
+  k.keeper.probe_succeeded(k.now);
+  CHECK(k.keeper.due(k.now).empty());
+  k.keeper.watch_lost();
+  k.pass(60s);
+  CHECK(k.keeper.due(k.now).empty());
 }

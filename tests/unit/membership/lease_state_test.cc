@@ -56,6 +56,22 @@ TEST_CASE("each row of the table gives its state and when to look again (protoco
   }
 }
 
+TEST_CASE("a released lease is in grace by its data alone: not when cordoned, nor with another holder (decision 11)") {
+  ShardLease released = lease("");
+  CHECK(in_grace(released, minutes(1)));
+  CHECK_FALSE(in_grace(released, seconds(0)));
+  for (const auto age : {seconds(0), seconds(75), seconds(1'000'000)}) {
+    CHECK(judge(released, kRenewed + age, minutes(1)) == LeaseVerdict{LeaseState::kDead, std::nullopt});
+  }
+  for (const char* other : {"shard-0", "shardlease-controller", "shard-1"}) {
+    CHECK_FALSE(in_grace(lease(other), minutes(1)));
+    CHECK(judge(lease(other), kRenewed, minutes(1)) == judge(lease(other), kRenewed));
+  }
+  released.cordoned = true;
+  CHECK_FALSE(in_grace(released, minutes(1)));
+  CHECK(judge(released, kRenewed + seconds(75), minutes(1)).state == LeaseState::kOrphaned);
+}
+
 TEST_CASE("whether a shard is available is in the lease's data alone, not in any clock (protocol, 3)") {
   for (const auto age : {seconds(0), seconds(20), seconds(1'000'000)}) {
     CHECK(lease("shard-0").held());

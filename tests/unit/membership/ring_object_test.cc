@@ -51,6 +51,37 @@ TEST_CASE("a ControllerRing is read as it stands in the cluster (protocol, 2)") 
   CHECK(object.status_available_shards == 4);
 }
 
+TEST_CASE("the request for a pass is read from the ring's annotation (protocol, 12)") {
+  json object = document();
+  CHECK(decode(object).rebalance_requested_at.empty());
+  object["metadata"]["annotations"] = {{"sharder.alpha.sharding.timebertt.dev/rebalance-requested-at", "noon"}};
+  CHECK(decode(object).rebalance_requested_at == "noon");
+  object["metadata"]["annotations"] = "nonsense";
+  CHECK(decode(object).rebalance_requested_at.empty());
+}
+
+TEST_CASE("the grace period is a Go duration of at most 24 h, anything else is none and an error (protocol, 12)") {
+  constexpr const char* kKey = "sharder.alpha.sharding.timebertt.dev/grace-period";
+  json object = document();
+  CHECK(decode(object).grace_period.count() == 0);
+  for (const auto& [text, wanted] :
+       {std::pair("2m", 120), {"1h30m", 5400}, {"0", 0}, {"0s", 0}, {"24h", 86400}, {"", 0}}) {
+    CAPTURE(text);
+    object["metadata"]["annotations"][kKey] = text;
+    CHECK(decode(object).grace_period == std::chrono::seconds(wanted));
+    CHECK(decode(object).grace_period_error.empty());
+  }
+  for (const char* text : {"2", "-1s", "two minutes", "24h1ns", "1d", " 2m"}) {
+    CAPTURE(text);
+    object["metadata"]["annotations"][kKey] = text;
+    CHECK(decode(object).grace_period.count() == 0);
+    CHECK(decode(object).grace_period_error.contains(std::string("grace-period: \"") + text + "\""));
+    CHECK(decode(object).spec_error.empty());
+  }
+  object["metadata"]["annotations"][kKey] = std::string(100'000, '9');
+  CHECK(decode(object).grace_period_error.size() < 200);
+}
+
 TEST_CASE("the conditions Ready and WebhookReachable are True, False, or not known") {
   json object = document();
   object["status"].erase("conditions");

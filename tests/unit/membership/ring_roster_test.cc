@@ -120,6 +120,79 @@ TEST_CASE("a RingSet is published when members or specs change, and only the rin
   }
 }
 
+TEST_CASE("a cordoned shard is no member, and stays available (decision 11)") {
+  RingRoster roster;
+  roster.put_ring(ring_object("r"));
+  ring::ShardStatus x = shard("x");
+  for (const char* name : {"y", "z"}) {
+    roster.put_shard("r", shard(name));
+  }
+  roster.put_shard("r", x);
+  roster.publish();
+  x.cordoned = true;
+  roster.put_shard("r", x);
+  auto news = roster.publish();
+  CHECK(members(news, "r") == std::vector<std::string>{"y", "z"});
+  CHECK(news.ring_set->find("r")->cordoned() == std::vector<std::string>{"x"});
+  CHECK(news.ring_set->find("r")->is_available("x"));
+  CHECK(news.snapshot->find("r")->available_shards == 3);
+  CHECK(news.snapshot->find("r")->shards[0].cordoned);
+  CHECK(news.changes == std::vector<Change>{{ChangeKind::kShardsChanged, "r"}});
+
+  SUBCASE("when the mark goes it is a member again") {
+    x.cordoned = false;
+    roster.put_shard("r", x);
+    news = roster.publish();
+    CHECK(members(news, "r") == std::vector<std::string>{"x", "y", "z"});
+    CHECK(news.ring_set->find("r")->cordoned().empty());
+  }
+  SUBCASE("when it dies it is not available any more: a new RingSet with the same tokens") {
+    x.available = false;
+    roster.put_shard("r", x);
+    news = roster.publish();
+    REQUIRE(news.ring_set);
+    CHECK(news.calculated.empty());
+    CHECK_FALSE(news.ring_set->find("r")->is_available("x"));
+  }
+  SUBCASE("another Lease of its name changes nothing: one that is cordoned is enough") {
+    roster.put_shard("r", shard("x", true, "ready", "other"));
+    CHECK_FALSE(roster.publish().ring_set);
+    x.available = false;  // its mark does not count any more
+    roster.put_shard("r", x);
+    CHECK(members(roster.publish(), "r") == std::vector<std::string>{"x", "y", "z"});
+  }
+}
+
+TEST_CASE("a ring never loses its last member by a cordon: when all are cordoned, none is (decision 11)") {
+  RingRoster roster;
+  roster.put_ring(ring_object("r"));
+  ring::ShardStatus x = shard("x");
+  ring::ShardStatus y = shard("y");
+  x.cordoned = y.cordoned = true;
+  roster.put_shard("r", x);
+  roster.put_shard("r", y);
+  roster.put_shard("r", shard("dead", false, "dead"));
+  auto news = roster.publish();
+  CHECK(members(news, "r") == std::vector<std::string>{"x", "y"});
+  CHECK(news.ring_set->find("r")->cordoned().empty());
+  CHECK(news.snapshot->find("r")->all_cordoned);
+
+  y.cordoned = false;
+  roster.put_shard("r", y);
+  news = roster.publish();
+  CHECK(members(news, "r") == std::vector<std::string>{"y"});
+  CHECK_FALSE(news.snapshot->find("r")->all_cordoned);
+
+  y.available = false;
+  roster.put_shard("r", y);
+  CHECK(members(roster.publish(), "r") == std::vector<std::string>{"x"});
+  x.available = false;
+  roster.put_shard("r", x);
+  news = roster.publish();
+  CHECK(members(news, "r").empty());
+  CHECK_FALSE(news.snapshot->find("r")->all_cordoned);
+}
+
 TEST_CASE("the same name in two namespaces: two shards in the status, one in the ring (protocol, 3)") {
   RingRoster roster;
   roster.put_ring(ring_object("r"));
@@ -162,6 +235,25 @@ TEST_CASE("a ring whose name makes no label key is in the Snapshot, but in no Ri
   CHECK(news.ring_set->rings.empty());
   REQUIRE(news.snapshot->rings.size() == 1);
   CHECK(news.snapshot->rings.begin()->second->spec_error == "too long");
+}
+
+TEST_CASE("another text of the ring's annotation asks for a pass, its removal does not (protocol, 12)") {
+  RingRoster roster;
+  RingObject object = ring_object("r");
+  object.rebalance_requested_at = "one";
+  roster.put_ring(object);
+  CHECK(roster.publish().changes == std::vector<Change>{{ChangeKind::kRingAdded, "r"}});
+  object.rebalance_requested_at = "two";
+  roster.put_ring(object);
+  const auto news = roster.publish();
+  CHECK(news.changes == std::vector<Change>{{ChangeKind::kRebalanceRequested, "r"}});
+  CHECK_FALSE(news.ring_set);
+  object.status_shards = 1;
+  roster.put_ring(object);
+  CHECK(roster.publish().changes.empty());
+  object.rebalance_requested_at = "";
+  roster.put_ring(object);
+  CHECK(roster.publish().changes.empty());
 }
 
 TEST_CASE("the snapshot has what the metrics and the status need (protocol, 2 and 8)") {

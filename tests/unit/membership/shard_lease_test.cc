@@ -29,6 +29,18 @@ ShardLease decode_with(const char* pointer, json value) {
 
 }  // namespace
 
+TEST_CASE("a Lease is cordoned by its annotation, with the value true alone (protocol, 12)") {
+  for (const auto& [annotations, cordoned] :
+       {std::pair(R"({"sharder.alpha.sharding.timebertt.dev/cordoned": "true"})", true),
+        {R"({"sharder.alpha.sharding.timebertt.dev/cordoned": "false"})", false},
+        {R"({"sharder.alpha.sharding.timebertt.dev/cordoned": true})", false},
+        {R"({"cordoned": "true"})", false},
+        {"7", false}}) {
+    const std::string text = std::string(R"({"metadata": {"name": "a", "annotations": )") + annotations + "}}";
+    CHECK(decode_shard_lease(text).value().cordoned == cordoned);
+  }
+}
+
 TEST_CASE("a lease is read as a shard writes it") {
   const auto lease = decode_shard_lease(kLease);
   REQUIRE(lease);

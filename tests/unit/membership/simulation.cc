@@ -62,6 +62,8 @@ std::string_view name_of(ChangeKind kind) {
       return "ring removed";
     case ChangeKind::kShardsChanged:
       return "shards changed";
+    case ChangeKind::kRebalanceRequested:
+      return "rebalance requested";
   }
   return "?";
 }
@@ -100,6 +102,8 @@ void Simulation::command(const std::string& text) {
     auto& ring = rings_[name];
     ring.spec.name = name;
     ++ring.spec.generation;
+    ring.grace_period =
+        arguments.contains("grace") ? parse_duration(arguments.at("grace")) : std::chrono::nanoseconds(0);
     for (auto& [_, replica] : replicas_) {
       replica.ledger->ring_shown(ring);
     }
@@ -126,6 +130,8 @@ void Simulation::command(const std::string& text) {
     exit_shard(name);
   } else if (verb == "lease") {
     put_lease(name, arguments);
+  } else if (verb == "cordon" || verb == "uncordon") {
+    cordon(parse_id(name), verb == "cordon");
   } else if (verb == "delete-lease") {
     erase(parse_id(name));
   } else if (verb == "api") {
@@ -228,6 +234,12 @@ void Simulation::exit_shard(const std::string& name) {
   object["spec"]["leaseDurationSeconds"] = 1;
   object["spec"]["renewTime"] = object["spec"]["acquireTime"] = format_micro_time(wall());
   put(shard.id, std::move(object));
+}
+
+void Simulation::cordon(const LeaseId& id, bool cordoned) {
+  json object = leases_.at(id).json;
+  object["metadata"]["annotations"][std::string(ring::kCordonedAnnotation)] = cordoned ? "true" : "false";
+  put(id, std::move(object));
 }
 
 void Simulation::show(const std::string& name) {
@@ -408,6 +420,9 @@ void Simulation::settle(Replica& replica) {
           log_ << (shard == entry->ring().shards().front() ? "" : " ") << shorten(shard);
         }
         log_ << "]";
+        for (const std::string& shard : entry->cordoned()) {
+          log_ << " cordoned " << shorten(shard);
+        }
       }
       log_ << "\n";
     }

@@ -66,6 +66,7 @@ class Simulation {
   void start_shard(const std::string& name, const Arguments& arguments);
   void put_lease(const std::string& name, const Arguments& arguments);
   void exit_shard(const std::string& name);
+  void cordon(const membership::LeaseId& id, bool cordoned);
   void show(const std::string& name);
   void pause(bool paused);
   void set_watching(Replica& replica, bool watching);

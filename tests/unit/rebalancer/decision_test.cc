@@ -91,6 +91,31 @@ TEST_CASE("the table: a main object on another available shard is drained, a con
   CHECK_FALSE(decision.is_orphan);
 }
 
+TEST_CASE("a cordoned shard is no member, and nothing is taken from it: main objects are drained (design, 6.3)") {
+  const ring::RingEntry members = make_entry({"a", "b"});
+  const ring::RingEntry entry(members.spec(), std::make_shared<const ring::Ring>(members.ring().shards()), {"c", "d"});
+  const std::string name = name_for(entry, "b");
+  const auto on_c = std::vector<std::pair<std::string, std::string>>{{entry.shard_label(), "c"}};
+  Decision decision = decide(entry, ring::Role::kMain, secret(name, on_c));
+  CHECK(decision.kind == MoveKind::kDrain);
+  CHECK(decision.shard == "b");
+  CHECK_FALSE(decision.is_orphan);
+
+  auto drains = on_c;
+  drains.emplace_back(entry.drain_label(), "b");
+  CHECK(decide(entry, ring::Role::kMain, secret(name, drains)).kind == MoveKind::kNone);
+
+  kube::ObjectMeta controlled = secret("x", on_c);
+  controlled.controller = {.api_version = "v1", .kind = "Secret", .name = name};
+  decision = decide(entry, ring::Role::kControlled, controlled);
+  CHECK(decision.kind == MoveKind::kReassign);
+  CHECK_FALSE(decision.is_orphan);
+
+  decision = decide(entry, ring::Role::kMain, secret(name, {{entry.shard_label(), "e"}}));
+  CHECK(decision.kind == MoveKind::kReassign);
+  CHECK(decision.is_orphan);
+}
+
 TEST_CASE("what drains already is left alone; a drain label that is left over goes (protocol, 9)") {
   const ring::RingEntry entry = make_entry({"a", "b", "c"});
   const std::string name = name_for(entry, "b");

@@ -51,6 +51,7 @@ struct Harness {
                             .namespace_selector = {}};
   bool deleting = false;
   std::shared_ptr<const ring::Ring> members;
+  std::vector<std::string> cordoned;  // available, and no members
   std::uint64_t version = 0;
 
   explicit Harness(std::size_t concurrent_moves = 100) {
@@ -89,7 +90,7 @@ struct Harness {
   void publish() {
     auto ring_set = std::make_shared<ring::RingSet>();
     ring_set->version = ++version;
-    ring_set->rings["ring"] = std::make_shared<const ring::RingEntry>(spec, members);
+    ring_set->rings["ring"] = std::make_shared<const ring::RingEntry>(spec, members, cordoned);
     auto snapshot = std::make_shared<ring::Snapshot>();
     auto status = std::make_shared<ring::RingStatus>();
     status->spec = spec;

@@ -176,6 +176,75 @@ TEST_CASE("the shard of a draining object dies: it is reassigned, and the drain 
   CHECK(h.cluster.patches.size() == 1);
 }
 
+TEST_CASE(
+    "a cordoned shard's main objects are drained and stay until it lets go; it is never an orphan's (decision 11)") {
+  Harness h;
+  h.start({"a", "b", "c"}, 300);
+  h.advance(20s);
+  const auto before = h.all_labels();
+  h.cordoned = {"c"};
+  h.change_members({"a", "b"});
+  h.advance(1min);
+  int drained = 0;
+  for (const auto& [name, labels] : h.all_labels()) {
+    const json& had = before.at(name);
+    CHECK(labels.at(kShard) == had.at(kShard));  // nothing was taken
+    if (had.at(kShard) == "c") {
+      CHECK(labels.value(kDrain, "") == h.owner(name));
+      ++drained;
+    } else {
+      CHECK(labels == had);
+    }
+  }
+  CHECK(drained > 50);
+  CHECK(h.cluster.patches.size() == static_cast<std::size_t>(drained));
+  CHECK(h.rebalancer->report().at("ring").resources.at(0).objects->by_shard.at("c") ==
+        static_cast<std::size_t>(drained));
+
+  SUBCASE("it lets go: each is where it belongs") {
+    for (const auto& [name, labels] : h.all_labels()) {
+      if (labels.contains(kDrain)) {
+        h.acknowledge_to_target(name);
+      }
+    }
+    h.advance(1s);
+    CHECK(h.misplaced() == 0);
+  }
+  SUBCASE("a new object of it, by a replica that lagged, is drained by the next pass") {
+    h.add_secret("late", {{kShard, "c"}});
+    h.advance(1s);
+    CHECK_FALSE(h.labels("late").contains(kDrain));  // no orphan
+    h.advance(6min);
+    CHECK(h.labels("late").value(kDrain, "") == h.owner("late"));
+    CHECK(h.labels("late").at(kShard) == "c");
+  }
+  SUBCASE("it dies: its objects are orphans, and are reassigned at once") {
+    h.cordoned.clear();
+    h.change_members({"a", "b"});
+    h.advance(1s);
+    CHECK(h.misplaced() == 0);
+  }
+  SUBCASE("it comes back: what drains is let go, and comes back at the next pass") {
+    h.cordoned.clear();
+    h.change_members({"a", "b", "c"});
+    h.advance(1s);
+    CHECK(h.misplaced() == 0);
+  }
+}
+
+TEST_CASE("a cordoned shard that comes back from the dead lets go of what it has still (decision 11)") {
+  Harness h;
+  h.start({"a", "b"}, 20);
+  h.advance(20s);
+  h.cluster.patches.clear();
+  h.cordoned = {"c"};
+  h.add_secret("x", {{kShard, "c"}});  // shown and not, as an orphan watch that was cut leaves it
+  h.change_members({"a", "b"});
+  h.advance(1s);
+  CHECK(h.labels("x").at(kShard) == "c");
+  CHECK(h.labels("x").value(kDrain, "") == h.owner("x"));
+}
+
 TEST_CASE("a controlled object is moved without a drain, to where its controller is") {
   Harness h;
   h.start({"a", "b"});
@@ -216,6 +285,19 @@ TEST_CASE("a wrong but living shard, given by a replica that lagged behind, is f
   CHECK(h.cluster.patches.empty());
   h.advance(10s);
   CHECK(h.labels(name).contains(kDrain));
+}
+
+TEST_CASE("a pass that somebody asks for comes at once, and finds what only a pass finds (protocol, 12)") {
+  Harness h;
+  h.start({"a", "b"});
+  h.advance(20s);
+  h.add_secret("x", {{kShard, h.owner("x") == "a" ? "b" : "a"}});  // a member, but the wrong one
+  h.advance(1min);
+  CHECK(h.cluster.patches.empty());
+  h.rebalancer->on_rebalance_requested("nobody");
+  h.rebalancer->on_rebalance_requested("ring");
+  h.advance(200ms);
+  CHECK(h.labels("x").value(kDrain, "") == h.owner("x"));
 }
 
 TEST_CASE("drain labels that are left over go at the sync (protocol, 9)") {

@@ -3,8 +3,8 @@
 #include <functional>
 #include <nlohmann/json.hpp>
 
+#include "base/go_duration.h"
 #include "sharder/config.h"
-#include "sharder/values.h"
 #include "tests/support/titled_texts.h"
 
 // What the Go sharder's decoder makes of the same SharderConfigs: tests/testdata/yaml.

@@ -41,7 +41,13 @@ TEST_CASE("rings and shards are shown as the snapshot has them") {
   status.status_available_shards = 4;
   status.ready = true;
   status.webhook_reachable = false;
-  status.shards = {{.lease_namespace = "ns", .name = "s-0", .uid = "l-0", .state = "ready", .available = true}};
+  status.shards = {{.lease_namespace = "ns",
+                    .name = "s-0",
+                    .uid = "l-0",
+                    .state = "ready",
+                    .available = true,
+                    .in_grace = true,
+                    .cordoned = true}};
   ring::Snapshot snapshot;
   snapshot.rings.emplace("a", std::make_shared<const ring::RingStatus>(status));
   snapshots.publish(std::make_shared<const ring::Snapshot>(snapshot));
@@ -58,7 +64,9 @@ TEST_CASE("rings and shards are shown as the snapshot has them") {
         "controller_sharding_shard_state{namespace=\"ns\",shard=\"s-0\",controllerring=\"a\",state=\"uncertain\"} 0\n"
         "controller_sharding_shard_state{namespace=\"ns\",shard=\"s-0\",controllerring=\"a\",state=\"expired\"} 0\n"
         "controller_sharding_shard_state{namespace=\"ns\",shard=\"s-0\",controllerring=\"a\",state=\"ready\"} 1\n"
-        "controller_sharding_shard_state{namespace=\"ns\",shard=\"s-0\",controllerring=\"a\",state=\"unknown\"} 0\n");
+        "controller_sharding_shard_state{namespace=\"ns\",shard=\"s-0\",controllerring=\"a\",state=\"unknown\"} 0\n"
+        "controller_sharding_shard_cordoned{namespace=\"ns\",shard=\"s-0\",controllerring=\"a\",uid=\"l-0\"} 1\n"
+        "controller_sharding_shard_in_grace{namespace=\"ns\",shard=\"s-0\",controllerring=\"a\",uid=\"l-0\"} 1\n");
 
   snapshots.publish(std::make_shared<const ring::Snapshot>());
   CHECK(text(collector).empty());
