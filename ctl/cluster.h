@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "ctl/context.h"
+#include "ctl/gap.h"  // what callers note when a call fails
 #include "kube/client/request.h"
 #include "kube/client/resource.h"
 #include "kube/codec/object_meta.h"
@@ -19,13 +20,6 @@ class Discovery;
 }  // namespace sharder::kube
 
 namespace sharder::ctl {
-
-// Something that could not be read, while the rest could: what was asked for, and why not.
-struct Gap {
-  std::string verb;      // "list"
-  std::string resource;  // "secrets", "deployments.apps"
-  Error error;
-};
 
 // The API server, for one command: every call waits for its answer, at most --request-timeout for each request. Safe
 // from any thread. Errors name verb and resource: "not allowed to list secrets: ...".

@@ -8,7 +8,6 @@
 #include "ctl/cluster.h"
 #include "ctl/document.h"
 #include "ctl/explain.h"
-#include "ctl/status_command.h"
 #include "ctl/text.h"
 #include "kube/codec/json.h"
 #include "ring/object_key.h"
@@ -237,10 +236,7 @@ Result<ExitCode> run_explain(Context& context) {
     context.console.print(text);
     note_gaps(context.console, gaps);
   }
-  for (const Gap& gap : gaps) {
-    code = worse(code, exit_code_of(gap.error));
-  }
-  return code;
+  return worse(code, worst_of(gaps));
 }
 
 }  // namespace sharder::ctl
