@@ -177,7 +177,7 @@ def alerts(env):
             if not re.search(r"kubectl [^|]*\b(logs|top) ", block.text):  # which need nodes
                 documents.run(block, env.plane.kubeconfig, env.plane.bin)
                 asked += 1
-    assert asked > 10, asked
+    assert asked >= 10, asked
 
 
 @suite.case("docs/reference/cli.md has what the programs print", short=False)
