@@ -108,7 +108,7 @@ def without_data(env, queries, **variables):
             if all(math.isnan(value) for _, value in env.prometheus.query(as_grafana_would(query, **variables)))]
 
 
-@suite.case("a join, a crash, a leave and a restart of the replicas, one after the other, fire no alert")
+@suite.case("a join, a crash, a leave and a restart of the replicas, one after the other, fire no alert", short=False)
 def quiet(env):
     env.shards.start("shard-d")
     env.shop.wait_members(["shard-a", "shard-b", "shard-c", "shard-d"])
@@ -128,7 +128,7 @@ def quiet(env):
     assert len(env.prometheus.query("prometheus_rule_evaluations_total or vector(1)")) >= 1
 
 
-@suite.case("each query of the dashboards returns data")
+@suite.case("each query of the dashboards returns data", short=False)
 def dashboards(env):
     queries = our_queries()
     assert len(queries) > 40, queries
@@ -146,7 +146,7 @@ def dashboards(env):
 
     def all_have_data():
         nonlocal missing
-        # What was there once is not asked for again: a failed move is tried with pauses longer than a rate looks back here.
+        # What was there once is not asked for again.
         missing = without_data(env, missing)
         return not missing
 
@@ -164,7 +164,8 @@ def refuse_patches(env, name):
         "apiVersion": kind, "kind": "ValidatingAdmissionPolicy", "metadata": {"name": "refused"}, "spec": {
             "matchConstraints": {"resourceRules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["UPDATE"],
                                                     "resources": ["secrets"]}]},
-            "validations": [{"expression": f"request.userInfo.username != '{SHARDER}' || object.metadata.name != '{name}'"}]}})
+            "validations": [{"expression": f"request.userInfo.username != '{SHARDER}' || "
+                                           f"object.metadata.name != '{name}'"}]}})
     env.admin.create("validatingadmissionpolicybindings", None, {
         "apiVersion": kind, "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": "refused"},
         "spec": {"policyName": "refused", "validationActions": ["Deny"]}})
@@ -181,7 +182,8 @@ def refuse_patches(env, name):
     env.admin.patch("secrets", env.shop.namespace, name, {"metadata": {"labels": {env.shop.label: "nobody"}}})
 
 
-@suite.case("each query of the Go project's dashboards returns data, unless we do not have its metric, for a reason")
+@suite.case("each query of the Go project's dashboards returns data, unless we do not have its metric, for a reason",
+            short=False)
 def dashboards_of_the_go_project(env):
     variables = {"job": "sharder", "pod": ".*", "verb": ".*", "code": ".*", "controller": ".*", "percentile": "90"}
     boards = sorted((go_project() / GO_DASHBOARDS).glob("*.json"))
@@ -203,7 +205,7 @@ def dashboards_of_the_go_project(env):
         sorted({name for _, query in empty for name in metrics_of(query)})))
 
 
-@suite.case("each metric of dashboards and alerts is exported by a replica, and is in the reference")
+@suite.case("each metric of dashboards and alerts is exported by a replica, and is in the reference", short=False)
 def metrics(env):
     alerts = [rule["expr"] for group in rules() for rule in group["rules"]]
     names = set().union(*(metrics_of(query) for query in (*(query for _, query in our_queries()), *alerts)))
