@@ -20,8 +20,12 @@ WallTime now() {
   return SystemClock().wall();
 }
 
-// A name is cordoned when one of its available Leases is; when all are, the cordons have no effect.
+// A shard in grace is available too. A name is cordoned when one of its available Leases is; when all are, the cordons
+// have no effect (protocol, 12).
 void choose_members(RingFacts& ring) {
+  for (Shard& shard : ring.shards) {
+    shard.available = shard.available || membership::in_grace(shard.lease, ring.object.grace_period);
+  }
   std::map<std::string, bool> cordoned;  // of the available shards
   for (const Shard& shard : ring.shards) {
     if (shard.available && ring::is_label_value(shard.lease.id.name)) {
