@@ -121,13 +121,21 @@ class Prometheus:
 
 
 def dashboard_queries(path):
-    """[(title of the panel, PromQL)] of a dashboard, also of panels in collapsed rows."""
+    """[(title of the panel, or $variable, PromQL)] of a dashboard, also of panels in collapsed rows."""
+    board = json.loads(Path(path).read_text(encoding="utf-8"))
+
     def panels(members):
         for panel in members:
             yield from ((panel["title"], target["expr"]) for target in panel.get("targets", []))
             yield from panels(panel.get("panels", []))
 
-    return list(panels(json.loads(Path(path).read_text(encoding="utf-8"))["panels"]))
+    def variables():
+        for variable in board["templating"]["list"]:
+            if variable["type"] == "query":
+                series, label = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["query"]["query"]).groups()
+                yield f"${variable['name']}", f"count by ({label}) ({series})"
+
+    return [*panels(board["panels"]), *variables()]
 
 
 def as_grafana_would(expression, **variables):
