@@ -271,8 +271,10 @@ std::string help_text(std::span<const Command> commands, std::span<const Flag> g
     text += "\nflags:\n";
     add_flags(text, command->flags, width);
   }
-  text += "\nflags of every command:\n";
-  add_flags(text, global_flags, width);
+  text += "\n";
+  for (const std::string& line : wrapped("sharderctl --help lists the flags of every command.", width)) {
+    text += line + "\n";
+  }
   return text;
 }
 

@@ -116,7 +116,7 @@ def table(head, rows):
 
 def alert_table():
     def plain(text):  # of a template
-        return re.sub(r"\{\{ \$labels\.(\w+) \}\}", r"*\1*", re.sub(r"\{\{ \$value \| \w+ \}\}", "...", text))
+        return re.sub(r"\{\{ \$labels\.(\w+) \}\}", r"*\1*", re.sub(r"\{\{ \$value \| \w+ \}\}", "…", text))
 
     return table(["alert", "severity", "summary"],
                  [[f"[{rule['alert']}]({rule['alert']}.md)", rule["labels"]["severity"],
@@ -174,7 +174,7 @@ def help_texts(folder):
         texts.append(f"## {name}\n\n```text\n{text}\n```")
         commands = re.search(r"^commands:\n((?:  .*\n)+)", text, re.MULTILINE)
         for command in re.findall(r"^  ([a-z]+(?: [a-z]+)*)(?![a-z|])", commands[1] if commands else "", re.MULTILINE):
-            own = help_of(name, *command.split()).partition("\n\nflags of every command:")[0]
+            own = re.split("\n\n.*flags of every command", help_of(name, *command.split()))[0]
             texts.append(f"### {name} {command}\n\n```text\n{own}\n```")
     return "\n\n".join(texts)
 
@@ -244,6 +244,11 @@ def event_reasons():
     return reasons
 
 
+def condition_types():
+    """`Ready`, and those of ring/names.h, where a condition's constant is called like it."""
+    return {"Ready"} | {match[1] for match in re.finditer(r"\bk(\w+) = \"\1\"", read(ROOT / "ring" / "names.h"))}
+
+
 def metric_names():
     """As they stand in the sources; those that a scrape shows are compared by tests/e2e/test_metrics.py."""
     pattern = r"\"((?:controller_sharding|controller_runtime|certwatcher|rest_client|leader_election|process|workqueue)_\w+)\""
@@ -289,7 +294,8 @@ def problems():
     example, others = documented_config_fields()
     fields = config_fields()
     yield from (f"the configuration's field {name} is not documented" for name in sorted(fields - example - others))
-    yield from differences("the reason", event_reasons(), first_cells("reference/events.md") - {"Ready", "WebhookReachable"})
+    yield from differences("the reason or condition", event_reasons() | condition_types(),
+                           first_cells("reference/events.md"))
     yield from differences("the metric", metric_names(), first_cells("reference/metrics.md"))
     yield from (f"docs/security/rbac.md: {verb} on {resource} is not explained"
                 for resource, verb in sorted(granted() - documented_grants()))

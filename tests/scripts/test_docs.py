@@ -64,6 +64,7 @@ class Docs(unittest.TestCase):
                 ("reference/configuration.md", "    syncPeriod: 5m\n", "syncPeriod"),
                 ("reference/metrics.md", "| `controller_sharding_drains_total`", "controller_sharding_drains_total"),
                 ("reference/events.md", "| `MoveFailed`", "MoveFailed"),
+                ("reference/events.md", "| `WebhookReachable`", "WebhookReachable"),
                 ("security/rbac.md", "list, watch | which", "namespaces")):
             found = self.without(page, text)
             self.assertTrue(found and all(name in one for one in found), (page, found))
