@@ -241,6 +241,7 @@ def event_reasons():
             constant = re.search(rf"\b{given}\b[^=;]*= \"(\w+)\"", text)
             if given.startswith('"') or constant:
                 reasons.add(given.strip('"') if given.startswith('"') else constant[1])
+        reasons.update(re.findall(r"\.event = \"(\w+)\"", text))  # of a ConditionReporter
     return reasons
 
 
