@@ -99,6 +99,9 @@ std::vector<Shard> enrol(std::vector<RingFacts>& rings, std::vector<Shard> shard
   std::vector<Shard> strays;
   for (Shard& shard : shards) {
     const auto ring = std::ranges::find(rings, shard.lease.ring, &RingFacts::name);
+    if (ring != rings.end()) {
+      shard.available = shard.available || membership::in_grace(shard.lease, ring->object.grace_period);
+    }
     (ring == rings.end() ? strays : ring->shards).push_back(std::move(shard));
   }
   for (RingFacts& ring : rings) {
