@@ -174,7 +174,8 @@ TEST_SUITE("doctor: rings and shards") {
     CHECK(message_of(examine_shared_resources(rings, ""), Check::kSharedResource).contains("one, two"));
     CHECK(examine_shared_resources(rings, "three").empty());
 
-    const auto strays = enrol(rings, {*decode_shard(facts::lease("gone", "a", "a"), facts::kNow)});
+    const auto strays =
+        enrol(rings, {*membership::decode_shard_lease(facts::lease("gone", "a", "a").dump())}, facts::kNow);
     const auto found = examine_strays(strays);
     REQUIRE(found.size() == 1);
     CHECK(found[0].object == "leases shards/a");
@@ -234,7 +235,8 @@ TEST_SUITE("doctor: the webhook") {
     CHECK(changed("/metadata/ownerReferences", json::array()).ends_with("ownerReferences"));
     CHECK(changed("/webhooks/0/namespaceSelector", json::object()).empty());  // the ring has none: it is configured
     RingFacts with_selector = ring;
-    with_selector.object.spec.namespace_selector = ring::LabelSelector{.match_labels = {{"a", "b"}}};
+    with_selector.object.spec.namespace_selector =
+        ring::LabelSelector{.match_labels = {{"a", "b"}}, .match_expressions = {}};
     CHECK(changed_fields(with_selector, configuration_of(ring)) == std::vector<std::string>{"namespaceSelector"});
   }
 
