@@ -42,8 +42,13 @@ void append(std::vector<T>& all, std::vector<T> more) {
 struct Patient {
   RingFacts ring;
   Selection selection = {};
-  std::vector<RingResource> resources = {};
+  std::vector<RingResource> resources = {};  // that are served, main ones first
   std::vector<std::pair<std::size_t, std::map<Check, Suspects::OfCheck>>> suspects = {};  // by index of `resources`
+
+  // nullptr: none of them is served.
+  const RingResource* main_resource() const {
+    return resources.empty() || resources.front().role != ring::Role::kMain ? nullptr : &resources.front();
+  }
 };
 
 class Doctor {
@@ -187,7 +192,7 @@ class Doctor {
       Suspects suspects(patient.ring, one, patient.selection);
       auto listed = cluster_.list_metadata(one.resource, object_namespace, "", [&](const kube::ObjectMeta& object) {
         suspects.consider(object);
-        if (!example && at == 0 && patient.selection.selects(one.resource, object) == true) {
+        if (!example && &one == patient.main_resource() && patient.selection.selects(one.resource, object) == true) {
           example = object;
         }
       });
@@ -221,20 +226,18 @@ class Doctor {
   }
 
   void check_dry_run(const Patient& patient, const std::optional<kube::ObjectMeta>& example) {
-    if (patient.resources.empty() || patient.ring.entry->ring().shards().empty()) {
-      return;
+    if (patient.main_resource() != nullptr && !patient.ring.entry->ring().shards().empty()) {
+      append(found_.findings,
+             examine_dry_run(patient.ring, try_webhook(cluster_, options_, patient.ring, *patient.main_resource(),
+                                                       patient.selection, example)));
     }
-    append(found_.findings,
-           examine_dry_run(patient.ring, try_webhook(cluster_, options_, patient.ring, patient.resources.front(),
-                                                     patient.selection, example)));
   }
 
   void check_replicas(const Patient& patient, const std::vector<SharderPod>& pods) {
-    if (patient.resources.empty()) {
-      return;
+    if (patient.main_resource() != nullptr) {
+      append(found_.findings, examine_answers(patient.ring, ask_replicas(cluster_, patient.ring,
+                                                                         *patient.main_resource(), pods, found_.gaps)));
     }
-    append(found_.findings, examine_answers(patient.ring, ask_replicas(cluster_, patient.ring,
-                                                                       patient.resources.front(), pods, found_.gaps)));
   }
 
   // Objects that moved while they were listed are well by now.

@@ -72,8 +72,17 @@ Result<DryRun> update(Cluster& cluster, const RingFacts& ring, const kube::Resou
                    "patch", name_of(resource)));
 }
 
+// Whose own labels decide whether the ring selects them; those of a new one are not known.
+bool selects_itself(const kube::Resource& resource) {
+  return resource.group == kube::kNamespaces.group && resource.plural == kube::kNamespaces.plural;
+}
+
 Result<DryRun> try_once(Cluster& cluster, const RingFacts& ring, const kube::Resource& resource,
                         const std::string& object_namespace, const std::optional<kube::ObjectMeta>& example) {
+  if (selects_itself(resource)) {
+    return example ? update(cluster, ring, resource, *example)
+                   : DryRun{.reason = "there is no object that the ring selects"};
+  }
   auto tried = create(cluster, ring, resource, object_namespace);
   if (!tried && tried.error().code == ErrorCode::kInvalid && example) {
     tried = update(cluster, ring, resource, *example);

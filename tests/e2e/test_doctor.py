@@ -215,7 +215,7 @@ def rings_and_leases(env):
         env.admin.create("leases", elsewhere, lease(ring.name, "x" * 70, duration=600))
         env.admin.create("controllerrings", None, {
             "apiVersion": "sharding.timebertt.dev/v1alpha1", "kind": "ControllerRing", "metadata": {"name": "unserved"},
-            "spec": {"resources": [{"group": "example.com", "resource": "things"}, {"resource": "secrets"}]}})
+            "spec": {"resources": [{"group": "example.com", "resource": "things"}, {"group": "", "resource": "secrets"}]}})
         found = diagnose(env, expect=1)
         assert "elsewhere, twice" in named(found, "SHD205", "leases elsewhere/shard-a")["message"]
         named(found, "SHD207", "leases elsewhere/stray")

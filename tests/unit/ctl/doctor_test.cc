@@ -78,6 +78,18 @@ TEST_SUITE("doctor: objects") {
     CHECK_FALSE(suspicion_of(world.ring, facts::kSecrets, others, facts::secret(world.of_a, ""), placement));
   }
 
+  TEST_CASE("a shard in grace keeps its objects") {
+    json object = facts::ring("ring");
+    object["metadata"]["annotations"][ring::kGracePeriodAnnotation] = "2m";
+    for (const bool grace : {false, true}) {
+      std::vector<RingFacts> rings{*decode_ring_facts(grace ? object : facts::ring("ring"))};
+      enrol(rings, {*decode_shard(facts::lease("ring", "a", "a"), facts::kNow),
+                    *decode_shard(facts::lease("ring", "back-soon", ""), facts::kNow)});
+      const std::string name = facts::name_for(facts::with_members({"a", "back-soon"}), "back-soon");
+      CHECK(suspected(rings[0], facts::kSecrets, facts::secret(name, "back-soon")).has_value() == !grace);
+    }
+  }
+
   TEST_CASE("suspects are counted, and a few are kept") {
     const World world;
     const Selection all = facts::everything();
