@@ -83,8 +83,10 @@ TEST_SUITE("doctor: objects") {
     object["metadata"]["annotations"][ring::kGracePeriodAnnotation] = "2m";
     for (const bool grace : {false, true}) {
       std::vector<RingFacts> rings{*decode_ring_facts(grace ? object : facts::ring("ring"))};
-      enrol(rings, {*decode_shard(facts::lease("ring", "a", "a"), facts::kNow),
-                    *decode_shard(facts::lease("ring", "back-soon", ""), facts::kNow)});
+      enrol(rings,
+            {*membership::decode_shard_lease(facts::lease("ring", "a", "a").dump()),
+             *membership::decode_shard_lease(facts::lease("ring", "back-soon", "").dump())},
+            facts::kNow);
       const std::string name = facts::name_for(facts::with_members({"a", "back-soon"}), "back-soon");
       CHECK(suspected(rings[0], facts::kSecrets, facts::secret(name, "back-soon")).has_value() == !grace);
     }
