@@ -116,7 +116,7 @@ def table(head, rows):
 
 def alert_table():
     def plain(text):  # of a template
-        return re.sub(r"\{\{ \$labels\.(\w+) \}\}", r"*\1*", re.sub(r"\{\{ \$value \| \w+ \}\}", "...", text))
+        return re.sub(r"\{\{ \$labels\.(\w+) \}\}", r"*\1*", re.sub(r"\{\{ \$value \| \w+ \}\}", "…", text))
 
     return table(["alert", "severity", "summary"],
                  [[f"[{rule['alert']}]({rule['alert']}.md)", rule["labels"]["severity"],
@@ -124,13 +124,24 @@ def alert_table():
 
 
 def doctor_table():
-    rows = []
-    for path in sorted(DOCTOR.glob("*.md")):
-        if path.stem not in ("index", "TEMPLATE"):
-            title, severity = (re.search(pattern, read(path), re.MULTILINE) for pattern in (
-                r"^# \w+: (.*)$", r"^Severity: (\w+)\.$"))
-            rows.append([f"[{path.stem}]({path.name})", severity[1], title[1]])
-    return table(["code", "severity", "finding"], rows) if rows else "There are no codes yet."
+    return table(["code", "severity", "finding"],
+                 [[f"[{code}]({code}.md)", severity, title] for code, (severity, title) in doctor_codes().items()])
+
+
+def doctor_codes():
+    """{code: (severity, finding)}, as ctl/finding.cc has them."""
+    pattern = r'CheckFacts\{Check::\w+, "(SHD\d+)",\s*"[\w-]+",\s*Severity::k(\w+),\s*"([^"]+)"\}'
+    return {code: (severity.lower(), title) for code, severity, title in
+            re.findall(pattern, read(ROOT / "ctl" / "finding.cc"))}
+
+
+def doctor_pages():
+    """The same, as the pages have them."""
+    pages = {}
+    for path in DOCTOR.glob("SHD*.md"):
+        found = re.match(r"# (\w+): (.*)\n\nSeverity: (\w+)\.\n", read(path))
+        pages[path.stem] = (found[3], found[2]) if found and found[1] == path.stem else ("", "")
+    return pages
 
 
 def crd_table():
@@ -242,6 +253,7 @@ def event_reasons():
             constant = re.search(rf"\b{given}\b[^=;]*= \"(\w+)\"", text)
             if given.startswith('"') or constant:
                 reasons.add(given.strip('"') if given.startswith('"') else constant[1])
+        reasons.update(re.findall(r"\.event = \"(\w+)\"", text))  # of a ConditionReporter
     return reasons
 
 
@@ -292,6 +304,10 @@ def problems():
         wanted = f"operate/alerts/{rule['alert']}.html"
         if rule["annotations"].get("runbook_url") != wanted:
             yield f"{RULES.relative_to(ROOT)}: {rule['alert']} wants the annotation runbook_url: {wanted}"
+    codes, described = doctor_codes(), doctor_pages()
+    yield from differences("doctor's code", set(codes), set(described))
+    yield from (f"docs/operate/doctor/{code}.md: wants the title and the severity of ctl/finding.cc"
+                for code in sorted(set(codes) & set(described)) if codes[code] != described[code])
     example, others = documented_config_fields()
     fields = config_fields()
     yield from (f"the configuration's field {name} is not documented" for name in sorted(fields - example - others))
@@ -314,8 +330,8 @@ def main():
         found += problems()
         if found:
             sys.exit("\n".join(found))
-        print(f"docs: {len(alerts())} alerts, {len(metric_names())} metrics, {len(event_reasons())} reasons of Events, "
-              f"{len(config_fields())} fields and {len(granted())} permissions are documented")
+        print(f"docs: {len(alerts())} alerts, {len(doctor_codes())} codes, {len(metric_names())} metrics, "
+              f"{len(event_reasons())} reasons of Events, {len(config_fields())} fields and {len(granted())} permissions are documented")
         return
     for path, text in stale.items():
         path.write_text(text, encoding="utf-8")

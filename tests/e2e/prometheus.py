@@ -64,7 +64,8 @@ def rules(faster=1):
 
 
 class Prometheus:
-    """It scrapes and judges once a second. The replicas have the labels that the Prometheus operator would give them."""
+    """It scrapes replicas and judges once a second, and the API server with its many metrics each other second. Replicas
+    have the labels that the Prometheus operator would give them."""
 
     def __init__(self, plane, sharders, groups):
         self.plane, self._sharders = plane, sharders
@@ -78,19 +79,20 @@ class Prometheus:
             self._folder / "prometheus.log")
 
     def __enter__(self):
-        def job(name, targets, token, tls):
+        def job(name, targets, token, tls, interval):
             return {"job_name": name, "scheme": "https", "honor_labels": True, "tls_config": tls,
+                    "scrape_interval": interval, "scrape_timeout": interval,
                     "authorization": {"credentials": token}, "static_configs": targets}
 
         replicas = [{"targets": [f"127.0.0.1:{replica.metrics_port}"], "labels": {"pod": replica.name}}
                     for replica in self._sharders.replicas]
         (self._folder / "prometheus.yaml").write_text(yaml.safe_dump({
-            "global": {"scrape_interval": "1s", "evaluation_interval": "1s", "scrape_timeout": "1s"},
+            "global": {"evaluation_interval": "1s"},
             "rule_files": ["rules.yaml"],
             "scrape_configs": [
-                job("sharder", replicas, self.plane.metrics_token(), {"insecure_skip_verify": True}),
+                job("sharder", replicas, self.plane.metrics_token(), {"insecure_skip_verify": True}, "1s"),
                 job("apiserver", [{"targets": [f"127.0.0.1:{self.plane.port}"]}],
-                    self.plane.all_powerful_token("prometheus"), {"ca_file": str(self.plane.ca_file)})],
+                    self.plane.all_powerful_token("prometheus"), {"ca_file": str(self.plane.ca_file)}, "2s")],
         }), encoding="utf-8")
         self.process.start()
         wait_until(lambda: len(self.query('up{job="sharder"} == 1')) == len(self._sharders.replicas) and
@@ -121,17 +123,26 @@ class Prometheus:
 
 
 def dashboard_queries(path):
-    """[(title of the panel, PromQL)] of a dashboard, also of panels in collapsed rows."""
+    """[(title of the panel, or $variable, PromQL)] of a dashboard, also of panels in collapsed rows."""
+    board = json.loads(Path(path).read_text(encoding="utf-8"))
+
     def panels(members):
         for panel in members:
             yield from ((panel["title"], target["expr"]) for target in panel.get("targets", []))
             yield from panels(panel.get("panels", []))
 
-    return list(panels(json.loads(Path(path).read_text(encoding="utf-8"))["panels"]))
+    def variables():
+        for variable in board["templating"]["list"]:
+            if variable["type"] == "query":
+                series, label = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["query"]["query"]).groups()
+                yield f"${variable['name']}", f"count by ({label}) ({series})"
+
+    return [*panels(board["panels"]), *variables()]
 
 
 def as_grafana_would(expression, **variables):
-    """The PromQL that Grafana sends: its variables have values."""
-    for name, value in {"__rate_interval": "10s", "__range": "1m", "controllerring": ".*", **variables}.items():
+    """The PromQL that Grafana sends: its variables have values. It computes rates over four of the ServiceMonitor's
+    intervals."""
+    for name, value in {"__rate_interval": "2m", "__range": "1h", "controllerring": ".*", **variables}.items():
         expression = re.sub(rf"\${name}\b", value, expression)
     return expression

@@ -119,9 +119,10 @@ def first_ring(env):
     with RealShards(kubeconfig, name, namespace, env.plane.folder, 15) as shards:
         shards.start("shard-a", "shard-b")
         ring.wait_ready(["shard-a", "shard-b"])
-        ring.create_secrets(10)
+        create, = (block for block in documents.blocks("getting-started/kind.md", "kind") if "create secret" in block.text)
+        documents.run(create, env.plane.kubeconfig, env.plane.bin)
         shards.start("shard-c")
-        wait_until(lambda: len(made(env, namespace)) == 10, 30, "each Secret has its ConfigMap")
+        wait_until(lambda: len(made(env, namespace)) == 30, 30, "each Secret has its ConfigMap")
         ring.wait_settled(["shard-a", "shard-b", "shard-c"])
         logs = "".join(shard.process.log.read_text(encoding="utf-8") for shard in shards.all().values())
     assert "forbidden" not in logs, logs[-2000:]
@@ -165,6 +166,18 @@ def only_labels(env):
 
 def made(env, namespace):
     return [item for item in env.admin.list("configmaps", namespace) if item["metadata"]["name"].startswith("checksums-")]
+
+
+@suite.case("what the pages of alerts ask the API server, it answers", short=False)
+def alerts(env):
+    env.plane.kubectl("apply", "--server-side", "-k", ROOT / "manifests" / "sharder")
+    asked = 0
+    for path in sorted(docs.ALERTS.glob("*.md")):
+        for block in docs.blocks(path.relative_to(docs.DOCS)):
+            if not re.search(r"kubectl [^|]*\b(logs|top) ", block.text):  # which need nodes
+                documents.run(block, env.plane.kubeconfig, env.plane.bin)
+                asked += 1
+    assert asked >= 10, asked
 
 
 @suite.case("docs/reference/cli.md has what the programs print", short=False)
