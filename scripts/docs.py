@@ -245,10 +245,9 @@ def documented_config_fields():
 
 
 def event_reasons():
-    """Of all Events that the program records: literals, constants of the same file, or a ConditionReporter's."""
+    """Of all Events that the program records: literals, or constants of the same file."""
     reasons = set()
     for text in sources(*OURS).values():
-        reasons.update(re.findall(r'\.event = "(\w+)"', text))
         for given in re.findall(r"EventType::k(?:Warning|Normal),\s*(\"?\w+\"?)", text):
             constant = re.search(rf"\b{given}\b[^=;]*= \"(\w+)\"", text)
             if given.startswith('"') or constant:
