@@ -327,11 +327,7 @@ class Doctor {
 }  // namespace
 
 ExitCode Diagnosis::exit_code(Severity threshold) const {
-  ExitCode code = ctl::exit_code_of(findings, threshold);
-  for (const Gap& gap : gaps) {
-    code = worse(code, ctl::exit_code_of(gap.error));
-  }
-  return code;
+  return worse(ctl::exit_code_of(findings, threshold), worst_of(gaps));
 }
 
 Result<Diagnosis> diagnose(Cluster& cluster, const Options& options, const DoctorQuery& query) {

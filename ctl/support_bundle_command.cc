@@ -10,8 +10,6 @@
 
 #include "ctl/archive.h"
 #include "ctl/document.h"
-#include "ctl/status.h"
-#include "ctl/status_command.h"
 #include "ctl/support_bundle.h"
 #include "ctl/text.h"
 

@@ -37,6 +37,10 @@ std::optional<Check> suspected(const RingFacts& ring, const RingResource& resour
   return suspicion ? std::optional(suspicion->check) : std::nullopt;
 }
 
+membership::ShardLease decoded(const json& lease) {
+  return *membership::decode_shard_lease(lease.dump());
+}
+
 kube::ObjectMeta draining(kube::ObjectMeta object) {
   object.labels.emplace_back(ring::drain_label("ring"), "a");
   return object;
@@ -83,9 +87,7 @@ TEST_SUITE("doctor: objects") {
     object["metadata"]["annotations"][ring::kGracePeriodAnnotation] = "2m";
     for (const bool grace : {false, true}) {
       std::vector<RingFacts> rings{*decode_ring_facts(grace ? object : facts::ring("ring"))};
-      enrol(rings,
-            {*membership::decode_shard_lease(facts::lease("ring", "a", "a").dump()),
-             *membership::decode_shard_lease(facts::lease("ring", "back-soon", "").dump())},
+      enrol(rings, {decoded(facts::lease("ring", "a", "a")), decoded(facts::lease("ring", "back-soon", ""))},
             facts::kNow);
       const std::string name = facts::name_for(facts::with_members({"a", "back-soon"}), "back-soon");
       CHECK(suspected(rings[0], facts::kSecrets, facts::secret(name, "back-soon")).has_value() == !grace);
