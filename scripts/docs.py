@@ -184,7 +184,7 @@ def help_texts(folder):
         text = help_of(name)
         texts.append(f"## {name}\n\n```text\n{text}\n```")
         commands = re.search(r"^commands:\n((?:  .*\n)+)", text, re.MULTILINE)
-        for command in re.findall(r"^  ([a-z]+(?: [a-z]+)*)(?![a-z|])", commands[1] if commands else "", re.MULTILINE):
+        for command in re.findall(r"^  ([a-z-]+(?: [a-z]+)*)(?![a-z|])", commands[1] if commands else "", re.MULTILINE):
             own = re.split("\n\n.*flags of every command", help_of(name, *command.split()))[0]
             texts.append(f"### {name} {command}\n\n```text\n{own}\n```")
     return "\n\n".join(texts)
