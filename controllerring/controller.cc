@@ -15,6 +15,7 @@
 #include "base/lifetime.h"
 #include "base/poster.h"
 #include "base/timer.h"
+#include "controllerring/assignment_reporter.h"
 #include "controllerring/reachability_reporter.h"
 #include "controllerring/reconciliation.h"
 #include "controllerring/repairs.h"
@@ -47,13 +48,14 @@ std::string messages(const std::map<std::string, Error>& troubles) {
 // Belongs to the control loop, except what is marked otherwise.
 struct Controller::Impl {
   Impl(Executor& control_loop, kube::Api& kube_api, kube::Discovery& discovery, kube::EventRecorder& events,
-       const Clock& clock, const Published<ring::Snapshot>& published, ControllerOptions options, const Logger& logger,
-       WaitGroup& leader_work)
+       const Clock& clock, const Published<ring::Snapshot>& published, ControllerOptions options,
+       prometheus::Registry* registry, const Logger& logger, WaitGroup& leader_work)
       : control(control_loop),
         api(kube_api),
         snapshots(published),
         log(logger.named("controllerring")),
-        tools(new Tools{control, api, discovery, events, clock, std::move(options), log, leader_work}) {}
+        tools(new Tools{control, api, discovery, events, clock, std::move(options),
+                        kube::ReconcileMetrics(registry, "controllerring"), log, leader_work}) {}
 
   struct Work {
     Work(Executor& control, std::chrono::nanoseconds sync_period) : timer(control), repairs(sync_period) {}
@@ -66,8 +68,9 @@ struct Controller::Impl {
     Work& operator=(const Work&) = delete;
 
     std::shared_ptr<Reconciliation> run;  // under way
-    bool wanted = false;                  // something changed since the last one began
-    bool changed = false;                 // the spec changed
+    SteadyTime began = {};
+    bool wanted = false;   // something changed since the last one began
+    bool changed = false;  // the spec changed
     Timer timer;
     SteadyTime next = {};            // sync, or try again, if nothing happens before
     std::optional<Backoff> backoff;  // while it fails
@@ -96,6 +99,8 @@ struct Controller::Impl {
   void rest(const std::string& ring);
 
   void begin(const std::string& ring);
+  // Besides Ready, as far as is known.
+  std::map<std::string_view, Condition> other_conditions(const ring::ControllerRing& spec) const;
   void finish(const std::string& ring, const Reconciliation::Report& report);
   // Notes the failure, and returns the pause before the next try.
   std::chrono::nanoseconds pause_after(Work& work, const Error& error);
@@ -127,6 +132,7 @@ struct Controller::Impl {
   kube::LastingFailure configuration_watch_failure;
   bool not_permitted_logged = false;
   std::optional<ReachabilityReporter> reachability;
+  std::optional<AssignmentReporter> assignment;
   Lifetime lifetime;
 };
 
@@ -193,6 +199,9 @@ void Controller::Impl::lead(bool now_leading) {
   leading = now_leading;
   if (reachability) {
     reachability->lead(leading);
+  }
+  if (assignment) {
+    assignment->lead(leading);
   }
   term = leading ? tools->leader_work.enter() : WaitGroup::Ticket();
   if (leading) {
@@ -289,18 +298,32 @@ void Controller::Impl::begin(const std::string& ring) {
   const auto conflicts = take_back ? Conflicts::kTakeBack : Conflicts::kLeave;
   work.run = std::make_shared<Reconciliation>(
       tools, found->second,
-      Reconciliation::Known{
-          .trouble = known == troubles.end() ? "" : messages(known->second),
-          .webhook_reachable = reachability ? reachability->reported(ring, found->second->spec.uid) : std::nullopt},
+      Reconciliation::Known{.trouble = known == troubles.end() ? "" : messages(known->second),
+                            .others = other_conditions(found->second->spec)},
       narrowing, conflicts, work.ca_bundle,
       lifetime.bind([this, ring](const Reconciliation::Report& report) { finish(ring, report); }));
+  work.began = now;
   work.run->start();
+}
+
+std::map<std::string_view, Condition> Controller::Impl::other_conditions(const ring::ControllerRing& spec) const {
+  std::map<std::string_view, Condition> known;
+  const auto add = [&](std::string_view type, const auto& reporter) {
+    if (auto condition = reporter ? reporter->reported(spec.name, spec.uid) : std::nullopt) {
+      known.emplace(type, *std::move(condition));
+    }
+  };
+  add(ring::kWebhookReachable, reachability);
+  add(ring::kAllAssigned, assignment);
+  return known;
 }
 
 void Controller::Impl::finish(const std::string& ring, const Reconciliation::Report& report) {
   Work& work = works.at(ring);
   const SteadyTime now = tools->clock.steady();
   std::chrono::nanoseconds pause = tools->options.sync_period;
+  tools->reconciliations.ended(report.error ? kube::ReconcileMetrics::kError : kube::ReconcileMetrics::kSuccess,
+                               now - work.began);
   if (report.error) {
     pause = pause_after(work, *report.error);
   } else {
@@ -452,8 +475,8 @@ void Controller::Impl::configuration_watch_not_permitted(const Error& error) {
 
 Controller::Controller(Executor& control, kube::Api& api, kube::Discovery& discovery, kube::EventRecorder& events,
                        const Clock& clock, const Published<ring::Snapshot>& snapshots, ControllerOptions options,
-                       const Logger& log, WaitGroup& leader_work)
-    : impl_(std::make_unique<Impl>(control, api, discovery, events, clock, snapshots, std::move(options), log,
+                       prometheus::Registry* registry, const Logger& log, WaitGroup& leader_work)
+    : impl_(std::make_unique<Impl>(control, api, discovery, events, clock, snapshots, std::move(options), registry, log,
                                    leader_work)) {}
 
 Controller::~Controller() = default;
@@ -471,6 +494,9 @@ void Controller::on_ring_removed(const std::string& ring) {
   if (impl_->reachability) {
     impl_->reachability->ring_removed(ring);
   }
+  if (impl_->assignment) {
+    impl_->assignment->ring_removed(ring);
+  }
 }
 
 void Controller::on_shards_changed(const std::string& ring) {
@@ -487,6 +513,10 @@ void Controller::set_ca_bundle(const std::string& pem) {
 
 void Controller::report_reachability(TrustCheck check) {
   impl_->reachability.emplace(impl_->tools, impl_->snapshots, std::move(check));
+}
+
+void Controller::report_assignment(AssignmentCheck check) {
+  impl_->assignment.emplace(impl_->tools, impl_->snapshots, std::move(check));
 }
 
 void Controller::on_trouble(const std::string& ring, const std::string& what, const std::optional<Error>& trouble) {

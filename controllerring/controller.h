@@ -10,6 +10,7 @@
 #include "base/guarded.h"
 #include "base/log.h"
 #include "base/wait_group.h"
+#include "controllerring/assignment.h"
 #include "controllerring/controller_options.h"
 #include "controllerring/reachability.h"
 #include "kube/client/api.h"
@@ -17,6 +18,10 @@
 #include "kube/events/events.h"
 #include "ring/listener.h"
 #include "ring/snapshot.h"
+
+namespace prometheus {
+class Registry;
+}
 
 namespace sharder::controllerring {
 
@@ -44,11 +49,12 @@ namespace sharder::controllerring {
 // Everything given to the constructor outlives it.
 class Controller final : public ring::Listener {
  public:
-  // `snapshots`: what membership/ publishes; `events`: a recorder with the component kFieldManager; `leader_work`: has
-  // a ticket for as long as this leads, and one for each request without an answer.
+  // `snapshots`: what membership/ publishes; `events`: a recorder with the component kFieldManager; `registry` (may be
+  // null) gets the reconciliations of the controller "controllerring" (kube::ReconcileMetrics); `leader_work`: has a
+  // ticket for as long as this leads, and one for each request without an answer.
   Controller(Executor& control, kube::Api& api, kube::Discovery& discovery, kube::EventRecorder& events,
              const Clock& clock, const Published<ring::Snapshot>& snapshots, ControllerOptions options,
-             const Logger& log, WaitGroup& leader_work);
+             prometheus::Registry* registry, const Logger& log, WaitGroup& leader_work);
   ~Controller() override;
   Controller(const Controller&) = delete;
   Controller& operator=(const Controller&) = delete;
@@ -65,6 +71,8 @@ class Controller final : public ring::Listener {
   void set_ca_bundle(const std::string& pem);
   // From now on the condition WebhookReachable is reported (ReachabilityReporter). Before it leads.
   void report_reachability(TrustCheck check);
+  // Likewise the condition AllAssigned (AssignmentReporter).
+  void report_assignment(AssignmentCheck check);
 
   // A lasting failure of another component for the ring: reported in the Ready condition, and recorded as an Event.
   void on_trouble(const std::string& ring, const std::string& what, const std::optional<Error>& trouble) override;

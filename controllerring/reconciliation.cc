@@ -288,7 +288,7 @@ void Reconciliation::write_status(Result<kube::Response> ring) {
   Outcome outcome{.generation = spec().generation,
                   .shards = static_cast<std::int64_t>(ring_->shards.size()),
                   .available_shards = ring_->available_shards,
-                  .webhook_reachable = known_.webhook_reachable,
+                  .others = known_.others,
                   .marks = mark_conditions(*ring_)};
   if (std::string text = message(); !text.empty()) {
     outcome.error = std::move(text);

@@ -18,6 +18,7 @@
 #include "controllerring/webhook_configuration.h"
 #include "kube/client/api.h"
 #include "kube/client/discovery.h"
+#include "kube/client/reconcile_metrics.h"
 #include "kube/events/events.h"
 #include "ring/snapshot.h"
 
@@ -32,6 +33,7 @@ struct Tools {
   kube::EventRecorder& events;
   const Clock& clock;
   ControllerOptions options;  // set_ca_bundle() changes the caBundle
+  kube::ReconcileMetrics reconciliations;
   const Logger log;
   WaitGroup& leader_work;
   bool has_ca_bundle = false;  // Controller::set_ca_bundle() was called
@@ -74,8 +76,8 @@ class Reconciliation : public std::enable_shared_from_this<Reconciliation> {
 
   // What its status is to say, besides the reconciliation's own result.
   struct Known {
-    std::string trouble;  // the lasting failures that others report of the ring; "": none
-    std::optional<Condition> webhook_reachable;
+    std::string trouble;                           // the lasting failures that others report of the ring; "": none
+    std::map<std::string_view, Condition> others;  // Outcome::others
   };
   Reconciliation(std::shared_ptr<Tools> tools, std::shared_ptr<const ring::RingStatus> ring, Known known,
                  Narrowing narrowing, Conflicts conflicts, LiveCaBundle live_ca_bundle, Done done);

@@ -6,7 +6,6 @@
 #include "base/ascii.h"
 #include "base/rfc3339.h"
 #include "kube/codec/json.h"
-#include "ring/names.h"
 
 namespace sharder::controllerring {
 
@@ -107,9 +106,11 @@ Result<std::optional<kube::VersionedObject>> status_body(std::string_view docume
     status["observedGeneration"] = outcome.generation;
     set_counts(status, outcome);
     set_condition(status["conditions"], "Ready", ready(outcome.error), outcome.generation, now);
-    json* const reachable = find_condition(status["conditions"], ring::kWebhookReachable);
-    if (reachable != nullptr && outcome.webhook_reachable && says(*reachable, *outcome.webhook_reachable)) {
-      (*reachable)["observedGeneration"] = outcome.generation;
+    for (const auto& [type, known] : outcome.others) {
+      json* const other = find_condition(status["conditions"], type);
+      if (other != nullptr && says(*other, known)) {
+        (*other)["observedGeneration"] = outcome.generation;
+      }
     }
     for (const MarkCondition& mark : outcome.marks) {
       if (mark.is_news || find_condition(status["conditions"], mark.type) != nullptr) {

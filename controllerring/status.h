@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -33,9 +34,9 @@ struct Outcome {
   std::optional<std::string> error = {};  // what went wrong, as a sentence; nullopt: nothing
   std::int64_t shards = 0;                // of a success: all shard Leases of the ring
   std::int64_t available_shards = 0;
-  // What the status says as far as is known. If it does, this holds for the generation too; if somebody has written
-  // another one meanwhile, that is left as it is.
-  std::optional<Condition> webhook_reachable = {};
+  // What other conditions say, by their types, as far as is known. If one does, this holds for the generation too; if
+  // somebody has written another one meanwhile, that is left as it is.
+  std::map<std::string_view, Condition> others = {};
   std::vector<MarkCondition> marks = {};
 };
 

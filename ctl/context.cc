@@ -3,8 +3,8 @@
 #include <array>
 #include <nlohmann/json.hpp>
 
+#include "base/go_duration.h"
 #include "ctl/document.h"
-#include "sharder/values.h"
 
 namespace sharder::ctl {
 
@@ -47,7 +47,7 @@ Result<std::chrono::milliseconds> duration_flag(const Invocation& invocation, st
   if (!text) {
     return otherwise;
   }
-  const auto duration = app::parse_go_duration(*text);
+  const auto duration = parse_go_duration(*text);
   if (!duration || *duration < std::chrono::nanoseconds(0)) {
     return fail(ErrorCode::kInvalid,
                 "--" + std::string(name) + ": want a duration such as 5s or 2m, got \"" + *text + "\"");

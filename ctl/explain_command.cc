@@ -1,13 +1,14 @@
 #include "ctl/explain_command.h"
 
 #include <algorithm>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "ctl/access.h"
 #include "ctl/cluster.h"
 #include "ctl/document.h"
 #include "ctl/explain.h"
-#include "ctl/status_command.h"
 #include "ctl/text.h"
 #include "kube/codec/json.h"
 #include "ring/object_key.h"
@@ -86,27 +87,18 @@ std::string hint(Cluster& cluster, const kube::Resource& resource, const std::st
 std::optional<bool> sharder_may(Cluster& cluster, const Options& options, const std::string& verb,
                                 const kube::Resource& resource, const std::string& object_namespace,
                                 std::vector<Gap>& gaps) {
-  auto review = cluster.create(
-      kube::kSubjectAccessReviews, "",
-      {{"apiVersion", "authorization.k8s.io/v1"},
-       {"kind", "SubjectAccessReview"},
-       {"spec",
-        {{"user", "system:serviceaccount:" + options.sharder_namespace + ":sharder"},
-         {"groups",
-          {"system:serviceaccounts", "system:serviceaccounts:" + options.sharder_namespace, "system:authenticated"}},
-         {"resourceAttributes",
-          {{"verb", verb},
-           {"group", resource.group},
-           {"resource", resource.plural},
-           {"namespace", object_namespace}}}}}});
-  if (!review) {
+  auto allowed = may(cluster, {.object_namespace = options.sharder_namespace, .name = "sharder"},
+                     {.verb = verb,
+                      .resource = {.group = resource.group, .resource = resource.plural},
+                      .object_namespace = object_namespace});
+  if (!allowed) {
     if (std::ranges::find(gaps, "create", &Gap::verb) == gaps.end()) {
       gaps.push_back(
-          {.verb = "create", .resource = name_of(kube::kSubjectAccessReviews), .error = std::move(review.error())});
+          {.verb = "create", .resource = name_of(kube::kSubjectAccessReviews), .error = std::move(allowed.error())});
     }
     return std::nullopt;
   }
-  return kube::bool_at(*review, "/status/allowed");
+  return *allowed;
 }
 
 bool owns(const Explanation& owner, const kube::ObjectMeta& object) {
@@ -169,6 +161,15 @@ Explanation explain_in(Cluster& cluster, const Options& options, const Match& ma
   return one;
 }
 
+// Rings that select other namespaces have nothing to say about an object that another ring selects, unless it has their
+// label.
+void keep_those_that_matter(std::vector<Explanation>& explanations) {
+  const auto matters = [](const Explanation& one) { return one.selected != false || !one.shard.empty(); };
+  if (std::ranges::any_of(explanations, matters)) {
+    std::erase_if(explanations, std::not_fn(matters));
+  }
+}
+
 }  // namespace
 
 Result<ExitCode> run_explain(Context& context) {
@@ -206,12 +207,16 @@ Result<ExitCode> run_explain(Context& context) {
   if (!meta) {
     return std::unexpected(meta.error());
   }
+  std::vector<Explanation> explanations;
+  for (const Match& match : *matches) {
+    explanations.push_back(explain_in(cluster, context.options, match, *object, *meta, gaps));
+  }
+  keep_those_that_matter(explanations);
   ExitCode code = ExitCode::kOk;
   std::string text;
   nlohmann::ordered_json all = document("Explanations");
   all["items"] = nlohmann::ordered_json::array();
-  for (const Match& match : *matches) {
-    const Explanation one = explain_in(cluster, context.options, match, *object, *meta, gaps);
+  for (const Explanation& one : explanations) {
     code = worse(code, one.exit_code());
     text += (text.empty() ? "" : "\n") + render(one, context.style());
     all["items"].push_back(to_json(one));
@@ -223,10 +228,7 @@ Result<ExitCode> run_explain(Context& context) {
     context.console.print(text);
     note_gaps(context.console, gaps);
   }
-  for (const Gap& gap : gaps) {
-    code = worse(code, exit_code_of(gap.error));
-  }
-  return code;
+  return worse(code, worst_of(gaps));
 }
 
 }  // namespace sharder::ctl

@@ -16,6 +16,7 @@
 #include "base/lifetime.h"
 #include "base/poster.h"
 #include "base/timer.h"
+#include "kube/client/reconcile_metrics.h"
 #include "kube/client/resource.h"
 #include "kube/events/events.h"
 #include "kube/watch/list_watch.h"
@@ -40,6 +41,7 @@ struct Membership::Impl {
         clock(system_clock),
         log(logger.named("membership")),
         events(kube_api, system_clock, std::string(kEventComponent), logger),
+        reconciliations(registry, "shardlease"),
         leader_work(work),
         ledger(std::random_device{}()) {
     if (registry != nullptr) {
@@ -79,7 +81,8 @@ struct Membership::Impl {
   void update_readiness();
 
   void perform(Action action);
-  void finished(const Action& action, Result<ActionAnswer> answer);
+  // `began`: when it was sent.
+  void finished(const Action& action, SteadyTime began, Result<ActionAnswer> answer);
   void record_invalid_name(const Action& action);
 
   void probe_after_pause();
@@ -93,6 +96,7 @@ struct Membership::Impl {
   const Logger log;
   kube::EventRecorder events;
   prometheus::Family<prometheus::Counter>* calculations = nullptr;
+  kube::ReconcileMetrics reconciliations;
   std::vector<ring::Listener*> listeners;  // constant from start() on
   Published<ring::RingSet> ring_sets;
   Published<ring::Snapshot> snapshots;
@@ -402,15 +406,19 @@ void Membership::Impl::perform(Action action) {
     return;
   }
   kube::Request request = request_for(action);
-  api.send(std::move(request), [to_control = post, action = std::move(action),
+  api.send(std::move(request), [to_control = post, action = std::move(action), began = clock.steady(),
                                 ticket = leader_work.enter()](Result<kube::Response> response) {
-    to_control([action, answer = read_answer(action, std::move(response))](Impl& impl) mutable {
-      impl.finished(action, std::move(answer));
+    to_control([action, began, answer = read_answer(action, std::move(response))](Impl& impl) mutable {
+      impl.finished(action, began, std::move(answer));
     });
   });
 }
 
-void Membership::Impl::finished(const Action& action, Result<ActionAnswer> answer) {
+void Membership::Impl::finished(const Action& action, SteadyTime began, Result<ActionAnswer> answer) {
+  if (action.kind != ActionKind::kRead) {
+    reconciliations.ended(answer ? kube::ReconcileMetrics::kSuccess : kube::ReconcileMetrics::kError,
+                          clock.steady() - began);
+  }
   const std::string name = to_string(action.lease);
   if (answer) {
     if (action.kind == ActionKind::kSetLabel) {

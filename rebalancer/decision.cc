@@ -59,6 +59,14 @@ Decision decide(const ring::RingEntry& entry, ring::Role role, const Placement& 
   return decision;
 }
 
+bool is_unassigned(const ring::RingEntry& entry, const Placement& placement) {
+  return !placement.key.empty() && !entry.is_available(placement.shard);
+}
+
+bool is_misplaced(const Decision& decision) {
+  return decision.kind == MoveKind::kDrain || (decision.kind == MoveKind::kReassign && !decision.is_orphan);
+}
+
 std::string patch_body(const ring::RingEntry& entry, const Decision& decision, const kube::Precondition& precondition) {
   nlohmann::json labels = nlohmann::json::object();
   if (decision.kind == MoveKind::kReassign) {

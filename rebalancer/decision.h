@@ -49,6 +49,14 @@ void find_placement(Placement& placement, const ring::RingEntry& entry, ring::Ro
 // target, and an object that is where it belongs loses a drain label that is left over. Pure.
 Decision decide(const ring::RingEntry& entry, ring::Role role, const Placement& placement);
 
+// An object is *unassigned* when it should have a shard, and its label is missing, empty, or names no available
+// shard of the ring (which may have none). Pure.
+bool is_unassigned(const ring::RingEntry& entry, const Placement& placement);
+
+// An object is *misplaced* when its label names an available shard, but not the one that the ring chooses, and that
+// shard was not asked to let it go. Pure.
+bool is_misplaced(const Decision& decision);
+
 // The body of the merge patch that carries a decision out, in one patch. Its precondition is the resourceVersion that
 // was decided on (design, invariant 5).
 std::string patch_body(const ring::RingEntry& entry, const Decision& decision, const kube::Precondition& precondition);

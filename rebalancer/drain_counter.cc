@@ -1,6 +1,5 @@
 #include "rebalancer/drain_counter.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "rebalancer/decision.h"
@@ -12,45 +11,42 @@ DrainCounter::DrainCounter(std::shared_ptr<Tools> tools, std::string drain_label
     : tools_(std::move(tools)),
       drain_label_(std::move(drain_label)),
       shard_label_(std::move(shard_label)),
-      metrics_(std::move(metrics)) {}
+      metrics_(std::move(metrics)),
+      list_(tools_, kPause,
+            {.on_begin = [this] { list_began(); },
+             .on_object = [this](const kube::ObjectMeta& object) { shown(object); },
+             .on_end = [this] { counted(); },
+             .on_given_up = [this] { lists_given_up(); }}) {}
 
 void DrainCounter::begin(const kube::Resource& resource) {
   if (resource_ != resource) {
     resource_ = resource;
-    list_.reset();
+    list_.stop();
   }
-  given_up_ = false;
+  list_.try_again();
   count();
 }
 
 void DrainCounter::look(std::uint64_t carried_out) {
-  const SteadyTime now = tools_->clock.steady();
   if (oldest_) {
-    metrics_->set_draining(counted_, now - *oldest_);
+    metrics_->set_draining(counted_, tools_->clock.steady() - *oldest_);
   }
-  if (list_ != nullptr) {
-    if (now >= asked_ + kTimeout) {
-      list_.reset();
-      wanted_ = true;
-      next_ = now + kLongestPause;
-    }
-    return;
-  }
-  const bool wanted = wanted_ || census_.draining() > 0 || carried_out_ != carried_out;
-  if (wanted && !given_up_ && now >= next_) {
+  wanted_ = list_.look() || wanted_;
+  const bool wanted = wanted_ || census_.count() > 0 || carried_out_ != carried_out;
+  if (wanted && list_.is_due()) {
     carried_out_ = carried_out;
     count();
   }
 }
 
 void DrainCounter::sync() {
-  given_up_ = false;
+  list_.try_again();
   count();
 }
 
 void DrainCounter::pass_ended() {
   const std::size_t seen = std::exchange(seen_in_pass_, 0);
-  if (given_up_) {
+  if (list_.is_given_up()) {
     counted_ = seen;
     metrics_->set_draining(seen, std::chrono::nanoseconds(0));
   } else if (seen > 0) {
@@ -58,48 +54,21 @@ void DrainCounter::pass_ended() {
   }
 }
 
-// Lists as the orphan watch begins: from the API server's cache where it streams lists, else in pages.
 void DrainCounter::count() {
-  if (!resource_ || list_ != nullptr) {
-    return;
-  }
-  wanted_ = false;
-  asked_ = answer_began_ = tools_->clock.steady();
-  list_ = std::make_unique<ObjectWatch>(
-      tools_, *resource_, drain_label_, false,
-      ObjectWatch::Callbacks{.on_events = [this](const std::vector<ObjectEvent>& objects) { came(objects); },
-                             .on_connection =
-                                 [this](bool, const std::optional<Error>& error) {
-                                   if (error) {
-                                     failed(*error);
-                                   }
-                                 },
-                             .on_overflow = [] {}});
-}
-
-void DrainCounter::came(const std::vector<ObjectEvent>& objects) {
-  for (const ObjectEvent& seen : objects) {
-    switch (seen.type) {
-      case kube::WatchEventType::kInit:
-        census_.list_begins();
-        listed_flows_.clear();
-        answer_began_ = tools_->clock.steady();
-        break;
-      case kube::WatchEventType::kInitApply:
-        census_.shown(object_hash(seen.object), tools_->clock.steady());
-        add_flow(seen.object);
-        break;
-      case kube::WatchEventType::kInitDone:
-        counted();
-        return;
-      case kube::WatchEventType::kApply:
-      case kube::WatchEventType::kDelete:
-        break;  // the next count shows it
-    }
+  if (resource_) {
+    wanted_ = false;
+    list_.start(*resource_, drain_label_);
   }
 }
 
-void DrainCounter::add_flow(const kube::ObjectMeta& object) {
+void DrainCounter::list_began() {
+  listed_ = {};
+  listed_flows_.clear();
+}
+
+void DrainCounter::shown(const kube::ObjectMeta& object) {
+  const std::uint64_t hash = object_hash(object);
+  listed_.shown(hash, census_.since(hash, tools_->clock.steady()));
   const auto text = [&object](const std::string& label) { return std::string(object.label(label).value_or("")); };
   std::pair between{text(shard_label_), text(drain_label_)};
   if (listed_flows_.size() >= kMaxFlows && !listed_flows_.contains(between)) {
@@ -115,27 +84,18 @@ void DrainCounter::add_to(Flows& flows) const {
 }
 
 void DrainCounter::counted() {
-  list_.reset();
   flows_ = std::exchange(listed_flows_, {});
-  failure_.succeeded(tools_->clock.steady());
-  census_.list_ends();
+  census_ = std::exchange(listed_, {});
+  counted_ = census_.count();
+  oldest_ = counted_ > 0 ? std::optional(census_.oldest()) : std::nullopt;
   const SteadyTime now = tools_->clock.steady();
-  next_ = now + std::min<SteadyTime::duration>(kPause * (now - answer_began_), kLongestPause);
-  counted_ = census_.draining();
-  oldest_ = census_.oldest();
   metrics_->set_draining(counted_, now - oldest_.value_or(now));
 }
 
-// The list tries again by itself. It is given up when the failure lasts.
-void DrainCounter::failed(const Error& error) {
-  failure_.failed(error, tools_->clock.steady());
-  if (failure_.lasts()) {
-    list_.reset();
-    census_ = {};
-    flows_.clear();
-    oldest_.reset();
-    given_up_ = true;
-  }
+void DrainCounter::lists_given_up() {
+  census_ = {};
+  flows_.clear();
+  oldest_.reset();
 }
 
 }  // namespace sharder::rebalancer

@@ -6,15 +6,13 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "base/clock.h"
-#include "base/error.h"
-#include "kube/client/lasting_failure.h"
 #include "kube/client/resource.h"
-#include "rebalancer/drain_census.h"
+#include "kube/codec/object_meta.h"
+#include "rebalancer/census.h"
+#include "rebalancer/counting_list.h"
 #include "rebalancer/metrics.h"
-#include "rebalancer/object_watch.h"
 #include "rebalancer/report.h"
 #include "rebalancer/tools.h"
 
@@ -29,10 +27,8 @@ class DrainCounter {
  public:
   // Between two looks.
   static constexpr std::chrono::seconds kPeriod{5};
-  // The pause after a count is so many times as long as the count took. A count that exceeds kTimeout is given up.
+  // The pause after a count is so many times as long as the count took.
   static constexpr int kPause = 50;
-  static constexpr std::chrono::minutes kLongestPause{5};
-  static constexpr std::chrono::minutes kTimeout{1};
   // Pairs of shards whose drains are told apart; those of all others are counted together.
   static constexpr std::size_t kMaxFlows = 1000;
 
@@ -59,30 +55,26 @@ class DrainCounter {
 
  private:
   void count();
-  void came(const std::vector<ObjectEvent>& objects);
-  void add_flow(const kube::ObjectMeta& object);
+  void list_began();
+  void shown(const kube::ObjectMeta& object);
   void counted();
-  void failed(const Error& error);
+  void lists_given_up();
 
   const std::shared_ptr<Tools> tools_;
   const std::string drain_label_;
   const std::string shard_label_;
   const std::shared_ptr<ResourceMetrics> metrics_;
   std::optional<kube::Resource> resource_;
-  DrainCensus census_;
-  std::size_t counted_ = 0;            // by the last complete list: so many drain,
-  std::optional<SteadyTime> oldest_;   // and since when
-  Flows flows_;                        // likewise: from where to where
-  std::unique_ptr<ObjectWatch> list_;  // while it counts
-  Flows listed_flows_;                 // by that list
-  SteadyTime asked_ = {};
-  SteadyTime answer_began_ = {};
-  SteadyTime next_ = SteadyTime::min();  // no count before
-  bool wanted_ = false;                  // something may drain that the last count did not show
-  std::uint64_t carried_out_ = 0;        // when the last count began
+  Census census_;                     // by the last complete list,
+  Flows flows_;                       // from where to where,
+  std::size_t counted_ = 0;           // so many drain, or as many as the last pass has seen,
+  std::optional<SteadyTime> oldest_;  // and since when
+  Census listed_;                     // by the list that is under way
+  Flows listed_flows_;
+  bool wanted_ = false;            // something may drain that the last count did not show
+  std::uint64_t carried_out_ = 0;  // when the last count began
   std::size_t seen_in_pass_ = 0;
-  kube::LastingFailure failure_;
-  bool given_up_ = false;  // lists have a lasting failure: none before the sync
+  CountingList list_;
 };
 
 }  // namespace sharder::rebalancer

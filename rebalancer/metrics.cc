@@ -57,9 +57,60 @@ struct MetricFamilies {
           .Name("controller_sharding_oldest_drain_seconds")
           .Help("For how long the leader has seen the oldest draining object drain.")
           .Register(registry);
+  prometheus::Family<prometheus::Gauge>& objects =
+      prometheus::BuildGauge()
+          .Name("controller_sharding_objects")
+          .Help("Objects with the shard's label, as the last pass over all of them has seen them.")
+          .Register(registry);
+  prometheus::Family<prometheus::Gauge>& unassigned =
+      prometheus::BuildGauge()
+          .Name("controller_sharding_unassigned_objects")
+          .Help("Objects that should have a shard, and whose label is missing, empty, or names no available shard.")
+          .Register(registry);
+  prometheus::Family<prometheus::Gauge>& oldest_unassigned =
+      prometheus::BuildGauge()
+          .Name("controller_sharding_oldest_unassigned_seconds")
+          .Help("For how long the leader has seen the oldest unassigned object.")
+          .Register(registry);
+  prometheus::Family<prometheus::Gauge>& misplaced =
+      prometheus::BuildGauge()
+          .Name("controller_sharding_misplaced_objects")
+          .Help("Objects on another shard than the one that the ring chooses, which was not asked to let them go.")
+          .Register(registry);
+  prometheus::Family<prometheus::Gauge>& oldest_misplaced =
+      prometheus::BuildGauge()
+          .Name("controller_sharding_oldest_misplaced_seconds")
+          .Help("For how long the leader has seen the oldest misplaced object.")
+          .Register(registry);
+  prometheus::Family<prometheus::Gauge>& last_pass =
+      prometheus::BuildGauge()
+          .Name("controller_sharding_last_pass_timestamp_seconds")
+          .Help("When the last pass over all objects ended, in seconds since the epoch.")
+          .Register(registry);
 };
 
 namespace {
+
+// A gauge that is there from the first value on, until it is removed.
+class LateGauge {
+ public:
+  LateGauge(prometheus::Family<prometheus::Gauge>& family, const prometheus::Labels& labels)
+      : family_(family), labels_(labels) {}
+  void set(double value) {
+    gauge_ = gauge_ == nullptr ? &family_.Add(labels_) : gauge_;
+    gauge_->Set(value);
+  }
+  void remove() {
+    if (auto* const gauge = std::exchange(gauge_, nullptr)) {
+      family_.Remove(gauge);
+    }
+  }
+
+ private:
+  prometheus::Family<prometheus::Gauge>& family_;
+  const prometheus::Labels labels_;
+  prometheus::Gauge* gauge_ = nullptr;
+};
 
 class Series final : public ResourceMetrics {
  public:
@@ -71,7 +122,12 @@ class Series final : public ResourceMetrics {
         duration_(families->durations.Add(labels, duration_buckets())),
         pending_(&families->pending.Add(labels)),
         draining_(&families->draining.Add(labels)),
-        oldest_drain_(&families->oldest_drain.Add(labels)) {}
+        oldest_drain_(&families->oldest_drain.Add(labels)),
+        unassigned_(families->unassigned, labels),
+        oldest_unassigned_(families->oldest_unassigned, labels),
+        misplaced_(families->misplaced, labels),
+        oldest_misplaced_(families->oldest_misplaced, labels),
+        last_pass_(families->last_pass, labels) {}
 
   void moved(std::chrono::nanoseconds duration) override {
     movements_.Increment();
@@ -91,7 +147,35 @@ class Series final : public ResourceMetrics {
     draining_->Set(static_cast<double>(objects));
     oldest_drain_->Set(seconds(oldest));
   }
+  void set_objects(const std::map<std::string, std::size_t>& by_shard) override {
+    for (auto known = objects_.begin(); known != objects_.end();) {
+      if (by_shard.contains(known->first)) {
+        ++known;
+      } else {
+        known->second.remove();
+        known = objects_.erase(known);
+      }
+    }
+    for (const auto& [shard, count] : by_shard) {
+      prometheus::Labels labels = labels_;
+      labels.emplace("shard", shard);
+      objects_.try_emplace(shard, families_->objects, labels).first->second.set(static_cast<double>(count));
+    }
+  }
+  void set_unassigned(const Strays& unassigned) override {
+    unassigned_.set(static_cast<double>(unassigned.objects));
+    oldest_unassigned_.set(seconds(unassigned.oldest));
+  }
+  void set_misplaced(const Strays& misplaced) override {
+    misplaced_.set(static_cast<double>(misplaced.objects));
+    oldest_misplaced_.set(seconds(misplaced.oldest));
+  }
+  void set_last_pass(WallTime ended) override { last_pass_.set(seconds(ended.time_since_epoch())); }
   void remove_gauges() override {
+    set_objects({});
+    for (LateGauge* gauge : {&unassigned_, &oldest_unassigned_, &misplaced_, &oldest_misplaced_, &last_pass_}) {
+      gauge->remove();
+    }
     families_->pending.Remove(pending_);
     families_->draining.Remove(draining_);
     families_->oldest_drain.Remove(oldest_drain_);
@@ -106,7 +190,13 @@ class Series final : public ResourceMetrics {
   prometheus::Histogram& duration_;
   prometheus::Gauge* pending_;
   prometheus::Gauge* draining_;
-  prometheus::Gauge* oldest_drain_;  // null once removed
+  prometheus::Gauge* oldest_drain_;           // null once removed
+  std::map<std::string, LateGauge> objects_;  // by shard
+  LateGauge unassigned_;
+  LateGauge oldest_unassigned_;
+  LateGauge misplaced_;
+  LateGauge oldest_misplaced_;
+  LateGauge last_pass_;
 };
 
 }  // namespace

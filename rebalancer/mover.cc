@@ -78,11 +78,10 @@ Mover::Mover(std::shared_ptr<Tools> tools, RingView& view)
 
 // --- what is found
 
-bool Mover::consider(const Source& source, const kube::ObjectMeta& object) {
-  const Placement& placement = view_.placement(source, object);
-  const Decision decision = view_.decide(source, placement);
+bool Mover::consider(const Source& source, const Sighting& seen) {
+  const kube::ObjectMeta& object = seen.object;
   const ObjectId id = id_of(source, object);
-  if (decision.kind == MoveKind::kNone) {
+  if (seen.decision.kind == MoveKind::kNone) {
     queue_.retract(id, object.resource_version);  // a page may show an older state than the watch has shown
     return true;
   }
@@ -96,13 +95,17 @@ bool Mover::consider(const Source& source, const kube::ObjectMeta& object) {
     summary_ = MoveSummary(now);
   }
   return queue_.offer(id,
-                      {.decision = decision,
-                       .placement = placement,
+                      {.decision = seen.decision,
+                       .placement = seen.placement,
                        .resource_version = object.resource_version,
                        .object = hash,
                        .found = now,
                        .delayed = not_before > now},
                       not_before);
+}
+
+bool Mover::shows_past(const kube::ObjectMeta& object) const {
+  return recent_.is_past(object_hash(object), object.resource_version, tools_->clock.steady());
 }
 
 void Mover::retract(const Source& source, const kube::ObjectMeta& object) {
@@ -265,14 +268,14 @@ void Mover::succeeded(const FlightPointer& flight, bool has_changed) {
                           "The labels of " + to_string(*flight) +
                               " have to be put right again and again: something else removes or changes them");
   }
-  finish(flight);
+  settle(flight);
 }
 
 void Mover::failed(const FlightPointer& flight, const Error& error) {
   note_failure(flight, error);
   switch (outcome(error)) {
     case Outcome::kDone:
-      finish(flight);
+      settle(flight);
       return;
     case Outcome::kChanged:
       // After a timeout the patch is not sent again at once.
@@ -340,7 +343,7 @@ void Mover::got(const FlightPointer& flight, const Result<kube::ObjectMeta>& obj
   }
   switch (outcome(object.error())) {
     case Outcome::kDone:
-      finish(flight);
+      settle(flight);
       return;
     case Outcome::kNotPermitted:
     case Outcome::kRejected:
@@ -359,7 +362,7 @@ void Mover::decide_anew(const FlightPointer& flight, const std::optional<kube::O
   count_unanswered(flight);
   flight->move.decision = view_.decide(flight->source, flight->move.placement);
   if (flight->move.decision.kind == MoveKind::kNone) {
-    finish(flight);
+    settle(flight);
     return;
   }
   flight->move.resource_version = object->resource_version;
@@ -400,13 +403,21 @@ void Mover::retry(const FlightPointer& flight, const BackoffPolicy& policy, int 
   queue_.retry(flight->id, std::move(flight->move), when);
 }
 
-void Mover::finish(const FlightPointer& flight) {
-  if (!queue_.done(flight->id)) {
+void Mover::settle(const FlightPointer& flight) {
+  if (finish(flight) && !flight->move.decision.is_orphan) {
+    flight->source.settled(flight->move.object);
+  }
+}
+
+bool Mover::finish(const FlightPointer& flight) {
+  const bool is_done = queue_.done(flight->id);
+  if (!is_done) {
     list(flight);
   } else if (queue_.active() == 0) {
     summary_.log_to(log_, tools_->clock.steady());
   }
   flight->source.patches().look(queue_.size(flight->id.source) == 0);
+  return is_done;
 }
 
 }  // namespace sharder::rebalancer

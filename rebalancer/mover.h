@@ -45,8 +45,10 @@ class Mover {
   // `view` outlives it.
   Mover(std::shared_ptr<Tools> tools, RingView& view);
 
-  // Decides what the object needs, and notes it: pump() sends it. False: there is no room, show it again later.
-  bool consider(const Source& source, const kube::ObjectMeta& object);
+  // Notes the move that the object needs: pump() sends it. False: there is no room, show it again later.
+  bool consider(const Source& source, const Sighting& seen);
+  // Whether this is how the object was before it was moved lately.
+  bool shows_past(const kube::ObjectMeta& object) const;
   // The object has gone, or cannot be an orphan any more: its move is dropped, if it waits.
   void retract(const Source& source, const kube::ObjectMeta& object);
   // Sends the moves that may be sent. Call it after each page, and after each batch of a watch's events.
@@ -93,7 +95,10 @@ class Mover {
   void count_unanswered(const FlightPointer& flight);
   void try_again(const FlightPointer& flight);
   void retry(const FlightPointer& flight, const BackoffPolicy& policy, int before = 0);
-  void finish(const FlightPointer& flight);
+  // The object needs no move any more.
+  void settle(const FlightPointer& flight);
+  // The move ends. False: its object has to be looked at again.
+  bool finish(const FlightPointer& flight);
 
   const std::shared_ptr<Tools> tools_;
   RingView& view_;

@@ -20,12 +20,13 @@ bool cannot_be_watched(const Error& error) {
 
 }  // namespace
 
-OrphanWatch::OrphanWatch(std::shared_ptr<Tools> tools, Source& source, const RingView& view, Mover& mover,
-                         Callbacks callbacks)
+OrphanWatch::OrphanWatch(std::shared_ptr<Tools> tools, Source& source, RingView& view, Mover& mover,
+                         UnassignedCounter& counter, Callbacks callbacks)
     : tools_(std::move(tools)),
       source_(source),
       view_(view),
       mover_(mover),
+      counter_(counter),
       callbacks_(std::move(callbacks)),
       log_(tools_->log.with({{"ring", view.entry()->spec().name}})),
       reopen_timer_(tools_->control) {}
@@ -50,6 +51,7 @@ void OrphanWatch::enter(State state) {
   state_ = state;
   reopen_timer_.cancel();
   watch_.reset();
+  counter_.watch_ends();
   if (state != State::kCut) {
     open_since_.reset();
   }
@@ -83,6 +85,13 @@ std::string OrphanWatch::selector() const {
   return selector;
 }
 
+std::optional<std::string> OrphanWatch::selector_of_all() const {
+  if (view_.entry()->ring().shards().empty()) {
+    return "";
+  }
+  return selector_ == Selector::kNotIn ? std::optional(selector()) : std::nullopt;
+}
+
 // --- what it shows
 
 void OrphanWatch::came(const std::vector<ObjectEvent>& events) {
@@ -97,18 +106,24 @@ void OrphanWatch::came(const std::vector<ObjectEvent>& events) {
 bool OrphanWatch::take(const ObjectEvent& event) {
   switch (event.type) {
     case kube::WatchEventType::kInitApply:
-    case kube::WatchEventType::kApply:
-      if (mover_.consider(source_, event.object)) {
+    case kube::WatchEventType::kApply: {
+      const Sighting seen = view_.look_at(source_, event.object);
+      counter_.watch_shows(seen);
+      if (mover_.consider(source_, seen)) {
         return true;
       }
       cut();
       return false;
+    }
     case kube::WatchEventType::kDelete:
+      counter_.watch_lost(view_.look_at(source_, event.object));
       mover_.retract(source_, event.object);
       return true;
     case kube::WatchEventType::kInitDone:
+      counter_.watch_listed(selector_ == Selector::kNotIn);
       return listed();
     case kube::WatchEventType::kInit:
+      counter_.watch_lists();
       if (state_ == State::kWatching) {
         mover_.lists_anew();
       }

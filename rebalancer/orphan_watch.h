@@ -15,10 +15,11 @@
 #include "rebalancer/ring_view.h"
 #include "rebalancer/source.h"
 #include "rebalancer/tools.h"
+#include "rebalancer/unassigned_counter.h"
 
 namespace sharder::rebalancer {
 
-// The orphan watch of one resource of a ring (design, 5): shows the Mover the orphans.
+// The orphan watch of one resource of a ring (design, 5): shows the Mover the orphans, and the UnassignedCounter.
 //
 //   open() ───────────────────────► listing ──► watching        its first list was shown whole
 //   listing, watching ────────────► cut                         it showed more than there is room for, or so many that
@@ -42,7 +43,8 @@ class OrphanWatch {
   };
 
   // All that is given to it outlives it.
-  OrphanWatch(std::shared_ptr<Tools> tools, Source& source, const RingView& view, Mover& mover, Callbacks callbacks);
+  OrphanWatch(std::shared_ptr<Tools> tools, Source& source, RingView& view, Mover& mover, UnassignedCounter& counter,
+              Callbacks callbacks);
 
   // The resource is known.
   void open();
@@ -53,6 +55,8 @@ class OrphanWatch {
   void room_later();
   // Call it from time to time: notices when the watch has been open for so long that it works.
   void look();
+  // A label selector of all orphans; "" for a ring without members, where all objects are. nullopt: it is too long.
+  std::optional<std::string> selector_of_all() const;
 
   bool is_given_up() const { return state_ == State::kGivenUp; }
   bool is_failing() const { return failure_.pending(); }
@@ -80,8 +84,9 @@ class OrphanWatch {
 
   const std::shared_ptr<Tools> tools_;
   Source& source_;
-  const RingView& view_;
+  RingView& view_;
   Mover& mover_;
+  UnassignedCounter& counter_;
   const Callbacks callbacks_;
   const Logger log_;
   State state_ = State::kClosed;

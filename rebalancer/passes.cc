@@ -77,6 +77,7 @@ void Passes::advance() {
     return;
   }
   ++run_;
+  began_ = now;
   const Scope& scope = *plan_.running();
   if (scope.object_namespace.empty()) {
     running().pass_begins();
@@ -160,6 +161,7 @@ void Passes::end_scope() {
   Source& source = running();
   plan_.end();
   ended_ = true;
+  tools_->passes.ended(kube::ReconcileMetrics::kRequeueAfter, tools_->clock.steady() - began_);
   PassFailures& failures = source.pass_failures();
   failures.transient = failures.lasting = 0;
   if (failures.failure.succeeded(tools_->clock.steady())) {
@@ -196,6 +198,7 @@ void Passes::give_way(const Error& error) {
   Source& source = running();
   PassFailures& failures = source.pass_failures();
   const SteadyTime now = tools_->clock.steady();
+  tools_->passes.ended(kube::ReconcileMetrics::kError, now - began_);
   const bool report = failures.failure.failed(error, now);
   const bool lasts = kube::is_permanent(error) || (failures.failure.lasts() && !kube::is_outage(error));
   plan_.give_way(now + (lasts ? backoff_pause(kube::kLastingPauses, failures.lasting++, random_)

@@ -71,7 +71,8 @@ class Passes {
   kube::ObjectMetaDecoder decoder_;
 
   // Of the scope that runs:
-  std::uint64_t run_ = 0;                // distinguishes its answers from those of one that was cleared
+  std::uint64_t run_ = 0;  // distinguishes its answers from those of one that was cleared
+  SteadyTime began_ = {};
   std::vector<std::string> namespaces_;  // that are still to be listed, the last one first; "": all in one list
   std::string continue_token_;
   std::size_t page_size_ = kPageSize;

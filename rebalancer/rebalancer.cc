@@ -99,10 +99,10 @@ void Rebalancer::Impl::lead(bool now_leading) {
 Rebalancer::Rebalancer(Executor& control, kube::Api& api, kube::Discovery& discovery, kube::EventRecorder& events,
                        const Clock& clock, Inputs inputs, Settings settings, ReportTrouble report_trouble,
                        prometheus::Registry* registry, const Logger& log, WaitGroup& leader_work)
-    : impl_(new Impl{
-          .tools = std::shared_ptr<Tools>(new Tools{control, api, discovery, events, clock, std::move(settings),
-                                                    std::move(report_trouble), Metrics(registry), log, leader_work}),
-          .inputs = inputs}) {}
+    : impl_(new Impl{.tools = std::shared_ptr<Tools>(new Tools{
+                         control, api, discovery, events, clock, std::move(settings), std::move(report_trouble),
+                         Metrics(registry), kube::ReconcileMetrics(registry, "sharder"), log, leader_work}),
+                     .inputs = inputs}) {}
 
 Rebalancer::~Rebalancer() = default;
 
@@ -141,6 +141,11 @@ Report Rebalancer::report() const {
     report.emplace(ring, worker->report());
   }
   return report;
+}
+
+std::optional<std::vector<ResourceReport>> Rebalancer::report(const std::string& ring) const {
+  const auto worker = impl_->workers.find(ring);
+  return worker == impl_->workers.end() ? std::nullopt : std::optional(worker->second->resources());
 }
 
 void Rebalancer::on_leading(bool leading) {

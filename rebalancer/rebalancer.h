@@ -1,7 +1,9 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/executor.h"
@@ -39,7 +41,8 @@ class Rebalancer final : public ring::Listener {
     const Published<ring::Snapshot>& snapshots;
   };
 
-  // `events`: a recorder with the component "sharder"; `registry` (may be null) gets the metrics of Metrics.
+  // `events`: a recorder with the component "sharder"; `registry` (may be null) gets the metrics of Metrics, and
+  // each pass over a resource as a reconciliation of the controller "sharder" (kube::ReconcileMetrics).
   // `leader_work`: holds a ticket for each write that is under way, and one for as long as this leads. When none is
   // left, nothing will be written any more.
   Rebalancer(Executor& control, kube::Api& api, kube::Discovery& discovery, kube::EventRecorder& events,
@@ -58,6 +61,8 @@ class Rebalancer final : public ring::Listener {
 
   // Empty while it does not lead. On the control loop; linear in the moves that wait, of which there is a limit.
   Report report() const;
+  // The resources of one ring; nullopt while this replica does not work for it. On the control loop.
+  std::optional<std::vector<ResourceReport>> report(const std::string& ring) const;
 
  private:
   struct Impl;

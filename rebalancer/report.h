@@ -21,6 +21,13 @@ struct ObjectCount {
   std::map<std::string, std::size_t> by_shard = {};  // "": the label names no available shard
 };
 
+// Objects of one resource that are not where they should be.
+struct Strays {
+  std::size_t objects = 0;
+  std::chrono::nanoseconds oldest = {};  // for how long this replica has seen the oldest; 0 when there is none
+  std::string example = {};              // "namespace/name" of the oldest, where it is known
+};
+
 struct ResourceReport {
   ring::GroupResource name = {};
   ring::Role role = ring::Role::kNone;
@@ -29,6 +36,7 @@ struct ResourceReport {
   std::optional<std::chrono::nanoseconds> oldest_drain = {};
   std::uint64_t carried_out = 0;            // moves since this replica works for the ring's spec
   std::optional<ObjectCount> objects = {};  // nullopt: no pass has ended yet
+  std::optional<Strays> unassigned = {};    // nullopt: not counted yet
 };
 
 // Moves from one shard to another.

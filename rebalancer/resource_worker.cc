@@ -1,7 +1,6 @@
 #include "rebalancer/resource_worker.h"
 
 #include <string>
-#include <string_view>
 #include <utility>
 
 namespace sharder::rebalancer {
@@ -15,10 +14,12 @@ ResourceWorker::ResourceWorker(std::shared_ptr<Tools> tools, RingParts ring, std
       tools_(std::move(tools)),
       ring_(ring),
       discovery_timer_(tools_->control),
-      orphans_(tools_, *this, ring_.view, ring_.mover,
+      unassigned_(tools_, *this, ring_.view),
+      orphans_(tools_, *this, ring_.view, ring_.mover, unassigned_,
                {.on_trouble = [this](const std::optional<Error>& error) { set_trouble("watch", error); },
                 .on_blind = [this] { pass(); },
-                .on_not_found = [this] { resolve(kube::Discovery::kMinAge); }}) {
+                .on_not_found = [this] { resolve(kube::Discovery::kMinAge); }}),
+      passed_(tools_, ring_.view, metrics()) {
   if (role() == ring::Role::kMain) {
     drains_.emplace(tools_, ring_.view.entry()->drain_label(), ring_.view.entry()->shard_label(), metrics());
   }
@@ -86,6 +87,7 @@ void ResourceWorker::namespaces_synced() {
 }
 
 void ResourceWorker::watch_orphans() {
+  unassigned_.shards_changed();
   if (is_ready()) {
     orphans_.open();
   }
@@ -120,6 +122,7 @@ void ResourceWorker::sync() {
   if (drains_) {
     drains_->sync();
   }
+  unassigned_.sync();
   if (orphans_.is_given_up()) {
     orphans_.try_again();
   }
@@ -135,6 +138,13 @@ void ResourceWorker::server_is_back() {
 void ResourceWorker::look() {
   mover().look(*this);
   orphans_.look();
+  passed_.look();
+  if (unassigned_.wants_watch()) {
+    orphans_.open();
+  }
+  if (is_ready()) {
+    unassigned_.look(orphans_.selector_of_all());
+  }
   if (drains_) {
     drains_->look(patches().carried_out());
   }
@@ -150,9 +160,8 @@ ResourceReport ResourceWorker::report() const {
       report.oldest_drain = now - *oldest;
     }
   }
-  if (pass_ended_) {
-    report.objects = ObjectCount{.age = now - *pass_ended_, .by_shard = objects_};
-  }
+  report.objects = passed_.objects();
+  report.unassigned = unassigned_.unassigned();
   return report;
 }
 
@@ -169,7 +178,8 @@ void ResourceWorker::pass_begins() {
     drains_->pass_begins();
   }
   patches_not_permitted_ = false;
-  seen_in_pass_.clear();
+  passed_.begins();
+  unassigned_.pass_begins();
   patches().pass_begins();
 }
 
@@ -177,26 +187,21 @@ bool ResourceWorker::consider(const kube::ObjectMeta& object) {
   if (drains_ && object.label(ring_.view.entry()->drain_label())) {
     drains_->seen_in_pass();
   }
-  count_in_pass(object);
-  return mover().consider(*this, object);
-}
-
-// An object that the ring does not shard is not counted.
-void ResourceWorker::count_in_pass(const kube::ObjectMeta& object) {
-  if (!ring_.view.selects(*this, object) || (role() == ring::Role::kControlled && !object.controller)) {
-    return;
+  const Sighting seen = ring_.view.look_at(*this, object);
+  const bool is_past = mover().shows_past(object);
+  passed_.shown(seen, is_past);
+  if (!is_past) {
+    unassigned_.pass_shows(seen);
   }
-  const ring::RingEntry& entry = *ring_.view.entry();
-  const std::string_view shard = object.label(entry.shard_label()).value_or("");
-  ++seen_in_pass_[entry.is_available(shard) ? std::string(shard) : std::string()];
+  return mover().consider(*this, seen);
 }
 
 void ResourceWorker::pass_ended() {
   if (drains_) {
     drains_->pass_ended();
   }
-  objects_ = std::exchange(seen_in_pass_, {});
-  pass_ended_ = tools_->clock.steady();
+  passed_.ended();
+  unassigned_.pass_ended();
   mover().pass_ended(*this);
 }
 

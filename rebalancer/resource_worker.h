@@ -2,7 +2,6 @@
 
 #include <chrono>
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -17,17 +16,20 @@
 #include "rebalancer/mover.h"
 #include "rebalancer/namespaces.h"
 #include "rebalancer/orphan_watch.h"
+#include "rebalancer/pass_counter.h"
 #include "rebalancer/passes.h"
 #include "rebalancer/report.h"
 #include "rebalancer/ring_view.h"
 #include "rebalancer/source.h"
 #include "rebalancer/tools.h"
 #include "rebalancer/troubles.h"
+#include "rebalancer/unassigned_counter.h"
 
 namespace sharder::rebalancer {
 
-// Works for one resource of a ring: looks it up in discovery, watches its orphans, counts what drains, and reports the
-// lasting failures of its lists, watches and patches. RingParts is what it shares with the ring's other resources.
+// Works for one resource of a ring: looks it up in discovery, watches its orphans, counts where its objects are and
+// what drains, and reports the lasting failures of its lists, watches and patches. RingParts is what it shares with the
+// ring's other resources.
 //
 // Owned by the ring's worker, on the control loop.
 class ResourceWorker final : public Source {
@@ -35,7 +37,7 @@ class ResourceWorker final : public Source {
   // The ring's worker owns them; they outlive this.
   struct RingParts {
     const Namespaces& namespaces;
-    const RingView& view;
+    RingView& view;
     Mover& mover;
     Passes& passes;
     Troubles& troubles;
@@ -70,6 +72,9 @@ class ResourceWorker final : public Source {
 
   void pass_begins() override;
   void pass_ended() override;
+  void settled(std::uint64_t object) override { passed_.settled(object); }
+  // The ring does not select a namespace any more.
+  void deselected() { unassigned_.deselected(); }
   bool has_room() const override { return mover().has_room(*this); }
   bool consider(const kube::ObjectMeta& object) override;
   void page_ended() override { mover().pump(); }
@@ -81,7 +86,6 @@ class ResourceWorker final : public Source {
   // `max_age`: of what discovery knows.
   void resolve(std::chrono::nanoseconds max_age);
   void resolved(Result<kube::Resource> resource);
-  void count_in_pass(const kube::ObjectMeta& object);
   bool is_ready() const;
   void begin();
   void pass(std::chrono::nanoseconds pause = {});
@@ -95,11 +99,10 @@ class ResourceWorker final : public Source {
   bool is_unserved_ = false;  // discovery said so
   Backoff discovery_backoff_{{.initial = std::chrono::seconds(1), .max = std::chrono::minutes(1)}};
   Timer discovery_timer_;
+  UnassignedCounter unassigned_;
   OrphanWatch orphans_;
   std::optional<DrainCounter> drains_;  // of a main resource
-  // Objects by shard: of the last pass, and so far of the one that runs. "": the label names no available shard.
-  std::map<std::string, std::size_t> objects_, seen_in_pass_;
-  std::optional<SteadyTime> pass_ended_;
+  PassCounter passed_;
   bool is_full_ = false;                // until there is room again
   bool patches_not_permitted_ = false;  // moves were dropped; the next pass tries again
   // Between passes while patches are not permitted.

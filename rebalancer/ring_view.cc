@@ -55,4 +55,12 @@ const Placement& RingView::placement(const Source& source, const kube::ObjectMet
   return placement_;
 }
 
+Sighting RingView::look_at(const Source& source, const kube::ObjectMeta& object) {
+  const Placement& found = placement(source, object);
+  return {.object = object,
+          .placement = found,
+          .decision = decide(source, found),
+          .is_unassigned = rebalancer::is_unassigned(*entry_, found)};
+}
+
 }  // namespace sharder::rebalancer

@@ -16,6 +16,14 @@
 
 namespace sharder::rebalancer {
 
+// An object as a page or a watch shows it, with what that means by the newest ring.
+struct Sighting {
+  const kube::ObjectMeta& object;
+  const Placement& placement;  // an empty one when the ring does not select the object
+  Decision decision;
+  bool is_unassigned;
+};
+
 // All that a ring's decisions depend on: its RingEntry, its resources, and which namespaces it selects. Owned by the
 // ring's worker, on the control loop.
 class RingView {
@@ -50,6 +58,8 @@ class RingView {
 
   // The placement of an object of the source; an empty one when it is not selected. Valid until the next call.
   const Placement& placement(const Source& source, const kube::ObjectMeta& object);
+  // Valid until the next call of this or of placement().
+  Sighting look_at(const Source& source, const kube::ObjectMeta& object);
   Decision decide(const Source& source, const Placement& placement) const {
     return rebalancer::decide(*entry_, source.role(), placement);
   }

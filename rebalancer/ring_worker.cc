@@ -105,6 +105,9 @@ void RingWorker::namespace_changed(const std::string& name, const LabelMap* befo
   if (!view_.selects(labels)) {
     if (was_selected) {
       mover_.forget_namespace(name);
+      for (const auto& resource : resources_) {
+        resource->deselected();
+      }
     }
     return;
   }
@@ -132,10 +135,19 @@ RingReport RingWorker::report() const {
   RingReport report;
   mover_.add_to(report.flows);
   for (const auto& resource : resources_) {
-    report.resources.push_back(resource->report());
     resource->add_to(report.flows);
   }
+  report.resources = resources();
   return report;
+}
+
+std::vector<ResourceReport> RingWorker::resources() const {
+  std::vector<ResourceReport> reports;
+  reports.reserve(resources_.size());
+  for (const auto& resource : resources_) {
+    reports.push_back(resource->report());
+  }
+  return reports;
 }
 
 void RingWorker::passes_idle(std::size_t objects) {

@@ -57,6 +57,7 @@ class RingWorker {
   void server_is_back();
 
   RingReport report() const;
+  std::vector<ResourceReport> resources() const;
 
  private:
   void refresh();

@@ -50,7 +50,10 @@ class Source {
   // Passes have a lasting failure; nullopt: one has ended well.
   virtual void lists_trouble(const std::optional<Error>& error) = 0;
 
-  // Of Mover: the result of has_room() may have changed.
+  // Of Mover: the object with this object_hash(), which was no orphan, needs no move any more: one was carried out, or
+  // somebody else saw to it.
+  virtual void settled(std::uint64_t object) = 0;
+  // The result of has_room() may have changed.
   virtual void room_changed() = 0;
 
  protected:

@@ -13,6 +13,7 @@
 #include "base/wait_group.h"
 #include "kube/client/api.h"
 #include "kube/client/discovery.h"
+#include "kube/client/reconcile_metrics.h"
 #include "kube/events/events.h"
 #include "rebalancer/metrics.h"
 #include "ring/label_selector.h"
@@ -42,6 +43,7 @@ struct Tools {
   const Settings settings;
   const ReportTrouble report_trouble;
   Metrics metrics;
+  kube::ReconcileMetrics passes;
   const Logger log;
   WaitGroup& leader_work;  // a ticket for each write that is under way
 };

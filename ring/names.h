@@ -15,6 +15,7 @@ inline constexpr std::string_view kDrainLabelValue = "true";  // by the Go shard
 inline constexpr std::string_view kWebhookPathPrefix = "/webhooks/sharder/controllerring/";
 // Conditions of a ring.
 inline constexpr std::string_view kWebhookReachable = "WebhookReachable";
+inline constexpr std::string_view kAllAssigned = "AllAssigned";
 inline constexpr std::string_view kShardsCordoned = "ShardsCordoned";
 inline constexpr std::string_view kGracePeriodValid = "GracePeriodValid";
 // Annotations of ours (protocol, 12).

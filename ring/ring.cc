@@ -96,6 +96,15 @@ std::vector<double> Ring::shares() const {
   return shares;
 }
 
+std::uint64_t Ring::members_hash() const {
+  std::string names;
+  for (const std::string& shard : shards_) {
+    names += shard;
+    names += '/';  // in no name
+  }
+  return hash(names) >> 16;
+}
+
 bool Ring::contains(std::string_view shard) const {
   return std::ranges::binary_search(shards_, shard, std::less<>{});
 }

@@ -32,6 +32,10 @@ class Ring {
   // The part of all possible keys that each shard owns, in the order of shards(); their sum is 1.
   std::vector<double> shares() const;
 
+  // The same for all rings with the same members, whatever process computes it: 48 bits, so that a double holds it
+  // exactly.
+  std::uint64_t members_hash() const;
+
   bool contains(std::string_view shard) const;
   // Sorted, without duplicates.
   const std::vector<std::string>& shards() const { return shards_; }

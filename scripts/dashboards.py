@@ -150,6 +150,12 @@ RINGS = Dashboard(
                (("sum by (state) (\n"
                  f"  max by (controllerring, namespace, shard, state) (controller_sharding_shard_state{RING})\n"
                  ")", "{{state}}"),), stacked=True, steps=True),
+         Lines("Cordoned shards, and shards in grace", "Cordoned: their objects drain to the others, and they get no new "
+               "ones. In grace: gone, and expected back; their objects wait for them, and nobody works on them.",
+               tuple(("sum by (controllerring) (\n"
+                      f"  max by (controllerring, namespace, shard) (controller_sharding_shard_{metric}{RING})\n"
+                      ")", f"{{{{controllerring}}}} {shown}") for metric, shown in (
+                          ("cordoned", "cordoned"), ("in_grace", "in grace"))), steps=True),
          Lines("Changes of the members", "How often a ring was built anew in a minute, because a shard came or went.",
                (("max by (controllerring) (\n"
                  f"  rate(controller_sharding_ring_calculations_total{RING}[$__rate_interval])\n"

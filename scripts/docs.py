@@ -2,7 +2,8 @@
 """Writes what is generated in docs/, and says where docs/ and the program differ.
 
     docs.py                  writes the tables of alerts and of doctor's codes, and the reference of the CRD
-    docs.py --check          says what is not up to date or not documented; part of `make lint`
+    docs.py --check          says what is not up to date or not documented, and which links lead nowhere; part of
+                             `make lint`
     docs.py --programs DIR   writes what the programs in DIR print for --help into docs/reference/cli.md
 
 Pages whose shell blocks are run by tests (RUN_PAGES) say of each block, in a comment before it, where it is run, or why
@@ -24,7 +25,7 @@ DOCTOR = DOCS / "operate" / "doctor"
 CLI = DOCS / "reference" / "cli.md"
 CRD = ROOT / "manifests" / "crd" / "sharding.timebertt.dev_controllerrings.yaml"
 RULES = ROOT / "manifests" / "components" / "monitoring" / "prometheus_rule.yaml"
-PROGRAMS = ("sharder",)
+PROGRAMS = ("sharder", "sharderctl")
 PLACES = ("make run", "beside make run", "control plane", "kind")  # tests/e2e/test_documents.py, tests/e2e/kind/
 RUN_PAGES = ("getting-started/no-cluster.md", "getting-started/kind.md", "migrate.md", "install/remove.md",
              "operate/emergency.md")
@@ -70,6 +71,37 @@ def wrong_marks():
                 yield f"docs/{page}:{block.line}: say where this block is run ({', '.join(PLACES)}), or why not"
 
 
+# -- links
+
+def prose(path):
+    """The page without its blocks of code."""
+    return re.sub(r"^ *(```|~~~).*?^ *\1 *$", "", read(path), flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(path):
+    """The anchors that forges make of a page's headings."""
+    found = set()
+    for heading in re.findall(r"^#+ +(.*?) *$", prose(path), re.MULTILINE):
+        text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)
+        found.add(re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-"))
+    return found
+
+
+def wrong_links():
+    """Links of all pages of the repository to files and headings of it that are not there."""
+    names = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    for page in map(ROOT.joinpath, names.split()):
+        for link in re.findall(r"\]\(([^()\s]+)\)", re.sub(r"`[^`\n]*`", "", prose(page))):
+            name, _, anchor = link.partition("#")
+            target = (page.parent / name).resolve() if name else page
+            if re.match(r"[a-z]+:", link):
+                continue
+            if not target.exists():
+                yield f"{page.relative_to(ROOT)}: a link to {link}, which does not exist"
+            elif anchor and target.suffix == ".md" and anchor not in anchors(target):
+                yield f"{page.relative_to(ROOT)}: a link to {link}, which has no such heading"
+
+
 # -- generated parts
 
 def alerts():
@@ -84,7 +116,7 @@ def table(head, rows):
 
 def alert_table():
     def plain(text):  # of a template
-        return re.sub(r"\{\{ \$labels\.(\w+) \}\}", r"*\1*", re.sub(r"\{\{ \$value \| \w+ \}\}", "...", text))
+        return re.sub(r"\{\{ \$labels\.(\w+) \}\}", r"*\1*", re.sub(r"\{\{ \$value \| \w+ \}\}", "…", text))
 
     return table(["alert", "severity", "summary"],
                  [[f"[{rule['alert']}]({rule['alert']}.md)", rule["labels"]["severity"],
@@ -92,13 +124,24 @@ def alert_table():
 
 
 def doctor_table():
-    rows = []
-    for path in sorted(DOCTOR.glob("*.md")):
-        if path.stem not in ("index", "TEMPLATE"):
-            title, severity = (re.search(pattern, read(path), re.MULTILINE) for pattern in (
-                r"^# \w+: (.*)$", r"^Severity: (\w+)\.$"))
-            rows.append([f"[{path.stem}]({path.name})", severity[1], title[1]])
-    return table(["code", "severity", "finding"], rows) if rows else "There are no codes yet."
+    return table(["code", "severity", "finding"],
+                 [[f"[{code}]({code}.md)", severity, title] for code, (severity, title) in doctor_codes().items()])
+
+
+def doctor_codes():
+    """{code: (severity, finding)}, as ctl/finding.cc has them."""
+    pattern = r'CheckFacts\{Check::\w+, "(SHD\d+)",\s*"[\w-]+",\s*Severity::k(\w+),\s*"([^"]+)"\}'
+    return {code: (severity.lower(), title) for code, severity, title in
+            re.findall(pattern, read(ROOT / "ctl" / "finding.cc"))}
+
+
+def doctor_pages():
+    """The same, as the pages have them."""
+    pages = {}
+    for path in DOCTOR.glob("SHD*.md"):
+        found = re.match(r"# (\w+): (.*)\n\nSeverity: (\w+)\.\n", read(path))
+        pages[path.stem] = (found[3], found[2]) if found and found[1] == path.stem else ("", "")
+    return pages
 
 
 def crd_table():
@@ -130,11 +173,20 @@ def crd_table():
 
 
 def help_texts(folder):
-    """What the programs print for --help, one after the other."""
+    """What the programs in this folder print for --help, and their commands."""
+    def help_of(*words):
+        done = subprocess.run([folder / words[0], *words[1:], "--help"], check=True, capture_output=True, text=True,
+                              timeout=20, env={"COLUMNS": "100"})
+        return done.stdout.strip()
+
     texts = []
     for name in PROGRAMS:
-        done = subprocess.run([folder / name, "--help"], check=True, capture_output=True, text=True, timeout=20)
-        texts.append(f"## {name}\n\n```text\n{done.stdout.strip()}\n```")
+        text = help_of(name)
+        texts.append(f"## {name}\n\n```text\n{text}\n```")
+        commands = re.search(r"^commands:\n((?:  .*\n)+)", text, re.MULTILINE)
+        for command in re.findall(r"^  ([a-z-]+(?: [a-z]+)*)(?![a-z|])", commands[1] if commands else "", re.MULTILINE):
+            own = re.split("\n\n.*flags of every command", help_of(name, *command.split()))[0]
+            texts.append(f"### {name} {command}\n\n```text\n{own}\n```")
     return "\n\n".join(texts)
 
 
@@ -200,7 +252,13 @@ def event_reasons():
             constant = re.search(rf"\b{given}\b[^=;]*= \"(\w+)\"", text)
             if given.startswith('"') or constant:
                 reasons.add(given.strip('"') if given.startswith('"') else constant[1])
+        reasons.update(re.findall(r"\.event = \"(\w+)\"", text))  # of a ConditionReporter
     return reasons
+
+
+def condition_types():
+    """`Ready`, and those of ring/names.h, where a condition's constant is called like it."""
+    return {"Ready"} | {match[1] for match in re.finditer(r"\bk(\w+) = \"\1\"", read(ROOT / "ring" / "names.h"))}
 
 
 def metric_names():
@@ -238,16 +296,22 @@ def differences(what, ours, documented):
 
 def problems():
     yield from wrong_marks()
+    yield from wrong_links()
     pages = {path.stem for path in ALERTS.glob("*.md")} - {"index"}
     yield from differences("alert", {rule["alert"] for rule in alerts()}, pages)
     for rule in alerts():
         wanted = f"operate/alerts/{rule['alert']}.html"
         if rule["annotations"].get("runbook_url") != wanted:
             yield f"{RULES.relative_to(ROOT)}: {rule['alert']} wants the annotation runbook_url: {wanted}"
+    codes, described = doctor_codes(), doctor_pages()
+    yield from differences("doctor's code", set(codes), set(described))
+    yield from (f"docs/operate/doctor/{code}.md: wants the title and the severity of ctl/finding.cc"
+                for code in sorted(set(codes) & set(described)) if codes[code] != described[code])
     example, others = documented_config_fields()
     fields = config_fields()
     yield from (f"the configuration's field {name} is not documented" for name in sorted(fields - example - others))
-    yield from differences("the reason", event_reasons(), first_cells("reference/events.md") - {"Ready", "WebhookReachable"})
+    yield from differences("the reason or condition", event_reasons() | condition_types(),
+                           first_cells("reference/events.md"))
     yield from differences("the metric", metric_names(), first_cells("reference/metrics.md"))
     yield from (f"docs/security/rbac.md: {verb} on {resource} is not explained"
                 for resource, verb in sorted(granted() - documented_grants()))
@@ -265,8 +329,8 @@ def main():
         found += problems()
         if found:
             sys.exit("\n".join(found))
-        print(f"docs: {len(alerts())} alerts, {len(metric_names())} metrics, {len(event_reasons())} reasons of Events, "
-              f"{len(config_fields())} fields and {len(granted())} permissions are documented")
+        print(f"docs: {len(alerts())} alerts, {len(doctor_codes())} codes, {len(metric_names())} metrics, "
+              f"{len(event_reasons())} reasons of Events, {len(config_fields())} fields and {len(granted())} permissions are documented")
         return
     for path, text in stale.items():
         path.write_text(text, encoding="utf-8")

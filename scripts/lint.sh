@@ -15,6 +15,7 @@ scripts/dashboards.py --check
 scripts/chart.py --check
 scripts/docs.py --check
 tests/scripts/test_builds_of_others.py
+tests/scripts/test_docs.py
 tests/scripts/test_workflows.py
 
 cmake --preset debug >/dev/null

@@ -5,6 +5,8 @@
 #include <prometheus/histogram.h>
 #include <prometheus/registry.h>
 
+#include "kube/client/reconcile_metrics.h"
+
 namespace sharder::shard {
 
 namespace {
@@ -22,12 +24,6 @@ Histogram::BucketBoundaries queue_buckets() {
     buckets.push_back(bound);
   }
   return buckets;
-}
-
-// controller-runtime's.
-Histogram::BucketBoundaries reconcile_buckets() {
-  return {0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.25, 1.5,
-          1.75,  2.0,  2.5,   3.0,  3.5, 4.0,  4.5, 5,    6,   7,    8,   9,    10,  15,  20,  25,  30,  40,  50,   60};
 }
 
 double seconds(std::chrono::nanoseconds duration) {
@@ -48,15 +44,13 @@ struct ControllerMetrics::Impl {
   Impl(Registry& registry, const std::string& controller)
       : labels{{"controller", controller}},
         queue_labels{{"controller", controller}, {"name", controller}},
-        results(counters(registry, "controller_runtime_reconcile_total", "Reconciliations, by their result.")),
+        reconciliations(&registry, controller),
         adds(counters(registry, "workqueue_adds_total", "Objects that were added to the queue.").Add(queue_labels)),
         retries(counters(registry, "workqueue_retries_total", "Objects that were added again after a failure.")
                     .Add(queue_labels)),
         acknowledgements(counters(registry, "controller_sharding_shard_acknowledged_drains_total",
                                   "Drains that this shard acknowledged.")
                              .Add(labels)),
-        errors(counters(registry, "controller_runtime_reconcile_errors_total", "Reconciliations that failed.")
-                   .Add(labels)),
         panics(counters(registry, "controller_runtime_reconcile_panics_total",
                         "Reconciliations that ended with an exception.")
                    .Add(labels)),
@@ -64,25 +58,17 @@ struct ControllerMetrics::Impl {
                          "How long objects waited in the queue before they were taken.")
                   .Add(queue_labels, queue_buckets())),
         work(histograms(registry, "workqueue_work_duration_seconds", "How long objects were worked on.")
-                 .Add(queue_labels, queue_buckets())),
-        times(histograms(registry, "controller_runtime_reconcile_time_seconds", "How long reconciliations took.")
-                  .Add(labels, reconcile_buckets())) {
-    for (const char* result : {"success", "error", "requeue_after"}) {
-      results.Add({{"controller", controller}, {"result", result}});
-    }
-  }
+                 .Add(queue_labels, queue_buckets())) {}
 
   const Labels labels;
   const Labels queue_labels;
-  Family<Counter>& results;
+  kube::ReconcileMetrics reconciliations;
   Counter& adds;
   Counter& retries;
   Counter& acknowledgements;
-  Counter& errors;
   Counter& panics;
   Histogram& waits;
   Histogram& work;
-  Histogram& times;
 };
 
 ControllerMetrics::ControllerMetrics(Registry& registry, const std::string& controller)
@@ -102,13 +88,7 @@ void ControllerMetrics::taken(std::chrono::nanoseconds waited) {
 }
 
 void ControllerMetrics::reconciled(std::string_view result, std::chrono::nanoseconds took) {
-  Labels labels = impl_->labels;
-  labels.emplace("result", result);
-  impl_->results.Add(labels).Increment();
-  if (result == "error") {
-    impl_->errors.Increment();
-  }
-  impl_->times.Observe(seconds(took));
+  impl_->reconciliations.ended(result, took);
   impl_->work.Observe(seconds(took));
 }
 

@@ -35,6 +35,7 @@
 #include "ops/process_collector.h"
 #include "ops/status_pages.h"
 #include "rebalancer/rebalancer.h"
+#include "sharder/assignment_source.h"
 #include "sharder/cpu_quota.h"
 #include "sharder/identity.h"
 #include "sharder/part_options.h"
@@ -63,6 +64,15 @@ prometheus::Gauge& master_status_gauge(prometheus::Registry& registry, const std
       .Help("1 while this replica leads, else 0.")
       .Register(registry)
       .Add({{"name", lease_name}});
+}
+
+void export_build(prometheus::Registry& registry) {
+  prometheus::BuildGauge()
+      .Name("controller_sharding_build_info")
+      .Help("1, with the version and the commit of this program.")
+      .Register(registry)
+      .Add({{"version", version()}, {"commit", kCommit}})
+      .Set(1);
 }
 
 }  // namespace
@@ -145,7 +155,9 @@ Program::Impl::Impl(Config configuration, kube::ClusterConfig cluster_config, Lo
       master_status(master_status_gauge(*registry, config.leader_election.resource_name)),
       worker("metrics", log),
       control("control", log),
-      webhook_metrics(*registry) {}
+      webhook_metrics(*registry) {
+  export_build(*registry);
+}
 
 Program::Impl::~Impl() {
   election.reset();
@@ -181,7 +193,7 @@ void Program::Impl::make_parts() {
                                                         leader_work);
   controller_rings = std::make_unique<controllerring::Controller>(
       control, *api, *discovery, *events, clock, membership->snapshots(),
-      controllerring::ControllerOptions{.webhook = config.webhook, .sync_period = config.sync_period},
+      controllerring::ControllerOptions{.webhook = config.webhook, .sync_period = config.sync_period}, registry.get(),
       log.named("controllerring"), leader_work);
   controller_rings->report_reachability(
       [this](const std::string& roots_pem, const std::string& host) { return check_trust(roots_pem, host); });
@@ -198,6 +210,7 @@ void Program::Impl::make_parts() {
       },
       registry.get(), log.named("rebalancer"), leader_work);
   membership->add_listener(*rebalancer);
+  controller_rings->report_assignment([this](const std::string& ring) { return unassigned(rebalancer->report(ring)); });
   reviewer = std::make_unique<ops::AccessReviewer>(*api, clock, ops::AccessReviewerOptions{}, log.named("ops"));
   status_pages = std::make_shared<const ops::StatusPages>([this] { return status(); }, control, clock);
 }
@@ -306,7 +319,8 @@ Result<void> Program::Impl::start_metrics() {
   if (!config.metrics_bind_address) {
     return {};
   }
-  const ops::MetricSources sources{registry, std::make_shared<RingCollector>(membership->snapshots()),
+  const ops::MetricSources sources{registry,
+                                   std::make_shared<RingCollector>(membership->snapshots(), membership->ring_sets()),
                                    std::make_shared<ops::ProcessCollector>()};
   metrics_server = std::make_unique<http::Server>(
       http::ServerOptions{.name = "metrics",

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdint>
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -19,7 +19,8 @@ prometheus::MetricFamily gauge(std::string name, std::string help) {
   return {.name = std::move(name), .help = std::move(help), .type = prometheus::MetricType::Gauge, .metric = {}};
 }
 
-void add(prometheus::MetricFamily& family, Labels labels, std::int64_t value) {
+template <class Number>
+void add(prometheus::MetricFamily& family, Labels labels, Number value) {
   prometheus::ClientMetric& metric = family.metric.emplace_back();
   metric.label = std::move(labels);
   metric.gauge.value = static_cast<double>(value);
@@ -42,6 +43,10 @@ struct Families {
   prometheus::MetricFamily info = gauge("controller_sharding_shard_info", "Information about a shard's Lease.");
   prometheus::MetricFamily state = gauge("controller_sharding_shard_state",
                                          "The state of a shard as its Lease's label has it: 1 for the one it is in.");
+  prometheus::MetricFamily share =
+      gauge("controller_sharding_ring_share", "The part of all possible keys that a member of the ring owns.");
+  prometheus::MetricFamily members = gauge("controller_sharding_ring_members_hash",
+                                           "A hash of the ring's members: replicas that agree have the same.");
   prometheus::MetricFamily cordoned =
       gauge("controller_sharding_shard_cordoned", "1 if a shard's Lease is annotated as cordoned, else 0.");
   prometheus::MetricFamily in_grace =
@@ -77,6 +82,14 @@ void add_shard(Families& families, const std::string& ring, const ring::ShardSta
   }
 }
 
+void add_members(Families& families, const std::string& name, const ring::Ring& ring) {
+  add(families.members, {{"controllerring", name}}, ring.members_hash());
+  const std::vector<double> shares = ring.shares();
+  for (std::size_t i = 0; i < shares.size(); ++i) {
+    add(families.share, {{"controllerring", name}, {"shard", ring.shards()[i]}}, shares[i]);
+  }
+}
+
 }  // namespace
 
 std::vector<prometheus::MetricFamily> RingCollector::Collect() const {
@@ -89,9 +102,15 @@ std::vector<prometheus::MetricFamily> RingCollector::Collect() const {
       }
     }
   }
+  if (const auto ring_set = ring_sets_.get()) {
+    for (const auto& [name, entry] : ring_set->rings) {
+      add_members(families, name, entry->ring());
+    }
+  }
   std::vector<prometheus::MetricFamily> all;
   for (auto* family : {&families.generation, &families.observed, &families.shards, &families.available, &families.ready,
-                       &families.reachable, &families.info, &families.state, &families.cordoned, &families.in_grace}) {
+                       &families.reachable, &families.info, &families.state, &families.cordoned, &families.in_grace,
+                       &families.share, &families.members}) {
     all.push_back(std::move(*family));
   }
   return all;

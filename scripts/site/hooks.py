@@ -49,7 +49,8 @@ def _expanded(nav, folder):
         return [_expanded(entry, folder) for entry in nav]
     if not nav.endswith("/*"):
         return nav
-    pages = sorted(folder.glob(f"{nav}.md"), key=lambda page: (page.name not in ("index.md", "README.md"), page.name))
+    pages = [page for page in folder.glob(f"{nav}.md") if page.name != "TEMPLATE.md"]
+    pages.sort(key=lambda page: (page.name not in ("index.md", "README.md"), page.name))
     return [str(page.relative_to(folder)) for page in pages]
 
 
@@ -102,7 +103,8 @@ def _page_of(path, files):
     if path.startswith("docs/"):
         name = path.removeprefix("docs/")
         for candidate in (name, f"{name}/index.md", f"{name}/README.md"):
-            if files.get_file_from_path(candidate):
+            file = files.get_file_from_path(candidate)
+            if file and not file.inclusion.is_excluded():
                 return candidate
     return None
 

@@ -1,8 +1,8 @@
 """When each alert of manifests/components/monitoring fires, as input of `promtool test rules`.
 
-CASES, for each alert: series with which it fires, and when; and series with which it never does. EVENTS: what
-happens every day, with which no alert may ever fire. In promtool's notation, `0+1x60` is 0, 1, 2, ... for 60 minutes, and `_`
-is a scrape that failed, `stale` the end of a series.
+CASES, for each alert: series with which it fires, and when; and series with which it never does. EVENTS: what happens
+every day, with which no alert may ever fire. In promtool's notation, `0+1x60` is 0, 1, 2, ... for 60 minutes, `_` is no
+sample, and `stale` the end of a series.
 """
 
 RING = 'job="sharder",controllerring="shop"'

@@ -1,15 +1,11 @@
-"""Helm and promtool, and where the tests find the modules of tests/e2e.
+"""Helm, and where the tests find the modules of tests/e2e.
 
-$HELM and $PROMTOOL name programs of your own. Else Helm is built once from its Go module, and promtool is taken once
-out of Debian's package prometheus, which is not installed: it would start a server. Both are kept in
-~/.cache/sharder-tests.
+$HELM names a program of your own. Else Helm is built once from its Go module and kept in ~/.cache/sharder-tests.
 """
 
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -22,24 +18,6 @@ ROOT = HERE.parents[1]
 CHART = ROOT / "charts" / "sharder"
 HELM_VERSION = "3.22.0"
 KUBERNETES = "1.36.0"  # what Helm renders for: the version of one that go builds by itself is none
-
-
-def promtool():
-    own = os.environ.get("PROMTOOL") or shutil.which("promtool")
-    if own:
-        return Path(own)
-    kept = binaries._cache_dir() / "promtool" / "promtool"  # pylint: disable=protected-access
-    if not kept.exists():
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".promtool-", dir=kept.parent.parent) as scratch:
-            get = "apt-get download -qq prometheus"
-            done = subprocess.run(f"({get} || (apt-get update -qq && {get})) && dpkg-deb -x prometheus_*.deb .",
-                                  shell=True, cwd=scratch, capture_output=True, text=True, check=False)
-            if done.returncode:
-                raise Failed("no promtool: install Debian's package prometheus, or set PROMTOOL; "
-                             f"apt-get download says: {done.stderr.strip()}")
-            (Path(scratch) / "usr" / "bin" / "promtool").rename(kept)
-    return kept
 
 
 class Helm:

@@ -11,9 +11,10 @@ from pathlib import Path
 import yaml
 
 from alerts import CASES, test_file
-from programs import CHART, ROOT, Helm, promtool  # before those of tests/e2e, which it finds
+from programs import CHART, ROOT, Helm  # before those of tests/e2e, which it finds
 
 import binaries
+import prometheus
 from sharder import binary
 from suite import Suite
 
@@ -382,13 +383,14 @@ def lint(env):
 def alerts(env):
     rule = yaml.safe_load((MANIFESTS / "components/monitoring/prometheus_rule.yaml").read_text(encoding="utf-8"))
     (env.folder / "rules.yaml").write_text(yaml.safe_dump(rule["spec"]), encoding="utf-8")
-    checked = subprocess.run([promtool(), "check", "rules", env.folder / "rules.yaml"], capture_output=True, text=True,
+    promtool = prometheus.program("promtool")
+    checked = subprocess.run([promtool, "check", "rules", env.folder / "rules.yaml"], capture_output=True, text=True,
                              check=False)
     assert not checked.returncode, checked.stdout + checked.stderr
     names = {one["alert"] for group in rule["spec"]["groups"] for one in group["rules"]}
     assert names == set(CASES), f"without a test, or without an alert: {names ^ set(CASES)}"
     (env.folder / "alerts.yaml").write_text(yaml.safe_dump(test_file("rules.yaml")), encoding="utf-8")
-    done = subprocess.run([promtool(), "test", "rules", env.folder / "alerts.yaml"], capture_output=True, text=True,
+    done = subprocess.run([promtool, "test", "rules", env.folder / "alerts.yaml"], capture_output=True, text=True,
                           check=False)
     assert not done.returncode, done.stdout + done.stderr
 

@@ -14,12 +14,19 @@ import documents
 import oracle
 from cluster import ROOT, SYSTEM_NAMESPACE
 from documents import docs
-from environment import CONFIG_MAPS, SECRETS, Environment
-from processes import Failed, allowed, spawn
+from environment import CONFIG_MAPS, SECRETS, Environment, Ring
+from kubeclient import ApiError, Credentials
+from processes import Failed, allowed, spawn, wait_until
+from real_shards import RealShards
 from sharder import binary
 from suite import Suite
 
-suite = Suite("documents", lambda short: Environment(controller_manager=True, short=short), parallel=False)
+DEPLOYMENTS = ("apps", "deployments", "v1", "Deployment")
+REPLICA_SETS = ("apps", "replicasets", "v1", "ReplicaSet")
+
+# The API server takes up a role a little after it has stored it: what is applied at once may be forbidden for a moment.
+suite = Suite("documents", lambda short: Environment(controller_manager=True, short=short, may_be_forbidden=True),
+              parallel=False)
 
 
 class InTerminal:
@@ -57,7 +64,7 @@ class InTerminal:
         return match
 
 
-@suite.case("the blocks of `Without a cluster`, beside make run")
+@suite.case("the blocks of `Without a cluster`, beside make run", short=False)
 def no_cluster(env):
     page = "getting-started/no-cluster.md"
     first, = documents.blocks(page, "make run")
@@ -99,10 +106,84 @@ def emergency(env):
         ring.wait_webhook()
 
 
-@suite.case("docs/reference/cli.md has what the programs print")
+@suite.case("docs/examples/first-ring: the API server takes it, and its permissions are enough for sharder and shards")
+def first_ring(env):
+    name, namespace = "checksums", "demo"
+    env.plane.kubectl("create", "namespace", namespace)
+    env.plane.kubectl("apply", "-f", ROOT / "docs" / "examples" / "first-ring")
+    token = env.plane.service_account_token(namespace, name)
+    env.plane.wait_allowed(token, verb="create", group="coordination.k8s.io", resource="leases", namespace=namespace)
+    env.plane.wait_allowed(env.plane.service_account_token(), verb="watch", group="", resource="configmaps")
+    kubeconfig = env.plane.write_kubeconfig(env.plane.folder / "shards.kubeconfig", Credentials(token=token))
+    ring = Ring(env, name, namespace, ((SECRETS, (CONFIG_MAPS,)),))
+    with RealShards(kubeconfig, name, namespace, env.plane.folder, 15) as shards:
+        shards.start("shard-a", "shard-b")
+        ring.wait_ready(["shard-a", "shard-b"])
+        create, = (block for block in documents.blocks("getting-started/kind.md", "kind") if "create secret" in block.text)
+        documents.run(create, env.plane.kubeconfig, env.plane.bin)
+        shards.start("shard-c")
+        wait_until(lambda: len(made(env, namespace)) == 30, 30, "each Secret has its ConfigMap")
+        ring.wait_settled(["shard-a", "shard-b", "shard-c"])
+        logs = "".join(shard.process.log.read_text(encoding="utf-8") for shard in shards.all().values())
+    assert "forbidden" not in logs, logs[-2000:]
+
+
+@suite.case("docs/examples/only-labels.yaml: the sharder moves objects, and changes nothing else of them")
+def only_labels(env):
+    ring = env.ring("policy", ((DEPLOYMENTS, (REPLICA_SETS,)),))
+    env.plane.kubectl("apply", "-f", ROOT / "docs" / "examples" / "only-labels.yaml")
+    sharder = env.plane.client(env.plane.service_account_token())
+
+    def change(body):
+        sharder.patch("deployments", ring.namespace, "web", body)
+
+    def rejected(body):
+        try:
+            change(body)
+        except ApiError as error:
+            return error.status == 422 and "the sharder changes no" in str(error)
+        return False
+
+    own = f"shard.alpha.sharding.timebertt.dev/{ring.name}"
+    with ring.shards("shard-a", "shard-b", working=True) as shards:
+        ring.wait_ready(["shard-a", "shard-b"])
+        template = {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "web", "image": "web"}]}}
+        env.admin.create("deployments", ring.namespace, {
+            "metadata": {"name": "web", "labels": {"app": "web"}},
+            "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "web"}}, "template": template}})
+        wait_until(lambda: rejected({"spec": {"replicas": 5}}), 30, "the policy is in force")
+        for body in ({"metadata": {"annotations": {"a": "b"}}}, {"metadata": {"labels": {"app": "other"}}},
+                     {"metadata": {"labels": {"app": None}}}, {"metadata": {"labels": {"more": "x"}}},
+                     {"metadata": {"finalizers": ["example.com/f"]}}):
+            assert rejected(body), body
+        change({"metadata": {"labels": {own: None}}})  # an object without a shard gets one from the webhook or the leader
+        ring.wait_settled(["shard-a", "shard-b"])
+        shards.start("shard-c", "shard-d")  # and moves are drains and patches
+        ring.wait_settled(["shard-a", "shard-b", "shard-c", "shard-d"])
+        shards.release("shard-a", "shard-b", "shard-c")
+        ring.wait_settled(["shard-d"])
+
+
+def made(env, namespace):
+    return [item for item in env.admin.list("configmaps", namespace) if item["metadata"]["name"].startswith("checksums-")]
+
+
+@suite.case("what the pages of alerts ask the API server, it answers", short=False)
+def alerts(env):
+    env.plane.kubectl("apply", "--server-side", "-k", ROOT / "manifests" / "sharder")
+    asked = 0
+    for path in sorted(docs.ALERTS.glob("*.md")):
+        for block in docs.blocks(path.relative_to(docs.DOCS)):
+            if not re.search(r"kubectl [^|]*\b(logs|top) ", block.text):  # which need nodes
+                documents.run(block, env.plane.kubeconfig, env.plane.bin)
+                asked += 1
+    assert asked >= 10, asked
+
+
+@suite.case("docs/reference/cli.md has what the programs print", short=False)
 def command_line(_):
-    page = docs.read(docs.CLI)
-    assert docs.with_part(docs.CLI, "programs", docs.help_texts(binary().parent)) == page, "run scripts/docs.py --programs"
+    wanted = docs.with_part(docs.CLI, "programs", docs.help_texts(ROOT / "build" / "bin"))
+    assert docs.read(docs.CLI) == wanted, "run scripts/docs.py --programs build/bin"
 
 
 @suite.case("the configuration's page is a configuration that the program reads")

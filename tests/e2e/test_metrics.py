@@ -16,10 +16,7 @@ CONTRACT = ROOT / "tests" / "testdata" / "metrics" / "go-sharder-v0.13.txt"
 NOT_OURS = {
     "controller_runtime_active_workers": "reconcilers: not yet",
     "controller_runtime_max_concurrent_reconciles": "reconcilers: not yet",
-    "controller_runtime_reconcile_errors_total": "reconcilers: not yet",
     "controller_runtime_reconcile_panics_total": "reconcilers: not yet",
-    "controller_runtime_reconcile_time_seconds": "reconcilers: not yet",
-    "controller_runtime_reconcile_total": "reconcilers: not yet",
     "controller_runtime_terminal_reconcile_errors_total": "reconcilers: not yet",
     "controller_runtime_conversion_webhook_panics_total": "nobody has a conversion webhook",
     "process_network_receive_bytes_total": "of the whole network namespace, not of the process",
@@ -33,6 +30,9 @@ NOT_OURS = {
     "workqueue_unfinished_work_seconds": "work queues: not yet",
     "workqueue_work_duration_seconds": "work queues: not yet",
 }
+
+# The Go sharder's.
+CONTROLLERS = {"controllerring", "sharder", "shardlease"}
 
 SAMPLE = re.compile(r"([a-z_]+)(?:\{(.*)\})? \S+")
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
@@ -105,8 +105,10 @@ def as_the_go_sharder(env):
         made = iter(range(1000))
         wait_until(lambda: env.admin.create("secrets", ring.namespace, {"metadata": {"name": f"more-{next(made)}"}}) and
                    "controller_sharding_assignments_total{" in leader.scrape(token), 20, "it assigns")
-        found = differences(exported(leader.scrape(token)))
+        families = exported(leader.scrape(token))
+        found = differences(families)
         assert not found, "\n".join(found)
+        assert families["controller_runtime_reconcile_total"].labels["controller"] == CONTROLLERS
 
 
 REFERENCE = ROOT / "docs" / "reference" / "metrics.md"

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import random
+import socket
 import subprocess
 import time
 
@@ -18,8 +19,8 @@ from kubeclient import path_of
 from processes import Failed, wait_until
 from suite import Suite
 
-OBJECTS = 1200  # of the large ring: more than two pages
-OWNED = 200
+OBJECTS = 700  # of the large ring: more than a page
+OWNED = 100
 CORDONED = "sharder.alpha.sharding.timebertt.dev/cordoned"
 REBALANCE = "sharder.alpha.sharding.timebertt.dev/rebalance-requested-at"
 NAMES = ("shard-a", "shard-b", "shard-c")
@@ -98,7 +99,7 @@ def without_cluster(env):
     assert linked.startswith("sharderctl "), linked
 
 
-@suite.case("status, explain and plan say of 1,200 objects what the oracle says, and what plan lists is what moves")
+@suite.case("status, explain and plan say of 700 objects what the oracle says, and what plan lists is what moves")
 def the_truth(env):
     ring = env.ring("truth")
     with ring.shards(*NAMES, duration=30, renew_every=2, working=True) as shards:
@@ -106,7 +107,7 @@ def the_truth(env):
         ring.create_secrets(OBJECTS, owned=OWNED)
         ring.wait_settled(NAMES)
         _check_status(env, ring)
-        _check_explanations(env, ring, 25)
+        _check_explanations(env, ring, 12)
         planned = document(env, "plan", ring.name, "--add=shard-d")
         before = labels_of(ring)
         shards.start("shard-d")
@@ -245,41 +246,57 @@ def ctl_as(env, user, ring):
     return done
 
 
-@suite.case("cordon, uncordon and rebalance set their annotation; drain waits until nothing is left, or says what is")
+@suite.case("cordon, uncordon and rebalance set their annotation; drain says what is left when nobody lets go")
 def marks(env):
     ring = env.ring("marks")
-    with ring.shards("shard-a", "shard-b", duration=30, renew_every=1, working=True):
+    of_ring = ("--ring", ring.name)
+
+    def annotations(kind, namespace, name):
+        return env.admin.get(kind, namespace, name)["metadata"].get("annotations", {})
+
+    with ring.shards("shard-a", "shard-b", duration=30, renew_every=1):
         ring.wait_ready(["shard-a", "shard-b"])
         ring.create_secrets(40)
-
-        def annotations(kind, namespace, name):
-            return env.admin.get(kind, namespace, name)["metadata"].get("annotations", {})
-
+        ring.wait_settled(["shard-a", "shard-b"])
         ctl(env, "rebalance", ring.name)
         assert REBALANCE in annotations("controllerrings", None, ring.name)
-        of_ring = ("--ring", ring.name)
         ctl(env, "cordon", "shard-b", *of_ring)
         assert annotations("leases", ring.namespace, "shard-b")[CORDONED] == "true"
         shards = {shard["name"]: shard for shard in document(env, "status", ring.name)["rings"][0]["shards"]}
         assert shards["shard-b"]["cordoned"] and shards["shard-b"]["available"] and not shards["shard-b"]["member"]
         ctl(env, "uncordon", "shard-b", *of_ring)
         assert CORDONED not in annotations("leases", ring.namespace, "shard-b")
-        assert "choose with --ring" in _ambiguous(env, ring)
-    # Nobody acknowledges: what is left is said.
-    with ring.shards("shard-c", duration=30, renew_every=1) as shards:
-        ring.wait_settled(["shard-c"])
-        alone = ctl(env, "drain", "shard-c", *of_ring, "--wait", expect=1).stderr
+        mine = list(labels_of(ring).values()).count("shard-b")
+        late = ctl(env, "drain", "shard-b", *of_ring, "--wait", "--timeout", "3s", expect=124).stderr
+        assert f"{mine} objects left; it stays cordoned" in late, (mine, late)
+        alone = ctl(env, "drain", "shard-a", *of_ring, "--wait", expect=1).stderr
         assert "the cordons have no effect" in alone, alone
-        shards.start("shard-d")
-        late = ctl(env, "drain", "shard-c", *of_ring, "--wait", "--timeout", "3s", expect=124).stderr
-        assert "40 objects left; it stays cordoned" in late, late
+        other = env.ring("marks-too")
+        with other.shards("shard-b", duration=30, renew_every=5):
+            wait_until(lambda: env.admin.find("leases", other.namespace, "shard-b"), 10, "two Leases of one name")
+            several = ctl(env, "cordon", "shard-b", expect=2).stderr
+        assert "choose with --ring" in several, several
 
 
-def _ambiguous(env, ring):
-    """Two Leases of one name."""
-    other = env.ring("marks-too")
-    with other.shards("shard-b", duration=30, renew_every=5):
-        return ctl(env, "cordon", "shard-b", expect=2).stderr
+@suite.case("drain --wait: the shard lets go of all its objects, to where plan has said; --self: the one of this host")
+def drained(env):
+    ring = env.ring("drained")
+    own = socket.gethostname()
+    names = ["shard-a", "shard-b", own]
+    with ring.shards(*names, duration=30, renew_every=2, working=True):
+        ring.wait_ready(names)
+        ring.create_secrets(100, owned=20)
+        ring.wait_settled(names)
+        planned = document(env, "plan", ring.name, "--cordon", own)
+        before = labels_of(ring)
+        done = ctl(env, "drain", "--self", "--wait", "--timeout=2m", "-n", ring.namespace, timeout=150)
+        assert f"shard {own} of the ring drained: drained" in done.stdout, done
+        after = labels_of(ring)
+        assert own not in after.values()
+        _check_moves(planned, before, after)
+        assert planned["drains"] and planned["reassignments"], planned
+        ctl(env, "uncordon", own, "-n", ring.namespace)
+        ring.wait_settled(names)
 
 
 @suite.case("labels remove takes both labels from all objects of a ring, and nothing else")
@@ -314,6 +331,16 @@ def the_rest(env):
         assert "rest" in words and words[-1] == ":4", words
         for shell in ("bash", "zsh", "fish"):
             assert "__complete" in ctl(env, "completion", shell).stdout
+        pressed = ("source <(sharderctl completion bash); COMP_WORDS=(sharderctl status re); COMP_CWORD=2; _sharderctl;"
+                   " echo ${COMPREPLY[@]}; kubectl_complete-sharder status re")
+        path = f"{program().parent}:{os.environ['PATH']}"
+        done = subprocess.run(["bash", "-c", pressed], capture_output=True, text=True, check=False, timeout=60,
+                              env=environment(env, PATH=path))
+        assert done.stdout.split() == ["rest", "rest", ":4"] and not done.stderr, done
+        words = ("sharder", "status", "rest", "-o", "name"), ("__complete", "sharder", "status", "re")
+        as_plugin = [subprocess.run([env.plane.bin / "kubectl", *one], capture_output=True, text=True, check=True,
+                                    timeout=60, env=environment(env, PATH=path)).stdout.split() for one in words]
+        assert as_plugin == [["controllerring.sharding.timebertt.dev/rest"], ["rest", ":4"]], as_plugin
         done = subprocess.run(["bash", "-c", "set -o pipefail; $0 status -o yaml | head -1", str(program())],
                               capture_output=True, text=True, check=False, env=environment(env), timeout=60)
         assert done.stdout == "apiVersion: sharderctl.sharding.timebertt.dev/v1alpha1\n" and not done.stderr, done

@@ -38,6 +38,12 @@ def create(shards, count, prefix="s"):
             "metadata": {"name": f"{prefix}-{number}"}, "data": data(f"{prefix} {number}")})
 
 
+def is_ready(address):
+    """HTTPError when it is not."""
+    with urllib.request.urlopen(f"http://{address}/readyz", timeout=10) as answer:
+        return answer.status == 200
+
+
 def owner_counts(shards):
     """{shard: how many Secrets it has}."""
     return collections.Counter(oracle.shard_of(item, shards.ring.name) for item in shards.ring.items("secrets"))
@@ -75,8 +81,7 @@ def ready(env):
             assert lease["spec"]["leaseDurationSeconds"] == 15, lease
             command = shards.process(name).command
             address = command[command.index("--health-bind-address") + 1]
-            with urllib.request.urlopen(f"http://{address}/readyz", timeout=10) as answer:
-                assert answer.status == 200, answer.status
+            wait_until(lambda: is_ready(address), 30, f"{name} is ready")
         assert shards.ring.status()["shards"] == 3, shards.ring.status()
         create(shards, 1)
         shards.wait_settled()

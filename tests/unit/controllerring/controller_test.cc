@@ -1,6 +1,7 @@
 #include "controllerring/controller.h"
 
 #include <doctest/doctest.h>
+#include <prometheus/text_serializer.h>
 
 #include <algorithm>
 #include <deque>
@@ -913,4 +914,21 @@ TEST_CASE("a ring that fails for another reason takes contested fields back as s
   h.controller->on_ring_changed("r");
   h.advance(1s);
   CHECK(h.live["webhooks"][0]["rules"].size() == 4);
+}
+
+TEST_CASE("reconciliations are counted by their result, under the Go sharder's name of the controller") {
+  Harness h;
+  h.publish({h.make_ring("r")});
+  h.apply_errors = {make_error(ErrorCode::kForbidden, "403")};
+  h.lead();
+  h.advance(1min);
+  const std::string text = prometheus::TextSerializer().Serialize(h.registry->Collect());
+  for (const char* line : {"reconcile_total{controller=\"controllerring\",result=\"error\"} 1\n",
+                           "reconcile_total{controller=\"controllerring\",result=\"success\"} 1\n",
+                           "reconcile_total{controller=\"controllerring\",result=\"requeue_after\"} 0\n",
+                           "reconcile_errors_total{controller=\"controllerring\"} 1\n",
+                           "reconcile_time_seconds_count{controller=\"controllerring\"} 2\n",
+                           "reconcile_time_seconds_bucket{controller=\"controllerring\",le=\"0.15\"} "}) {
+    CHECK_MESSAGE(text.contains(std::string("\ncontroller_runtime_") + line), line);
+  }
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <doctest/doctest.h>
+#include <prometheus/registry.h>
 
 #include <algorithm>
 #include <chrono>
@@ -37,6 +38,7 @@ struct ControllerHarness {
   FakeExecutor executor{clock};
   FakeApi api{executor};
   std::shared_ptr<std::string> lines = std::make_shared<std::string>();
+  std::shared_ptr<prometheus::Registry> registry = std::make_shared<prometheus::Registry>();
   kube::Discovery discovery{api, clock, Logger::none()};
   kube::EventRecorder events{api, clock, std::string(controllerring::kFieldManager), Logger::none()};
   Published<ring::Snapshot> snapshots;
@@ -66,7 +68,7 @@ struct ControllerHarness {
     controller = std::make_unique<controllerring::Controller>(
         executor, api, discovery, events, clock, snapshots,
         controllerring::ControllerOptions{.webhook = std::move(webhook), .sync_period = std::chrono::minutes(5)},
-        Logger::to_string(lines), leader_work);
+        registry.get(), Logger::to_string(lines), leader_work);
   }
   // It leads, or a request of it is without an answer.
   bool is_at_work() { return !leader_work.wait_for(std::chrono::seconds(0)); }

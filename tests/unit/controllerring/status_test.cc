@@ -85,12 +85,12 @@ TEST_CASE("another condition is written beside Ready, and left where it is not k
 
   // Which generation it holds for comes with Ready, unless somebody has written another one meanwhile.
   Outcome both = success;
-  both.webhook_reachable = reachable;
+  both.others[ring::kWebhookReachable] = reachable;
   const json known = next(with_ready, both);
   CHECK(known["status"]["conditions"][0]["observedGeneration"] == 3);
   CHECK(known["status"]["conditions"][0]["status"] == "False");
   CHECK(unchanged(known, both));
-  both.webhook_reachable = Condition{.status = "True", .reason = "CertificateTrusted", .message = "m"};
+  both.others[ring::kWebhookReachable] = Condition{.status = "True", .reason = "CertificateTrusted", .message = "m"};
   CHECK(unchanged(with_ready, both));
 }
 

@@ -112,6 +112,7 @@ TEST_CASE("the help of every command fits into 40 columns") {
       begin = end + 1;
     }
   };
+  check(help_text(commands(), global_flags(), nullptr, 40));
   for (const Command& command : commands()) {
     check(help_text(commands(), global_flags(), &command, 40));
   }

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -25,6 +26,10 @@ class Recorder final : public ResourceMetrics {
   void set_draining(std::size_t objects, std::chrono::nanoseconds oldest) override {
     told.emplace_back(objects, std::chrono::duration_cast<std::chrono::seconds>(oldest));
   }
+  void set_objects(const std::map<std::string, std::size_t>& /*by_shard*/) override {}
+  void set_unassigned(const Strays& /*unassigned*/) override {}
+  void set_misplaced(const Strays& /*misplaced*/) override {}
+  void set_last_pass(WallTime /*ended*/) override {}
   void remove_gauges() override {}
 
   std::vector<std::pair<std::size_t, std::chrono::seconds>> told;
@@ -42,7 +47,8 @@ struct Bench {
   std::unique_ptr<DrainCounter> counter = std::make_unique<DrainCounter>(
       std::shared_ptr<Tools>(new Tools{executor, api, discovery, events, clock, Settings(),
                                        [](const std::string&, const std::string&, const std::optional<Error>&) {},
-                                       Metrics(nullptr), Logger::none(), leader_work}),
+                                       Metrics(nullptr), kube::ReconcileMetrics(nullptr, ""), Logger::none(),
+                                       leader_work}),
       "drain", "shard", metrics);
 
   ~Bench() {

@@ -5,7 +5,10 @@
 
 #include <algorithm>
 #include <memory>
+#include <sstream>
 #include <string>
+#include <utility>
+#include <vector>
 
 // protocol, 8.
 namespace {
@@ -29,7 +32,8 @@ std::string text(const RingCollector& collector) {
 
 TEST_CASE("rings and shards are shown as the snapshot has them") {
   Published<ring::Snapshot> snapshots;
-  const RingCollector collector(snapshots);
+  Published<ring::RingSet> ring_sets;
+  const RingCollector collector(snapshots, ring_sets);
   CHECK(text(collector).empty());
 
   ring::RingStatus status;
@@ -81,7 +85,8 @@ TEST_CASE("a shard is in exactly one state, unknown when its label says nothing 
     ring::Snapshot snapshot;
     snapshot.rings.emplace("a", std::make_shared<const ring::RingStatus>(status));
     snapshots.publish(std::make_shared<const ring::Snapshot>(snapshot));
-    const auto families = RingCollector(snapshots).Collect();
+    const Published<ring::RingSet> ring_sets;
+    const auto families = RingCollector(snapshots, ring_sets).Collect();
     const auto family = std::ranges::find(families, "controller_sharding_shard_state", &prometheus::MetricFamily::name);
     REQUIRE(family != families.end());
     REQUIRE(family->metric.size() == 6);
@@ -94,6 +99,49 @@ TEST_CASE("a shard is in exactly one state, unknown when its label says nothing 
     const std::string given = state;
     CHECK(current == (given.empty() || given == "nonsense" ? "unknown" : given));
   }
+}
+
+// The value of the only series of a family.
+double value_of(const RingCollector& collector, const std::string& name) {
+  const auto families = collector.Collect();
+  const auto family = std::ranges::find(families, name, &prometheus::MetricFamily::name);
+  REQUIRE(family != families.end());
+  REQUIRE(family->metric.size() == 1);
+  return family->metric.front().gauge.value;
+}
+
+TEST_CASE("the shares of a ring's members, and a hash by which replicas know that they have the same members") {
+  const Published<ring::Snapshot> snapshots;
+  Published<ring::RingSet> ring_sets;
+  const RingCollector collector(snapshots, ring_sets);
+  const auto publish = [&](const std::vector<std::string>& shards) {
+    auto ring_set = std::make_shared<ring::RingSet>();
+    const ring::ControllerRing spec{
+        .name = "a", .uid = "u-a", .generation = 1, .resources = {}, .namespace_selector = {}};
+    ring_set->rings["a"] = std::make_shared<const ring::RingEntry>(spec, std::make_shared<ring::Ring>(shards));
+    ring_sets.publish(std::move(ring_set));
+  };
+  const std::string hash = "controller_sharding_ring_members_hash";
+  publish({"s-0"});
+  CHECK(text(collector).contains("controller_sharding_ring_share{controllerring=\"a\",shard=\"s-0\"} "));
+  CHECK(value_of(collector, "controller_sharding_ring_share") == doctest::Approx(1));
+  const double alone = value_of(collector, hash);
+  publish({"s-1", "s-0"});
+  const ring::Ring two({"s-0", "s-1"});
+  std::ostringstream share;
+  share << "shard=\"s-1\"} " << two.shares().at(1);
+  CHECK(text(collector).contains(share.str().substr(0, 16)));
+  const double both = value_of(collector, hash);
+  CHECK(both != alone);
+  CHECK(both < 0x1p48);
+  publish({"s-0", "s-1"});
+  CHECK(value_of(collector, hash) == both);
+  publish({"ab", "c"});
+  const double others = value_of(collector, hash);
+  publish({"a", "bc"});  // the same letters
+  CHECK(value_of(collector, hash) != others);
+  publish({});
+  CHECK_FALSE(text(collector).contains("controller_sharding_ring_share{"));
 }
 
 }  // namespace
