@@ -21,6 +21,7 @@ namespace sharder::ctl {
 
 namespace {
 
+using membership::ShardLease;
 using nlohmann::json;
 using std::chrono::steady_clock;
 
@@ -36,16 +37,16 @@ std::string own_hostname() {
 }
 
 // One shard Lease of this name, in the ring of --ring and the namespace of -n where these are given.
-Result<Shard> find_shard(Cluster& cluster, const Context& context, const std::string& name,
-                         const std::string& object_namespace) {
+Result<ShardLease> find_shard(Cluster& cluster, const Context& context, const std::string& name,
+                              const std::string& object_namespace) {
   const std::string ring = context.invocation.value("ring").value_or("");
-  std::vector<Shard> found;
+  std::vector<ShardLease> found;
   std::vector<std::string> names;
   const std::string selector = std::string(ring::kRingLabel) + (ring.empty() ? "" : "=" + ring);
   const auto listed = cluster.list(kube::kLeases, object_namespace, selector, [&](const json& lease) {
-    if (auto shard = decode_shard(lease, SystemClock().wall())) {
-      names.push_back(shard->lease.id.name);
-      if (shard->lease.id.name == name) {
+    if (auto shard = membership::decode_shard_lease(lease.dump())) {
+      names.push_back(shard->id.name);
+      if (shard->id.name == name) {
         found.push_back(*std::move(shard));
       }
     }
@@ -59,9 +60,8 @@ Result<Shard> find_shard(Cluster& cluster, const Context& context, const std::st
   }
   if (found.size() > 1) {
     std::vector<std::string> all;
-    std::ranges::transform(found, std::back_inserter(all), [](const Shard& shard) {
-      return to_string(shard.lease.id) + " of the ring " + shard.lease.ring;
-    });
+    std::ranges::transform(found, std::back_inserter(all),
+                           [](const ShardLease& shard) { return to_string(shard.id) + " of the ring " + shard.ring; });
     return fail(ErrorCode::kInvalid, "there are several shards \"" + name + "\": " + join(all, ", ") +
                                          "; choose with --ring or --namespace");
   }
@@ -69,7 +69,7 @@ Result<Shard> find_shard(Cluster& cluster, const Context& context, const std::st
 }
 
 // SHARD, or with --self the shard that is called like this host, in the pod's own namespace.
-Result<Shard> wanted_shard(Cluster& cluster, const Context& context) {
+Result<ShardLease> wanted_shard(Cluster& cluster, const Context& context) {
   const auto& arguments = context.invocation.arguments;
   const bool self = context.invocation.enabled("self");
   if (self != arguments.empty()) {
@@ -82,27 +82,28 @@ Result<Shard> wanted_shard(Cluster& cluster, const Context& context) {
 
 // The uid says that it is the Lease that was found. Its resourceVersion would change before the patch comes: the shard
 // renews it every few seconds.
-Result<void> mark(Cluster& cluster, const Shard& shard, bool cordoned) {
-  const auto& id = shard.lease.id;
-  return cluster.patch(
-      kube::kLeases, id.lease_namespace, id.name,
-      {{"metadata",
-        {{"uid", shard.lease.uid}, {"annotations", {{kCordoned, cordoned ? json("true") : json(nullptr)}}}}}});
+Result<void> mark(Cluster& cluster, const ShardLease& shard, bool cordoned) {
+  const auto& id = shard.id;
+  return cluster.patch(kube::kLeases, id.lease_namespace, id.name,
+                       {{"metadata",
+                         {{"uid", shard.uid},
+                          {"annotations", {{ring::kCordonedAnnotation, cordoned ? json("true") : json(nullptr)}}}}}});
 }
 
-void report(const Context& context, const Shard& shard, std::string_view kind, std::string_view done, bool drained) {
-  const auto& id = shard.lease.id;
+void report(const Context& context, const ShardLease& shard, std::string_view kind, std::string_view done,
+            bool drained) {
+  const auto& id = shard.id;
   if (context.options.structured()) {
     nlohmann::ordered_json all = document(kind);
     all["shard"] = id.name;
     all["namespace"] = id.lease_namespace;
-    all["ring"] = shard.lease.ring;
+    all["ring"] = shard.ring;
     all["drained"] = drained;
     print_document(context, all);
   } else if (context.options.output == Output::kName) {
     context.console.print("lease.coordination.k8s.io/" + id.name + "\n");
   } else {
-    context.console.print("shard " + id.name + " of the ring " + shard.lease.ring + ": " + std::string(done) + "\n");
+    context.console.print("shard " + id.name + " of the ring " + shard.ring + ": " + std::string(done) + "\n");
   }
 }
 
@@ -123,12 +124,13 @@ Result<ExitCode> set_cordoned(Context& context, bool cordoned) {
 }
 
 // How many objects have the label of the shard, or drain to it.
-Result<std::int64_t> objects_left(Cluster& cluster, const std::vector<kube::Resource>& resources, const Shard& shard) {
+Result<std::int64_t> objects_left(Cluster& cluster, const std::vector<kube::Resource>& resources,
+                                  const ShardLease& shard) {
   std::int64_t left = 0;
-  const std::string& ring = shard.lease.ring;
+  const std::string& ring = shard.ring;
   for (const std::string& label : {ring::shard_label(ring), ring::drain_label(ring)}) {
     for (const kube::Resource& resource : resources) {
-      const auto listed = cluster.list_metadata(resource, "", label + "=" + shard.lease.id.name,
+      const auto listed = cluster.list_metadata(resource, "", label + "=" + shard.id.name,
                                                 [&left](const kube::ObjectMeta&) { ++left; });
       if (!listed) {
         return std::unexpected(listed.error());
@@ -160,9 +162,9 @@ Result<std::vector<kube::Resource>> resources_of_ring(Cluster& cluster, const st
 }
 
 // kConflict: the cordon has no effect. Who may not read the ring waits without this check.
-Result<void> check_effect(Cluster& cluster, const Shard& shard) {
-  const auto ring = read_ring(cluster, shard.lease.ring);
-  const Shard* const found = ring ? ring->find_shard(shard.lease.id.name) : nullptr;
+Result<void> check_effect(Cluster& cluster, const ShardLease& shard) {
+  const auto ring = read_ring(cluster, shard.ring);
+  const Shard* const found = ring ? ring->find_shard(shard.id.name) : nullptr;
   if (found != nullptr && found->member) {
     return fail(ErrorCode::kConflict, "all available shards of the ring " + ring->name() +
                                           " are cordoned: then the cordons have no effect, and nothing drains");
@@ -171,10 +173,10 @@ Result<void> check_effect(Cluster& cluster, const Shard& shard) {
 }
 
 // A short outage of the API server does not end the wait.
-Result<void> wait_until_empty(Context& context, Cluster& cluster, const Shard& shard,
+Result<void> wait_until_empty(Context& context, Cluster& cluster, const ShardLease& shard,
                               std::chrono::milliseconds timeout) {
   const auto cordoned = steady_clock::now();
-  const auto resources = resources_of_ring(cluster, shard.lease.ring);
+  const auto resources = resources_of_ring(cluster, shard.ring);
   if (!resources) {
     return std::unexpected(resources.error());
   }
@@ -195,7 +197,7 @@ Result<void> wait_until_empty(Context& context, Cluster& cluster, const Shard& s
     // A list that takes long is not begun again and again.
     const auto pause = std::max<steady_clock::duration>(kLook, 3 * (steady_clock::now() - began));
     if (steady_clock::now() + pause > cordoned + timeout) {
-      return fail(ErrorCode::kTimeout, "the shard " + shard.lease.id.name + " is not drained after " +
+      return fail(ErrorCode::kTimeout, "the shard " + shard.id.name + " is not drained after " +
                                            short_duration(std::chrono::ceil<std::chrono::seconds>(timeout)) + ": " +
                                            (last ? count_of(*last, "object") + " left" : left.error().message) +
                                            "; it stays cordoned");
@@ -258,8 +260,9 @@ Result<ExitCode> run_rebalance(Context& context) {
   const std::string now = format_micro_time(SystemClock().wall());
   const auto patched =
       (*connected)
-          ->patch(kube::kControllerRings, "", name,
-                  {{"metadata", {{"uid", ring->object.spec.uid}, {"annotations", {{kRebalanceRequestedAt, now}}}}}});
+          ->patch(
+              kube::kControllerRings, "", name,
+              {{"metadata", {{"uid", ring->object.spec.uid}, {"annotations", {{ring::kRebalanceAnnotation, now}}}}}});
   if (!patched) {
     return std::unexpected(patched.error());
   }

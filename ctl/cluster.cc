@@ -63,16 +63,21 @@ Cluster::Cluster(std::string default_namespace, std::chrono::milliseconds timeou
 
 Cluster::~Cluster() = default;
 
-Result<kube::Response> Cluster::send(kube::Request request, std::string_view verb, const kube::Resource& resource) {
+Result<kube::Response> Cluster::send(kube::Request request, std::string_view verb, const std::string& resource) {
   request.timeout = timeout_;
   std::promise<Result<kube::Response>> answer;
   client_->send(std::move(request), [&answer](Result<kube::Response> came) { answer.set_value(std::move(came)); });
   auto came = answer.get_future().get();
-  return came ? std::move(came) : explain(std::move(came.error()), verb, name_of(resource));
+  return came ? std::move(came) : explain(std::move(came.error()), verb, resource);
+}
+
+Result<std::string> Cluster::call(kube::Request request, std::string_view verb, const std::string& resource) {
+  auto answer = send(std::move(request), verb, resource);
+  return answer ? Result<std::string>(std::move(answer->body)) : std::unexpected(std::move(answer.error()));
 }
 
 Result<json> Cluster::json_answer(kube::Request request, std::string_view verb, const kube::Resource& resource) {
-  const auto answer = send(std::move(request), verb, resource);
+  const auto answer = send(std::move(request), verb, name_of(resource));
   if (!answer) {
     return std::unexpected(answer.error());
   }
@@ -113,7 +118,7 @@ Result<void> Cluster::patch(const kube::Resource& resource, const std::string& o
   kube::Request request =
       kube::patch_request(resource, object_namespace, name, kube::kMergePatch, body.dump(), "sharderctl");
   request.accept = kube::kCompactMetadata;
-  const auto answer = send(std::move(request), "patch", resource);
+  const auto answer = send(std::move(request), "patch", name_of(resource));
   return answer ? Result<void>() : std::unexpected(answer.error());
 }
 
@@ -130,7 +135,7 @@ Result<void> Cluster::pages(const kube::Resource& resource, const std::string& o
                                               {"continue", continue_token}}),
                         .accept = std::string(accept),
                         .lane = kube::Lane::kList},
-                       "list", resource);
+                       "list", name_of(resource));
     if (!answer) {
       Error& error = answer.error();
       if (error.code == ErrorCode::kGone && !error.continue_token.empty()) {
@@ -155,7 +160,18 @@ Result<void> Cluster::pages(const kube::Resource& resource, const std::string& o
 
 Result<void> Cluster::list(const kube::Resource& resource, const std::string& object_namespace, const Selector& labels,
                            const std::function<void(const json&)>& consumer, const Selector& fields) {
-  return pages(resource, object_namespace, labels, fields, "application/json",
+  return list_json(resource, object_namespace, labels, fields, "application/json", consumer);
+}
+
+Result<void> Cluster::list_whole_metadata(const kube::Resource& resource, const std::string& object_namespace,
+                                          const Selector& labels, const std::function<void(const json&)>& consumer) {
+  return list_json(resource, object_namespace, labels, {}, kube::kMetadataOnlyList, consumer);
+}
+
+Result<void> Cluster::list_json(const kube::Resource& resource, const std::string& object_namespace,
+                                const Selector& labels, const Selector& fields, std::string_view accept,
+                                const std::function<void(const json&)>& consumer) {
+  return pages(resource, object_namespace, labels, fields, accept,
                [&consumer](std::string& body) -> Result<std::string> {
                  const auto page = kube::decode_list_page(body);
                  if (!page) {

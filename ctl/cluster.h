@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "ctl/context.h"
+#include "ctl/gap.h"  // what callers note when a call fails
 #include "kube/client/request.h"
 #include "kube/client/resource.h"
 #include "kube/codec/object_meta.h"
@@ -19,13 +20,6 @@ class Discovery;
 }  // namespace sharder::kube
 
 namespace sharder::ctl {
-
-// Something that could not be read, while the rest could: what was asked for, and why not.
-struct Gap {
-  std::string verb;      // "list"
-  std::string resource;  // "secrets", "deployments.apps"
-  Error error;
-};
 
 // The API server, for one command: every call waits for its answer, at most --request-timeout for each request. Safe
 // from any thread. Errors name verb and resource: "not allowed to list secrets: ...".
@@ -56,15 +50,24 @@ class Cluster {
   using Selector = std::string;
   Result<void> list(const kube::Resource& resource, const std::string& object_namespace, const Selector& labels,
                     const std::function<void(const nlohmann::json&)>& consumer, const Selector& fields = {});
-  // The same of their metadata alone, in protobuf where the server has it.
+  // The same of their whole metadata, managedFields too, and nothing else of them.
+  Result<void> list_whole_metadata(const kube::Resource& resource, const std::string& object_namespace,
+                                   const Selector& labels, const std::function<void(const nlohmann::json&)>& consumer);
+  // The same of the metadata that ObjectMeta has, in protobuf where the server has it.
   Result<void> list_metadata(const kube::Resource& resource, const std::string& object_namespace,
                              const Selector& labels, const std::function<void(const kube::ObjectMeta&)>& consumer);
+
+  // Any other request; the body of its answer.
+  Result<std::string> call(kube::Request request, std::string_view verb, const std::string& resource);
 
  private:
   Cluster(std::string default_namespace, std::chrono::milliseconds timeout, std::unique_ptr<kube::Client> client);
 
-  Result<kube::Response> send(kube::Request request, std::string_view verb, const kube::Resource& resource);
+  Result<kube::Response> send(kube::Request request, std::string_view verb, const std::string& resource);
   Result<nlohmann::json> json_answer(kube::Request request, std::string_view verb, const kube::Resource& resource);
+  Result<void> list_json(const kube::Resource& resource, const std::string& object_namespace, const Selector& labels,
+                         const Selector& fields, std::string_view accept,
+                         const std::function<void(const nlohmann::json&)>& consumer);
   // `read` takes the body of a page and returns the continue token.
   Result<void> pages(const kube::Resource& resource, const std::string& object_namespace, const Selector& labels,
                      const Selector& fields, std::string_view accept,

@@ -246,7 +246,11 @@ std::string help_text(std::span<const Command> commands, std::span<const Flag> g
   width = std::clamp<std::size_t>(width, 20, 120);
   std::string text;
   if (command == nullptr) {
-    text = "usage: sharderctl COMMAND [FLAGS], or kubectl sharder COMMAND [FLAGS]\n\ncommands:\n";
+    for (const std::string& line :
+         wrapped("usage: sharderctl COMMAND [FLAGS], or kubectl sharder COMMAND [FLAGS]", width)) {
+      text += line + "\n";
+    }
+    text += "\ncommands:\n";
     for (const Command& one : commands) {
       add_entry(text, std::string(one.name) + (one.arguments.empty() ? "" : " ") + std::string(one.arguments),
                 one.summary, 32, width);

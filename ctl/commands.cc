@@ -4,11 +4,13 @@
 
 #include "ctl/change_commands.h"
 #include "ctl/completion.h"
+#include "ctl/doctor_command.h"
 #include "ctl/events_command.h"
 #include "ctl/explain_command.h"
 #include "ctl/labels_command.h"
 #include "ctl/plan_command.h"
 #include "ctl/status_command.h"
+#include "ctl/support_bundle_command.h"
 #include "ctl/top_command.h"
 #include "ctl/version_command.h"
 
@@ -50,6 +52,19 @@ std::span<const Command> commands() {
                         {"filename", 'f', FlagValue::kRequired, "FILE",
                          "ring, Leases and objects, as kubectl get -o json|yaml prints them; no cluster is asked"}},
               .run = run_plan},
+      Command{.name = "doctor",
+              .arguments = "[RING]",
+              .least = 0,
+              .most = 1,
+              .summary = "what is not as it ought to be, with a code, an object and what to do",
+              .flags = {{"pre", 0, FlagValue::kNone, "", "before an installation: whether the cluster is ready for it"},
+                        {"wait", 0, FlagValue::kNone, "", "wait until there are no findings"},
+                        {"timeout", 0, FlagValue::kRequired, "DURATION", "how long to wait at most (default 5m)"},
+                        {"failure-threshold", 0, FlagValue::kRequired, "error|warning",
+                         "findings that make the exit code 1 (default warning)"},
+                        {"overdue", 0, FlagValue::kRequired, "DURATION",
+                         "how long a shard may take to let an object go (default 5m)"}},
+              .run = run_doctor},
       Command{.name = "rebalance",
               .arguments = "RING",
               .least = 1,
@@ -104,6 +119,16 @@ std::span<const Command> commands() {
                          "such as deployments.apps, for a ring that is gone"},
                         {"yes", 'y', FlagValue::kNone, "", "do not ask"}},
               .run = run_labels_remove},
+      Command{.name = "support-bundle",
+              .arguments = "",
+              .least = 0,
+              .most = 0,
+              .summary = "a tar.gz of all that helps to find a fault; without Secrets, and of objects only names",
+              .flags = {{"file", 0, FlagValue::kRequired, "FILE",
+                         "where it is written (default sharder-support-bundle.tar.gz)"},
+                        {"overdue", 0, FlagValue::kRequired, "DURATION",
+                         "how long a shard may take to let an object go (default 5m)"}},
+              .run = run_support_bundle},
       Command{.name = "completion",
               .arguments = "bash|zsh|fish",
               .least = 1,

@@ -109,8 +109,7 @@ Explanation explain(const RingFacts& ring, const RingResource& resource, const S
   if (!one.shard.empty()) {
     const Shard* const shard = ring.find_shard(one.shard);
     one.shard_available = shard != nullptr && shard->available;
-    one.shard_state =
-        shard == nullptr ? "no Lease" : std::string(to_string(shard->state)) + (shard->cordoned ? ",cordoned" : "");
+    one.shard_state = shard == nullptr ? "no Lease" : state_text(*shard);
   }
   if (const Condition* const reachable = ring.condition(ring::kWebhookReachable)) {
     one.webhook_reachable = reachable->status;

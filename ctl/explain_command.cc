@@ -5,10 +5,10 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "ctl/access.h"
 #include "ctl/cluster.h"
 #include "ctl/document.h"
 #include "ctl/explain.h"
-#include "ctl/status_command.h"
 #include "ctl/text.h"
 #include "kube/codec/json.h"
 #include "ring/object_key.h"
@@ -87,27 +87,18 @@ std::string hint(Cluster& cluster, const kube::Resource& resource, const std::st
 std::optional<bool> sharder_may(Cluster& cluster, const Options& options, const std::string& verb,
                                 const kube::Resource& resource, const std::string& object_namespace,
                                 std::vector<Gap>& gaps) {
-  auto review = cluster.create(
-      kube::kSubjectAccessReviews, "",
-      {{"apiVersion", "authorization.k8s.io/v1"},
-       {"kind", "SubjectAccessReview"},
-       {"spec",
-        {{"user", "system:serviceaccount:" + options.sharder_namespace + ":sharder"},
-         {"groups",
-          {"system:serviceaccounts", "system:serviceaccounts:" + options.sharder_namespace, "system:authenticated"}},
-         {"resourceAttributes",
-          {{"verb", verb},
-           {"group", resource.group},
-           {"resource", resource.plural},
-           {"namespace", object_namespace}}}}}});
-  if (!review) {
+  auto allowed = may(cluster, {.object_namespace = options.sharder_namespace, .name = "sharder"},
+                     {.verb = verb,
+                      .resource = {.group = resource.group, .resource = resource.plural},
+                      .object_namespace = object_namespace});
+  if (!allowed) {
     if (std::ranges::find(gaps, "create", &Gap::verb) == gaps.end()) {
       gaps.push_back(
-          {.verb = "create", .resource = name_of(kube::kSubjectAccessReviews), .error = std::move(review.error())});
+          {.verb = "create", .resource = name_of(kube::kSubjectAccessReviews), .error = std::move(allowed.error())});
     }
     return std::nullopt;
   }
-  return kube::bool_at(*review, "/status/allowed");
+  return *allowed;
 }
 
 bool owns(const Explanation& owner, const kube::ObjectMeta& object) {
@@ -237,10 +228,7 @@ Result<ExitCode> run_explain(Context& context) {
     context.console.print(text);
     note_gaps(context.console, gaps);
   }
-  for (const Gap& gap : gaps) {
-    code = worse(code, exit_code_of(gap.error));
-  }
-  return code;
+  return worse(code, worst_of(gaps));
 }
 
 }  // namespace sharder::ctl

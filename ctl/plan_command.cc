@@ -9,7 +9,6 @@
 #include "ctl/document.h"
 #include "ctl/plan.h"
 #include "ctl/plan_file.h"
-#include "ctl/status_command.h"
 
 namespace sharder::ctl {
 
@@ -153,10 +152,7 @@ Result<ExitCode> run_plan(Context& context) {
     context.console.note("more than " + invocation.value("fail-over").value_or("") + " of the objects move");
     code = ExitCode::kFindings;
   }
-  for (const Gap& gap : gaps) {
-    code = worse(code, exit_code_of(gap.error));
-  }
-  return code;
+  return worse(code, worst_of(gaps));
 }
 
 }  // namespace sharder::ctl

@@ -80,7 +80,7 @@ Result<PlanFile> read_plan_file(const std::vector<std::string>& texts, const std
     return std::unexpected(std::move(items.error()));
   }
   std::vector<RingFacts> rings;
-  std::vector<Shard> shards;
+  std::vector<membership::ShardLease> leases;
   std::map<std::string, Selection::Labels> namespaces;
   std::optional<WebhookFacts> webhook;
   kube::ObjectMetaDecoder decoder;
@@ -90,8 +90,8 @@ Result<PlanFile> read_plan_file(const std::vector<std::string>& texts, const std
         rings.push_back(*std::move(ring));
       }
     } else if (is(item, kube::kLeases)) {
-      if (auto shard = decode_shard(item, now)) {
-        shards.push_back(*std::move(shard));
+      if (auto lease = membership::decode_shard_lease(item.dump())) {
+        leases.push_back(*std::move(lease));
       }
     } else if (is(item, kube::kMutatingWebhookConfigurations)) {
       if (is_webhook_of(item, ring_name)) {
@@ -103,7 +103,7 @@ Result<PlanFile> read_plan_file(const std::vector<std::string>& texts, const std
       }
     }
   }
-  enrol(rings, std::move(shards));
+  enrol(rings, std::move(leases), now);
   const auto found = std::ranges::find(rings, ring_name, &RingFacts::name);
   if (found == rings.end()) {
     std::vector<std::string> names;

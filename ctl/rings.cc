@@ -7,6 +7,7 @@
 
 #include "ctl/text.h"
 #include "kube/codec/json.h"
+#include "membership/ring_roster.h"
 #include "ring/names.h"
 #include "ring/resources.h"
 
@@ -16,34 +17,22 @@ namespace {
 
 using nlohmann::json;
 
-WallTime now() {
-  return SystemClock().wall();
-}
-
-// A name is cordoned when one of its available Leases is; when all are, the cordons have no effect.
-void choose_members(RingFacts& ring) {
-  std::map<std::string, bool> cordoned;  // of the available shards
-  for (const Shard& shard : ring.shards) {
-    if (shard.available && ring::is_label_value(shard.lease.id.name)) {
-      bool& mark = cordoned[shard.lease.id.name];
-      mark = mark || shard.cordoned;
-    }
-  }
-  const bool all = std::ranges::all_of(cordoned, [](const auto& shard) { return shard.second; });
-  std::vector<std::string> members;
-  for (const auto& [name, mark] : cordoned) {
-    if (all || !mark) {
-      members.push_back(name);
-    }
-  }
-  ring.entry =
-      std::make_shared<const ring::RingEntry>(ring.object.spec, std::make_shared<const ring::Ring>(std::move(members)));
+// Of one ring. `entry`: null for a ring that takes no part, because its name is no label.
+void choose_members(RingFacts& ring, std::shared_ptr<const ring::RingEntry> entry) {
+  ring.entry = entry ? std::move(entry)
+                     : std::make_shared<const ring::RingEntry>(
+                           ring.object.spec, std::make_shared<const ring::Ring>(std::vector<std::string>()));
   for (Shard& shard : ring.shards) {
     shard.member = shard.available && ring.entry->ring().contains(shard.lease.id.name);
   }
 }
 
 }  // namespace
+
+std::string state_text(const Shard& shard) {
+  return std::string(to_string(shard.state)) + (shard.lease.cordoned ? ",cordoned" : "") +
+         (shard.in_grace ? ",grace" : "");
+}
 
 const Condition* RingFacts::condition(std::string_view type) const {
   const auto found = std::ranges::find(conditions, type, &Condition::type);
@@ -66,18 +55,6 @@ std::vector<std::string> RingFacts::shard_names() const {
   return names;
 }
 
-Result<Shard> decode_shard(const json& lease, WallTime at) {
-  auto decoded = membership::decode_shard_lease(lease.dump());
-  if (!decoded) {
-    return std::unexpected(std::move(decoded.error()));
-  }
-  const auto state = membership::judge(*decoded, at).state;
-  const bool cordoned =
-      kube::string_of(kube::field_of(kube::value_at(lease, "/metadata/annotations"), kCordoned)) == "true";
-  const bool available = decoded->held();
-  return Shard{.lease = *std::move(decoded), .state = state, .cordoned = cordoned, .available = available};
-}
-
 Result<RingFacts> decode_ring_facts(const json& ring) {
   auto object = membership::decode_ring(ring.dump());
   if (!object) {
@@ -93,16 +70,39 @@ Result<RingFacts> decode_ring_facts(const json& ring) {
   return facts;
 }
 
-std::vector<Shard> enrol(std::vector<RingFacts>& rings, std::vector<Shard> shards) {
-  std::ranges::sort(shards, {},
-                    [](const Shard& shard) { return std::tie(shard.lease.id.name, shard.lease.id.lease_namespace); });
-  std::vector<Shard> strays;
-  for (Shard& shard : shards) {
-    const auto ring = std::ranges::find(rings, shard.lease.ring, &RingFacts::name);
-    (ring == rings.end() ? strays : ring->shards).push_back(std::move(shard));
+std::vector<Shard> enrol(std::vector<RingFacts>& rings, std::vector<membership::ShardLease> leases, WallTime at) {
+  std::ranges::sort(leases, {}, [](const membership::ShardLease& lease) {
+    return std::tie(lease.id.name, lease.id.lease_namespace);
+  });
+  membership::RingRoster roster;
+  for (const RingFacts& ring : rings) {
+    roster.put_ring(ring.object);
   }
+  std::vector<Shard> strays;
+  for (membership::ShardLease& lease : leases) {
+    const auto ring = std::ranges::find(rings, lease.ring, &RingFacts::name);
+    if (ring == rings.end()) {
+      const auto state = membership::judge(lease, at).state;
+      const bool available = lease.held();
+      strays.push_back({.lease = std::move(lease), .state = state, .available = available});
+      continue;
+    }
+    const bool in_grace = membership::in_grace(lease, ring->object.grace_period);
+    const bool available = lease.held() || in_grace;
+    roster.put_shard(lease.ring, {.lease_namespace = lease.id.lease_namespace,
+                                  .name = lease.id.name,
+                                  .uid = lease.uid,
+                                  .state = lease.state_label,
+                                  .available = available,
+                                  .in_grace = in_grace,
+                                  .cordoned = lease.cordoned});
+    const auto state = membership::judge(lease, at, ring->object.grace_period).state;
+    ring->shards.push_back({.lease = std::move(lease), .state = state, .available = available, .in_grace = in_grace});
+  }
+  const auto entries = roster.publish().ring_set;
   for (RingFacts& ring : rings) {
-    choose_members(ring);
+    const auto entry = entries->rings.find(ring.name());
+    choose_members(ring, entry == entries->rings.end() ? nullptr : entry->second);
   }
   return strays;
 }
@@ -123,17 +123,16 @@ Result<Rings> read_rings(Cluster& cluster) {
     return std::unexpected(std::move(listed.error()));
   }
   std::ranges::sort(read.rings, {}, &RingFacts::name);
-  std::vector<Shard> shards;
-  const WallTime at = now();
-  listed = cluster.list(kube::kLeases, "", std::string(ring::kRingLabel), [&shards, at](const json& object) {
-    if (auto shard = decode_shard(object, at)) {
-      shards.push_back(*std::move(shard));
+  std::vector<membership::ShardLease> leases;
+  listed = cluster.list(kube::kLeases, "", std::string(ring::kRingLabel), [&leases](const json& object) {
+    if (auto lease = membership::decode_shard_lease(object.dump())) {
+      leases.push_back(*std::move(lease));
     }
   });
   if (!listed) {
     return std::unexpected(std::move(listed.error()));
   }
-  read.strays = enrol(read.rings, std::move(shards));
+  read.strays = enrol(read.rings, std::move(leases), SystemClock().wall());
   return read;
 }
 

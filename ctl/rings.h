@@ -16,18 +16,16 @@
 
 namespace sharder::ctl {
 
-// On a shard's Lease: its shard stays available, and has no place in the ring.
-inline constexpr std::string_view kCordoned = "sharder.alpha.sharding.timebertt.dev/cordoned";
-// On a ring: the leader begins a pass when this time changes.
-inline constexpr std::string_view kRebalanceRequestedAt = "sharder.alpha.sharding.timebertt.dev/rebalance-requested-at";
-
 struct Shard {
   membership::ShardLease lease;
   membership::LeaseState state;  // by the Lease's times and our clock
-  bool cordoned = false;         // its Lease has the mark
   bool available = false;        // nothing is taken from it before it has let go
+  bool in_grace = false;         // it has gone, and keeps its place (protocol, 12)
   bool member = false;           // objects are assigned to it
 };
+
+// "ready", "ready,cordoned", "dead,grace".
+std::string state_text(const Shard& shard);
 
 struct Condition {
   std::string type, status, reason, message;
@@ -47,11 +45,10 @@ struct RingFacts {
   std::vector<std::string> shard_names() const;
 };
 
-Result<Shard> decode_shard(const nlohmann::json& lease, WallTime now);
 Result<RingFacts> decode_ring_facts(const nlohmann::json& ring);
-// Gives each ring the shards of its name, and says which are members (protocol, 3 and 4). Returns the shards whose ring
-// does not exist.
-std::vector<Shard> enrol(std::vector<RingFacts>& rings, std::vector<Shard> shards);
+// Gives each ring the shards of its name, and says which are available and which are members, as the sharder does
+// (membership/ring_roster.h). Returns the shards whose ring does not exist.
+std::vector<Shard> enrol(std::vector<RingFacts>& rings, std::vector<membership::ShardLease> leases, WallTime now);
 
 struct Rings {
   std::vector<RingFacts> rings;  // sorted by name

@@ -28,19 +28,15 @@ Tone tone_of_count(std::int64_t count, Tone bad) {
 Tone tone_of(const Shard& shard) {
   switch (shard.state) {
     case membership::LeaseState::kReady:
-      return shard.cordoned ? Tone::kWarn : Tone::kGood;
+      return shard.lease.cordoned ? Tone::kWarn : Tone::kGood;
     case membership::LeaseState::kExpired:
     case membership::LeaseState::kUncertain:
       return Tone::kWarn;
     case membership::LeaseState::kDead:
     case membership::LeaseState::kOrphaned:
-      return Tone::kBad;
+      return shard.in_grace ? Tone::kWarn : Tone::kBad;
   }
   return Tone::kPlain;
-}
-
-std::string state_of(const Shard& shard) {
-  return std::string(to_string(shard.state)) + (shard.cordoned ? ",cordoned" : "");
 }
 
 std::string condition_status(const RingFacts& ring, std::string_view type) {
@@ -139,7 +135,7 @@ std::string render_shards(const RingReport& report, WallTime now, bool wide, con
     const auto pod = report.pods.find(to_string(lease.id));
     // The same name in two namespaces is one shard of the ring: it is counted once.
     const bool counts = report.ring.find_shard(lease.id.name) == &shard;
-    add(lease.id.name, {state_of(shard), tone_of(shard)}, counts,
+    add(lease.id.name, {state_text(shard), tone_of(shard)}, counts,
         {lease.id.lease_namespace,
          lease.renew_time ? Cell(short_duration(seconds_between(*lease.renew_time, now))) : Cell(""),
          std::to_string(lease.lease_transitions), pod == report.pods.end() ? Cell("") : Cell(pod->second)});
@@ -184,7 +180,8 @@ ordered_json shard_to_json(const RingReport& report, const Shard& shard, WallTim
                    {"state", membership::to_string(shard.state)},
                    {"stateLabel", lease.state_label},
                    {"available", shard.available},
-                   {"cordoned", shard.cordoned},
+                   {"cordoned", lease.cordoned},
+                   {"inGrace", shard.in_grace},
                    {"member", shard.member},
                    {"holderIdentity", lease.holder_identity},
                    {"renewTime", optional_time(lease.renew_time)},
@@ -287,11 +284,8 @@ std::vector<std::string> findings(const StatusReport& report) {
 }
 
 ExitCode exit_code_of(const StatusReport& report) {
-  ExitCode code = findings(report).empty() ? ExitCode::kOk : ExitCode::kFindings;
-  for (const Gap& gap : report.gaps) {
-    code = worse(code, exit_code_of(gap.error));
-  }
-  return code;
+  const ExitCode code = findings(report).empty() ? ExitCode::kOk : ExitCode::kFindings;
+  return worse(code, worst_of(report.gaps));
 }
 
 std::string render_leader(const StatusReport& report, const Style& style) {
@@ -319,17 +313,6 @@ std::string render_status(const StatusReport& report, bool shards, bool wide, co
     }
   }
   return text;
-}
-
-ordered_json to_json(const std::vector<Gap>& gaps) {
-  ordered_json all = ordered_json::array();
-  for (const Gap& gap : gaps) {
-    all.push_back({{"verb", gap.verb},
-                   {"resource", gap.resource},
-                   {"reason", sharder::to_string(gap.error.code)},
-                   {"message", gap.error.message}});
-  }
-  return all;
 }
 
 ordered_json to_json(const StatusReport& report) {

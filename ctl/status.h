@@ -61,6 +61,5 @@ std::string render_leader(const StatusReport& report, const Style& style);
 // A line for each ring; `shards`: and below them a line for each shard of each ring; `wide`: with its Lease and pod.
 std::string render_status(const StatusReport& report, bool shards, bool wide, const Style& style);
 nlohmann::ordered_json to_json(const StatusReport& report);
-nlohmann::ordered_json to_json(const std::vector<Gap>& gaps);
 
 }  // namespace sharder::ctl

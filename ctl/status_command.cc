@@ -113,12 +113,6 @@ Result<ExitCode> watch_status(Context& context, Cluster& cluster, const StatusQu
 
 }  // namespace
 
-void note_gaps(Console& console, const std::vector<Gap>& gaps) {
-  for (const Gap& gap : gaps) {
-    console.note("incomplete: " + gap.error.message);
-  }
-}
-
 Result<StatusReport> read_status(Cluster& cluster, const Options& options, const StatusQuery& query,
                                  const std::function<void(const StatusReport&)>& early) {
   StatusReport report;

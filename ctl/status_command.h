@@ -18,7 +18,4 @@ Result<StatusReport> read_status(Cluster& cluster, const Options& options, const
 
 Result<ExitCode> run_status(Context& context);
 
-// Standard error has what could not be read, a line each.
-void note_gaps(Console& console, const std::vector<Gap>& gaps);
-
 }  // namespace sharder::ctl

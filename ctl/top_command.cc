@@ -41,7 +41,7 @@ std::string render_top(const RingReport& report, const Counts& before, const Sty
     const auto last = before.find(name);
     const Tone tone = shard != nullptr && shard->available ? Tone::kGood : Tone::kBad;
     table.add({name,
-               {shard == nullptr ? "no Lease" : std::string(to_string(shard->state)), tone},
+               {shard == nullptr ? "no Lease" : state_text(*shard), tone},
                std::to_string(census.objects),
                before.empty() ? "" : signed_text(census.objects - (last == before.end() ? 0 : last->second)),
                std::to_string(census.draining),

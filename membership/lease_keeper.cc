@@ -24,6 +24,9 @@ constexpr BackoffPolicy kLasting{.initial = std::chrono::seconds(1), .max = std:
 // Something removes or overwrites the label: perhaps a shard that writes its Lease as it was before.
 constexpr BackoffPolicy kRelabel{.initial = std::chrono::seconds(1), .max = std::chrono::minutes(5)};
 constexpr std::chrono::minutes kLasted{10};  // a label that stayed so long was not removed
+// A Lease outlives its shard's place in the ring by so long: a shard that comes back while its objects move has to see
+// that it was away (decision 9). A grace that ends with its mark ends when the Lease has expired long ago.
+constexpr std::chrono::minutes kKeptAfterLeaving{1};
 // When no Lease is renewed for so long, nobody could write.
 constexpr std::chrono::seconds kNoRenewals{10};
 
@@ -309,6 +312,11 @@ void LeaseKeeper::consider(Entry& entry, Now now, std::vector<Action>& actions) 
                        .precondition = kube::Precondition::of(entry.lease.resource_version),
                        .ring = entry.lease.ring});
   }
+  const std::chrono::nanoseconds grace_period = grace_period_of(entry.lease);
+  const bool is_available = entry.lease.held() || in_grace(entry.lease, grace_period);
+  if (std::exchange(entry.was_available, is_available) && !is_available) {
+    entry.kept_until = now.steady + kKeptAfterLeaving;
+  }
   if (now.steady < entry.not_before) {
     schedule(entry, entry.not_before);
     return;
@@ -318,7 +326,6 @@ void LeaseKeeper::consider(Entry& entry, Now now, std::vector<Action>& actions) 
     actions.push_back(*std::exchange(entry.next, std::nullopt));
     return;
   }
-  const std::chrono::nanoseconds grace_period = grace_period_of(entry.lease);
   const LeaseVerdict verdict = judge(entry.lease, now.wall, grace_period);
   const bool labelled = entry.lease.state_label == to_string(verdict.state);
   const SteadyTime relabel_at = entry.label.state == verdict.state ? entry.label.not_before : now.steady;
@@ -328,7 +335,7 @@ void LeaseKeeper::consider(Entry& entry, Now now, std::vector<Action>& actions) 
     start(entry, ActionKind::kSetLabel, verdict.state, actions);
   } else if (may_take_over(entry, verdict.state)) {
     start(entry, ActionKind::kRead, verdict.state, actions);
-  } else if (verdict.state == LeaseState::kOrphaned) {
+  } else if (verdict.state == LeaseState::kOrphaned && entry.kept_until <= now.steady) {
     start(entry, ActionKind::kDelete, verdict.state, actions);
   } else {
     if (verdict.state == LeaseState::kUncertain || in_grace(entry.lease, grace_period)) {
@@ -338,7 +345,9 @@ void LeaseKeeper::consider(Entry& entry, Now now, std::vector<Action>& actions) 
     }
     // The minimum is taken in microseconds: the time in a Lease of the year 9999 does not fit into nanoseconds.
     const std::chrono::microseconds longest = kLongestLook;
-    const SteadyTime look_again = now.steady + std::min(verdict.look_again_after.value_or(longest), longest);
+    const SteadyTime look_again = verdict.state == LeaseState::kOrphaned
+                                      ? entry.kept_until
+                                      : now.steady + std::min(verdict.look_again_after.value_or(longest), longest);
     schedule(entry, labelled ? look_again : std::min(look_again, relabel_at));
   }
 }

@@ -151,8 +151,10 @@ class LeaseKeeper {
     std::optional<Backoff> backoff;
     bool backoff_lasting = false;
     kube::LastingFailure failure = {};
-    bool invalid_name_recorded = false;  // kRecordInvalidName was given out
-    std::optional<Action> next;          // kTakeOver, when kRead found nothing new
+    bool invalid_name_recorded = false;         // kRecordInvalidName was given out
+    bool was_available = false;                 // when it was last considered
+    SteadyTime kept_until = SteadyTime::min();  // not deleted before: its shard has left the ring just now
+    std::optional<Action> next;                 // kTakeOver, when kRead found nothing new
   };
 
   void consider(Entry& entry, Now now, std::vector<Action>& actions);

@@ -87,7 +87,7 @@ void ResourceWorker::namespaces_synced() {
 }
 
 void ResourceWorker::watch_orphans() {
-  unassigned_.members_changed();
+  unassigned_.shards_changed();
   if (is_ready()) {
     orphans_.open();
   }

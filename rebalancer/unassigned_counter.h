@@ -57,8 +57,8 @@ class UnassignedCounter {
   void pass_shows(const Sighting& seen);
   void pass_ended();
 
-  // The members are others now: so is what is unassigned.
-  void members_changed() { list_.stop(); }
+  // The available shards are others now: so is what is unassigned.
+  void shards_changed() { list_.stop(); }
   // The ring does not select some objects any more that it has selected.
   void deselected() { is_doubtful_ = true; }
   // The sync: tries lists again that were given up.

@@ -26,7 +26,7 @@ ALLOWED = {
             "rebalancer/decision.h", "sharder/values.h", "sharder/version.h"},
 }
 # Whose types stay in .cc files.
-HIDDEN = re.compile(r"^(curl|openssl|boost|simdjson|protozero|httplib|yaml\.h|zstd\.h|zdict\.h)\b")
+HIDDEN = re.compile(r"^(curl|openssl|boost|simdjson|protozero|httplib|yaml\.h|zstd\.h|zdict\.h|zlib\.h)\b")
 
 
 def layer_of(target):

@@ -9,7 +9,7 @@ set -euo pipefail
 # NAME, or NAME>=VERSION where an older one is of no use; A|B: the first of them that this system has.
 declare -A packages=(
   [build]="g++>=4:12 cmake>=3.25 ninja-build pkg-config libcurl4-openssl-dev libssl-dev libboost-dev>=1.81|libboost1.81-dev
-           libsimdjson-dev libprotozero-dev nlohmann-json3-dev libxxhash-dev libyaml-dev libzstd-dev libspdlog-dev
+           libsimdjson-dev libprotozero-dev nlohmann-json3-dev libxxhash-dev libyaml-dev libzstd-dev zlib1g-dev libspdlog-dev
            prometheus-cpp-dev libcpp-httplib-dev ccache"
   [run]="python3 python3-xxhash python3-yaml openssl libfaketime util-linux ca-certificates"
   [test]="doctest-dev wrk nghttp2-client python3-venv"

@@ -124,13 +124,24 @@ def alert_table():
 
 
 def doctor_table():
-    rows = []
-    for path in sorted(DOCTOR.glob("*.md")):
-        if path.stem not in ("index", "TEMPLATE"):
-            title, severity = (re.search(pattern, read(path), re.MULTILINE) for pattern in (
-                r"^# \w+: (.*)$", r"^Severity: (\w+)\.$"))
-            rows.append([f"[{path.stem}]({path.name})", severity[1], title[1]])
-    return table(["code", "severity", "finding"], rows) if rows else "There are no codes yet."
+    return table(["code", "severity", "finding"],
+                 [[f"[{code}]({code}.md)", severity, title] for code, (severity, title) in doctor_codes().items()])
+
+
+def doctor_codes():
+    """{code: (severity, finding)}, as ctl/finding.cc has them."""
+    pattern = r'CheckFacts\{Check::\w+, "(SHD\d+)",\s*"[\w-]+",\s*Severity::k(\w+),\s*"([^"]+)"\}'
+    return {code: (severity.lower(), title) for code, severity, title in
+            re.findall(pattern, read(ROOT / "ctl" / "finding.cc"))}
+
+
+def doctor_pages():
+    """The same, as the pages have them."""
+    pages = {}
+    for path in DOCTOR.glob("SHD*.md"):
+        found = re.match(r"# (\w+): (.*)\n\nSeverity: (\w+)\.\n", read(path))
+        pages[path.stem] = (found[3], found[2]) if found and found[1] == path.stem else ("", "")
+    return pages
 
 
 def crd_table():
@@ -173,7 +184,7 @@ def help_texts(folder):
         text = help_of(name)
         texts.append(f"## {name}\n\n```text\n{text}\n```")
         commands = re.search(r"^commands:\n((?:  .*\n)+)", text, re.MULTILINE)
-        for command in re.findall(r"^  ([a-z]+(?: [a-z]+)*)(?![a-z|])", commands[1] if commands else "", re.MULTILINE):
+        for command in re.findall(r"^  ([a-z-]+(?: [a-z]+)*)(?![a-z|])", commands[1] if commands else "", re.MULTILINE):
             own = re.split("\n\n.*flags of every command", help_of(name, *command.split()))[0]
             texts.append(f"### {name} {command}\n\n```text\n{own}\n```")
     return "\n\n".join(texts)
@@ -292,6 +303,10 @@ def problems():
         wanted = f"operate/alerts/{rule['alert']}.html"
         if rule["annotations"].get("runbook_url") != wanted:
             yield f"{RULES.relative_to(ROOT)}: {rule['alert']} wants the annotation runbook_url: {wanted}"
+    codes, described = doctor_codes(), doctor_pages()
+    yield from differences("doctor's code", set(codes), set(described))
+    yield from (f"docs/operate/doctor/{code}.md: wants the title and the severity of ctl/finding.cc"
+                for code in sorted(set(codes) & set(described)) if codes[code] != described[code])
     example, others = documented_config_fields()
     fields = config_fields()
     yield from (f"the configuration's field {name} is not documented" for name in sorted(fields - example - others))
@@ -314,8 +329,8 @@ def main():
         found += problems()
         if found:
             sys.exit("\n".join(found))
-        print(f"docs: {len(alerts())} alerts, {len(metric_names())} metrics, {len(event_reasons())} reasons of Events, "
-              f"{len(config_fields())} fields and {len(granted())} permissions are documented")
+        print(f"docs: {len(alerts())} alerts, {len(doctor_codes())} codes, {len(metric_names())} metrics, "
+              f"{len(event_reasons())} reasons of Events, {len(config_fields())} fields and {len(granted())} permissions are documented")
         return
     for path, text in stale.items():
         path.write_text(text, encoding="utf-8")

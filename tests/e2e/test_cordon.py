@@ -46,16 +46,18 @@ def writes(ring):
 
 def labels_of_stopped(ring, shard):
     """Objects that have the label of a shard when nobody or somebody else holds its Lease, a line each."""
-    has, stopped, found = {}, True, []
+    has, stopped, found, had = {}, True, [], 0
     for resource, name, item in writes(ring):
         if resource == "secrets":
             has[name] = oracle.shard_of(item, ring.name)
+            had += has[name] == shard
             if stopped and has[name] == shard:
                 found.append(f"{name} gets it")
         elif name == shard:
             stopped = item["spec"].get("holderIdentity") != shard
             if stopped:
                 found += [f"{other} has it still" for other, label in has.items() if label == shard]
+    assert had and stopped, "the audit log shows that objects had the label, and that the shard was stopped"
     return found
 
 

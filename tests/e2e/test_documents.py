@@ -168,6 +168,18 @@ def made(env, namespace):
     return [item for item in env.admin.list("configmaps", namespace) if item["metadata"]["name"].startswith("checksums-")]
 
 
+@suite.case("what the pages of alerts ask the API server, it answers", short=False)
+def alerts(env):
+    env.plane.kubectl("apply", "--server-side", "-k", ROOT / "manifests" / "sharder")
+    asked = 0
+    for path in sorted(docs.ALERTS.glob("*.md")):
+        for block in docs.blocks(path.relative_to(docs.DOCS)):
+            if not re.search(r"kubectl [^|]*\b(logs|top) ", block.text):  # which need nodes
+                documents.run(block, env.plane.kubeconfig, env.plane.bin)
+                asked += 1
+    assert asked >= 10, asked
+
+
 @suite.case("docs/reference/cli.md has what the programs print", short=False)
 def command_line(_):
     wanted = docs.with_part(docs.CLI, "programs", docs.help_texts(ROOT / "build" / "bin"))

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import random
+import socket
 import subprocess
 import time
 
@@ -277,6 +278,27 @@ def marks(env):
         assert "choose with --ring" in several, several
 
 
+@suite.case("drain --wait: the shard lets go of all its objects, to where plan has said; --self: the one of this host")
+def drained(env):
+    ring = env.ring("drained")
+    own = socket.gethostname()
+    names = ["shard-a", "shard-b", own]
+    with ring.shards(*names, duration=30, renew_every=2, working=True):
+        ring.wait_ready(names)
+        ring.create_secrets(100, owned=20)
+        ring.wait_settled(names)
+        planned = document(env, "plan", ring.name, "--cordon", own)
+        before = labels_of(ring)
+        done = ctl(env, "drain", "--self", "--wait", "--timeout=2m", "-n", ring.namespace, timeout=150)
+        assert f"shard {own} of the ring drained: drained" in done.stdout, done
+        after = labels_of(ring)
+        assert own not in after.values()
+        _check_moves(planned, before, after)
+        assert planned["drains"] and planned["reassignments"], planned
+        ctl(env, "uncordon", own, "-n", ring.namespace)
+        ring.wait_settled(names)
+
+
 @suite.case("labels remove takes both labels from all objects of a ring, and nothing else")
 def removed(env):
     ring = env.ring("removed")
@@ -309,6 +331,16 @@ def the_rest(env):
         assert "rest" in words and words[-1] == ":4", words
         for shell in ("bash", "zsh", "fish"):
             assert "__complete" in ctl(env, "completion", shell).stdout
+        pressed = ("source <(sharderctl completion bash); COMP_WORDS=(sharderctl status re); COMP_CWORD=2; _sharderctl;"
+                   " echo ${COMPREPLY[@]}; kubectl_complete-sharder status re")
+        path = f"{program().parent}:{os.environ['PATH']}"
+        done = subprocess.run(["bash", "-c", pressed], capture_output=True, text=True, check=False, timeout=60,
+                              env=environment(env, PATH=path))
+        assert done.stdout.split() == ["rest", "rest", ":4"] and not done.stderr, done
+        words = ("sharder", "status", "rest", "-o", "name"), ("__complete", "sharder", "status", "re")
+        as_plugin = [subprocess.run([env.plane.bin / "kubectl", *one], capture_output=True, text=True, check=True,
+                                    timeout=60, env=environment(env, PATH=path)).stdout.split() for one in words]
+        assert as_plugin == [["controllerring.sharding.timebertt.dev/rest"], ["rest", ":4"]], as_plugin
         done = subprocess.run(["bash", "-c", "set -o pipefail; $0 status -o yaml | head -1", str(program())],
                               capture_output=True, text=True, check=False, env=environment(env), timeout=60)
         assert done.stdout == "apiVersion: sharderctl.sharding.timebertt.dev/v1alpha1\n" and not done.stderr, done

@@ -16,7 +16,7 @@ TRIXIE = {"libboost-dev": "1.83.0.2+b2", "libboost1.83-dev": "1.83.0-4.2", "g++"
 BULLSEYE = {"libboost-dev": "1.74.0.3", "g++": "4:10.2.1-1", "cmake": "3.18.4-2"}
 ALTERNATIVE = ("libboost-dev", "libboost1.81-dev", "g++", "cmake")
 OTHERS = ("ninja-build pkg-config libcurl4-openssl-dev libssl-dev libsimdjson-dev libprotozero-dev nlohmann-json3-dev "
-          "libxxhash-dev libyaml-dev libzstd-dev libspdlog-dev prometheus-cpp-dev "
+          "libxxhash-dev libyaml-dev libzstd-dev zlib1g-dev libspdlog-dev prometheus-cpp-dev "
           "libcpp-httplib-dev ccache").split()
 
 

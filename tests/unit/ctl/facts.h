@@ -41,17 +41,17 @@ inline nlohmann::json lease(const std::string& ring, const std::string& name, co
 }
 
 inline nlohmann::json cordoned(nlohmann::json lease) {
-  lease["metadata"]["annotations"][kCordoned] = "true";
+  lease["metadata"]["annotations"][ring::kCordonedAnnotation] = "true";
   return lease;
 }
 
 inline RingFacts with_leases(const std::vector<nlohmann::json>& leases) {
   std::vector<RingFacts> rings{*decode_ring_facts(ring("ring"))};
-  std::vector<Shard> shards;
+  std::vector<membership::ShardLease> all;
   for (const nlohmann::json& one : leases) {
-    shards.push_back(*decode_shard(one, kNow));
+    all.push_back(*membership::decode_shard_lease(one.dump()));
   }
-  enrol(rings, std::move(shards));
+  enrol(rings, std::move(all), kNow);
   return std::move(rings.front());
 }
 

@@ -19,13 +19,27 @@ TEST_CASE(
                                              facts::lease("other", "stray", "stray")});
   CHECK(ring.entry->ring().shards() == std::vector<std::string>{"held"});
   CHECK(ring.shards.size() == 5);
-  CHECK(ring.find_shard("cordoned")->cordoned);
+  CHECK(ring.find_shard("cordoned")->lease.cordoned);
   CHECK(ring.find_shard("stray") == nullptr);
+}
+
+TEST_CASE(
+    "when all shards are cordoned, all are members; and a released shard is one during a grace period (protocol, 12)") {
+  const RingFacts cordoned = facts::with_leases({facts::cordoned(facts::lease("ring", "a", "a"))});
+  CHECK(cordoned.find_shard("a")->member);
+  CHECK(state_text(*cordoned.find_shard("a")) == "ready,cordoned");
+  nlohmann::json with_grace = facts::ring("ring");
+  with_grace["metadata"]["annotations"][ring::kGracePeriodAnnotation] = "2m";
+  std::vector<RingFacts> rings{*decode_ring_facts(with_grace)};
+  enrol(rings, {*membership::decode_shard_lease(facts::lease("ring", "a", "").dump())}, facts::kNow);
+  CHECK(rings.front().find_shard("a")->member);
+  CHECK(state_text(*rings.front().find_shard("a")) == "dead,grace");
 }
 
 TEST_CASE("shards of a ring that does not exist are strays") {
   std::vector<RingFacts> rings{*decode_ring_facts(facts::ring("ring"))};
-  const auto strays = enrol(rings, {*decode_shard(facts::lease("other", "stray", "stray"), facts::kNow)});
+  const auto strays =
+      enrol(rings, {*membership::decode_shard_lease(facts::lease("other", "stray", "stray").dump())}, facts::kNow);
   REQUIRE(strays.size() == 1);
   CHECK(strays.front().lease.ring == "other");
 }

@@ -235,6 +235,18 @@ TEST_CASE("more misplaced objects than there is room for: while the pass waits, 
   CHECK(a.misplaced_objects() == 0);
 }
 
+TEST_CASE("the objects of a cordoned shard are misplaced until they drain, and never unassigned") {
+  Audit a;
+  a.start({"a", "b", "c"}, 200);
+  a.forbid_patches();
+  a.cordoned = {"b"};
+  a.change_members({"a", "c"});
+  a.advance(5s);
+  CHECK(a.unassigned() == 0);
+  CHECK(a.misplaced_objects() == a.with_label("b"));
+  CHECK(a.gauge("objects", ",shard=\"b\"") == a.with_label("b"));
+}
+
 TEST_CASE("a label that somebody sets to another member is seen by the next pass") {
   Audit a;
   a.start({"a", "b"}, 20);
