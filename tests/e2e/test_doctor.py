@@ -87,7 +87,7 @@ def stopped_sharder(env):
         env.sharders.start()
 
 
-@suite.case("a ring that is well has no finding: exit 0, and in less than 2 minutes with 400 objects")
+@suite.case("a ring that is well has no finding: exit 0, and in less than 2 minutes with 400 objects", short=False)
 def well(env):
     ring = env.ring("well")
     with ring.shards(*NAMES, duration=30, renew_every=2, working=True):
@@ -137,7 +137,7 @@ def without_the_sharder(env):
         assert shard_of(env, ring, "secrets", of_others[1]) in ("shard-a", "shard-b")
 
 
-@suite.case("a deleted Lease alone: an object of its shard is named")
+@suite.case("a deleted Lease alone: an object of its shard is named", short=False)
 def deleted_lease(env):
     ring = env.ring("deleted")
     with ring.shards("shard-a", "shard-b", duration=30, renew_every=1, working=True) as shards:
@@ -152,7 +152,8 @@ def deleted_lease(env):
         wait_well(env, ring)
 
 
-@suite.case("a webhook that is cut off is shown by a dry run of a creation, and by an update where a name is not enough")
+@suite.case("a webhook that is cut off is shown by a dry run of a creation, and by an update where a name is not enough",
+            short=False)
 def cut_off(env):
     deployments = (("apps", "deployments", "v1", "Deployment"), ())
     ring = env.ring("cut-off")
@@ -177,7 +178,7 @@ def cut_off(env):
         assert shard_of(env, other, "deployments", "d") == "shard-x"  # a dry run has changed nothing
 
 
-@suite.case("a permission that is taken away is named by verb, resource and ServiceAccount")
+@suite.case("a permission that is taken away is named by verb, resource and ServiceAccount", short=False)
 def permissions(env):
     ring = env.ring("forbidden")
     with ring.shards("shard-a", duration=30, renew_every=2):
@@ -204,7 +205,7 @@ def permissions(env):
 
 
 @suite.case("one Lease name in two namespaces, a Lease of no ring, a resource that is not served, and a name that is no "
-            "label value")
+            "label value", short=False)
 def rings_and_leases(env):
     ring = env.ring("twice")
     with ring.shards("shard-a", duration=30, renew_every=2):
@@ -228,7 +229,8 @@ def rings_and_leases(env):
         wait_well(env, ring)
 
 
-@suite.case("a shard that renews and acknowledges nothing hangs, and is named with an object that waits for it")
+@suite.case("a shard that renews and acknowledges nothing hangs, and is named with an object that waits for it",
+            short=False)
 def hung(env):
     ring = env.ring("hung")
     with ring.shards("shard-a", duration=30, renew_every=1) as shards:  # it works on nothing
@@ -247,7 +249,7 @@ def hung(env):
         wait_well(env, ring, "--overdue", "1s")
 
 
-@suite.case("a webhook configuration that is missing or changed")
+@suite.case("a webhook configuration that is missing or changed", short=False)
 def configurations(env):
     ring = env.ring("changed")
     with ring.shards("shard-a", duration=30, renew_every=2):
@@ -265,7 +267,7 @@ def configurations(env):
         wait_well(env, ring)
 
 
-@suite.case("a certificate that the caBundle does not trust is named with the address that shows it")
+@suite.case("a certificate that the caBundle does not trust is named with the address that shows it", short=False)
 def certificate(env):
     ring = env.ring("trust")
     with ring.shards("shard-a", duration=30, renew_every=2):
@@ -282,7 +284,7 @@ def certificate(env):
         wait_well(env, ring)
 
 
-@suite.case("before an installation; and what is not allowed is named while the rest is said: exit 3")
+@suite.case("before an installation; and what is not allowed is named while the rest is said: exit 3", short=False)
 def before_and_forbidden(env):
     found = diagnose(env, "--pre", expect=0)
     assert set(found) == KNOWN, found
@@ -309,7 +311,8 @@ def diagnose_quietly(env, *arguments):
         return None
 
 
-@suite.case("a support bundle has what helps, the same names each time, and nothing of Secrets, annotations and bodies")
+@suite.case("a support bundle has what helps, the same names each time, and nothing of Secrets, annotations and bodies",
+            short=False)
 def bundle(env):
     ring = env.ring("bundled")
     with ring.shards("shard-a", duration=30, renew_every=2):
@@ -346,7 +349,7 @@ def bundle(env):
         env.admin.delete("pods", SYSTEM_NAMESPACE, "sharder-0", gracePeriodSeconds=0)
 
 
-@suite.case("a replica that answers with another ring than the Leases is named, and so are two images")
+@suite.case("a replica that answers with another ring than the Leases is named, and so are two images", short=False)
 def replicas(env):
     here = Machine().route_to("192.0.2.1")
     if here is None or is_loopback(here):

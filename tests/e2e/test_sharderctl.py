@@ -85,7 +85,7 @@ def keys_of(ring):
     return keys
 
 
-@suite.case("version and help need no cluster")
+@suite.case("version and help need no cluster", short=False)
 def without_cluster(env):
     done = ctl(env, "version", "--kubeconfig", "/does/not/exist")
     assert done.stdout.startswith("sharderctl "), done.stdout
@@ -166,7 +166,7 @@ def _check_moves(planned, before, after):
     assert planned["moved"] == len(moved) > 0
 
 
-@suite.case("plan is a gate, and needs no cluster for what kubectl has printed")
+@suite.case("plan is a gate, and needs no cluster for what kubectl has printed", short=False)
 def planned_from_a_file(env):
     ring = env.ring("from-a-file")
     with ring.shards("ctl-0", "ctl-1", duration=30, renew_every=5):
@@ -192,7 +192,7 @@ def planned_from_a_file(env):
     assert "did you mean ctl-0?" in ctl(env, "plan", ring.name, "--remove", "ctl-00", expect=2).stderr
 
 
-@suite.case("a wrong name is answered with what there is, and objects that nobody has are a finding")
+@suite.case("a wrong name is answered with what there is, and objects that nobody has are a finding", short=False)
 def wrong_names(env):
     ring = env.ring("names")
     with ring.shards("shard-a", duration=30, renew_every=5):
@@ -214,7 +214,8 @@ def wrong_names(env):
     assert one["verdict"] == ["the ring has no available shard: it stays as it is"], one
 
 
-@suite.case("who may only view reads rings and Leases; what is not allowed is named, and the rest is said: exit 3")
+@suite.case("who may only view reads rings and Leases; what is not allowed is named, and the rest is said: exit 3",
+            short=False)
 def viewers(env):
     ring = env.ring("viewed")
     grant(env, "viewer", "sharding:viewer")
@@ -246,7 +247,8 @@ def ctl_as(env, user, ring):
     return done
 
 
-@suite.case("cordon, uncordon and rebalance set their annotation; drain says what is left when nobody lets go")
+@suite.case("cordon, uncordon and rebalance set their annotation; drain says what is left when nobody lets go",
+            short=False)
 def marks(env):
     ring = env.ring("marks")
     of_ring = ("--ring", ring.name)
@@ -278,7 +280,8 @@ def marks(env):
         assert "choose with --ring" in several, several
 
 
-@suite.case("drain --wait: the shard lets go of all its objects, to where plan has said; --self: the one of this host")
+@suite.case("drain --wait: the shard lets go of all its objects, to where plan has said; --self: the one of this host",
+            short=False)
 def drained(env):
     ring = env.ring("drained")
     own = socket.gethostname()
@@ -299,7 +302,7 @@ def drained(env):
         ring.wait_settled(names)
 
 
-@suite.case("labels remove takes both labels from all objects of a ring, and nothing else")
+@suite.case("labels remove takes both labels from all objects of a ring, and nothing else", short=False)
 def removed(env):
     ring = env.ring("removed")
     with ring.shards("shard-a", duration=30, renew_every=5):
@@ -319,7 +322,8 @@ def removed(env):
         assert [one for one in labels if one] == [{"mine": "stays"}], labels
 
 
-@suite.case("events, top and completion; output that is cut is no error, and what goes on shows each change")
+@suite.case("events, top and completion; output that is cut is no error, and what goes on shows each change",
+            short=False)
 def the_rest(env):
     ring = env.ring("rest")
     with ring.shards("shard-a", duration=30, renew_every=5):
@@ -355,7 +359,8 @@ def the_rest(env):
                 watching.kill()
 
 
-@suite.case("a cluster without the CRD is told how to get it; an API server that is away or silent is a matter of time")
+@suite.case("a cluster without the CRD is told how to get it; an API server that is away or silent is a matter of time",
+            short=False)
 def without_api_server(env):
     # Without the sharder: it would only complain.
     env.sharders.stop()
