@@ -211,7 +211,7 @@ class Shards:
 
 def _show_error(future):
     """What nobody expected is not kept silent: the shard goes on."""
-    if future.exception() is not None:
+    if not future.cancelled() and future.exception() is not None:
         traceback.print_exception(future.exception())
 
 
