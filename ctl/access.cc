@@ -48,7 +48,7 @@ std::vector<Permission> needs_of_sharder(const std::string& sharder_namespace) {
     const char *group, *resource, *subresource;
     std::vector<const char*> verbs;
   };
-  static const std::vector<Row> kRows{
+  static const std::vector<Row> rows{
       {"", "events", "", {"create", "patch"}},
       {"", "namespaces", "", {"get", "list", "watch"}},
       {"admissionregistration.k8s.io", "mutatingwebhookconfigurations", "", {"create", "patch"}},
@@ -59,7 +59,7 @@ std::vector<Permission> needs_of_sharder(const std::string& sharder_namespace) {
       {"authorization.k8s.io", "subjectaccessreviews", "", {"create"}},
   };
   std::vector<Permission> needs;
-  for (const Row& row : kRows) {
+  for (const Row& row : rows) {
     for (const char* const verb : row.verbs) {
       needs.push_back(
           {.verb = verb, .resource = {.group = row.group, .resource = row.resource}, .subresource = row.subresource});
@@ -95,6 +95,7 @@ std::vector<Finding> examine_access(const std::string& ring, const std::string& 
     verbs[resource_name(one) + where].push_back(one.verb);
   }
   std::vector<Finding> found;
+  found.reserve(verbs.size());
   for (const auto& [resource, missed] : verbs) {
     found.push_back({.check = Check::kSharderPermission,
                      .ring = ring,

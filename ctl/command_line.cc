@@ -166,7 +166,7 @@ class Parser {
         return std::ranges::find(flags, flag, projection) != flags.end();
       };
       if (!has(command.flags, &Flag::name) && !has(global_, [](const Flag* one) { return one->name; })) {
-        return fail(ErrorCode::kInvalid, name + " has no flag --" + flag);
+        return fail(ErrorCode::kInvalid, std::string(name).append(" has no flag --").append(flag));
       }
     }
     const std::string usage = "usage: sharderctl " + name + " " + std::string(command.arguments);

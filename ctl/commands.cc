@@ -23,7 +23,7 @@ constexpr Flag kRing{"ring", 0, FlagValue::kRequired, "RING", "where several rin
 }  // namespace
 
 std::span<const Command> commands() {
-  static const std::array kCommands{
+  static const std::array all{
       Command{.name = "status",
               .arguments = "[RING]",
               .least = 0,
@@ -144,7 +144,7 @@ std::span<const Command> commands() {
               .flags = {{"client", 0, FlagValue::kNone, "", "ask no cluster"}},
               .run = run_version},
   };
-  return kCommands;
+  return all;
 }
 
 }  // namespace sharder::ctl

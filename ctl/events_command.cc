@@ -75,7 +75,8 @@ Result<ExitCode> run_events(Context& context) {
   if (!listed) {
     return std::unexpected(listed.error());
   }
-  std::ranges::stable_sort(events, {}, &RingEvent::last);
+  std::ranges::sort(events, {},
+                    [](const RingEvent& event) { return std::tie(event.last, event.reason, event.message); });
   if (!context.options.structured()) {
     context.console.print(render(events, SystemClock().wall(), context.style()));
     return ExitCode::kOk;

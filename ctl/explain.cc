@@ -202,7 +202,8 @@ std::string render(const Explanation& one, const Style& style) {
   for (const ControlledObjects& controlled : one.controlled) {
     std::string counts;
     for (const auto& [shard, count] : controlled.by_shard) {
-      counts = joined(counts, (shard.empty() ? "without a shard" : "on " + shard) + " " + std::to_string(count));
+      std::string part = shard.empty() ? "without a shard " : "on " + shard + " ";
+      counts = joined(counts, part.append(std::to_string(count)));
     }
     facts.emplace_back("controls " + controlled.resource,
                        Cell(counts.empty() ? "none" : counts, controlled.elsewhere > 0 ? Tone::kBad : Tone::kPlain));

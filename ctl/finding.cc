@@ -127,8 +127,8 @@ const CheckFacts& facts_of(Check check) {
 }
 
 void sort_findings(std::vector<Finding>& findings) {
-  std::ranges::stable_sort(findings, {}, [](const Finding& one) {
-    return std::tuple(-static_cast<int>(one.severity()), one.check, one.ring, one.object);
+  std::ranges::sort(findings, {}, [](const Finding& one) {
+    return std::tuple(-static_cast<int>(one.severity()), one.check, one.ring, one.object, one.message);
   });
 }
 

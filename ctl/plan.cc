@@ -23,7 +23,7 @@ std::optional<std::string> ordinal_prefix(const std::vector<std::string>& member
   if (members.empty()) {
     return std::nullopt;
   }
-  const std::string prefix = members.front().substr(0, members.front().rfind('-') + 1);
+  std::string prefix = members.front().substr(0, members.front().rfind('-') + 1);
   for (std::size_t i = 0; i < members.size(); ++i) {
     if (prefix.empty() || std::ranges::find(members, prefix + std::to_string(i)) == members.end()) {
       return std::nullopt;

@@ -54,11 +54,11 @@ ring::GroupResource name_of(const Kind& kind) {
 }
 
 const json& condition(const json& object, std::string_view type) {
-  static const json kNone;
+  static const json none;
   const json& all = kube::elements_of(kube::value_at(object, "/status/conditions"));
   const auto found =
       std::ranges::find_if(all, [type](const json& one) { return kube::string_at(one, "/type") == type; });
-  return found == all.end() ? kNone : *found;
+  return found == all.end() ? none : *found;
 }
 
 // What is wrong with the CRD, "" for nothing.

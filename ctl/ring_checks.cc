@@ -37,8 +37,8 @@ const json& webhook_of(const json& configuration) {
   const json& webhooks = kube::elements_of(kube::value_at(configuration, "/webhooks"));
   const auto found = std::ranges::find_if(
       webhooks, [](const json& one) { return kube::string_at(one, "/name") == controllerring::kWebhookName; });
-  static const json kNone;
-  return found == webhooks.end() ? kNone : *found;
+  static const json none;
+  return found == webhooks.end() ? none : *found;
 }
 
 bool selects_as_ring(const RingFacts& ring, const json& webhook) {
@@ -203,6 +203,7 @@ std::vector<Finding> examine_shared_resources(const std::vector<RingFacts>& ring
 
 std::vector<Finding> examine_strays(const std::vector<Shard>& strays) {
   std::vector<Finding> found;
+  found.reserve(strays.size());
   for (const Shard& stray : strays) {
     found.push_back({.check = Check::kLeaseWithoutRing,
                      .ring = stray.lease.ring,
@@ -335,8 +336,9 @@ std::vector<Finding> examine_images(const std::vector<SharderPod>& pods) {
     return {};
   }
   std::vector<std::string> texts;
+  texts.reserve(images.size());
   for (const auto& [image, pod] : images) {
-    texts.push_back(image + " (" + pod + ")");
+    texts.emplace_back(image).append(" (").append(pod).append(")");
   }
   return {{.check = Check::kVersionsApart,
            .object = "pods " + images.begin()->second,

@@ -115,9 +115,9 @@ std::string render_shards(const RingReport& report, WallTime now, bool wide, con
   }
   Table table(std::move(columns));
   const auto add = [&](const std::string& name, Cell state, bool counts, std::vector<Cell> more) {
-    static const Census::OfShard kNone;
+    static const Census::OfShard none;
     const auto found = report.census.shards.find(name);
-    const Census::OfShard& census = found == report.census.shards.end() || !counts ? kNone : found->second;
+    const Census::OfShard& census = found == report.census.shards.end() || !counts ? none : found->second;
     const double share = counts ? share_of(report.ring, name) : 0;
     std::vector<Cell> row{name,
                           std::move(state),

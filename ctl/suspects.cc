@@ -132,15 +132,23 @@ std::vector<Finding> Drains::findings(const RingFacts& ring) const {
       found.push_back({.check = Check::kShardHangs,
                        .ring = ring.name(),
                        .object = "leases " + to_string(shard->lease.id),
-                       .message = "it is renewed, and its shard has not let go of any of " +
-                                  count_of(drains.count, "object") + ", such as " + example + " for " + age,
+                       .message = std::string("it is renewed, and its shard has not let go of any of ")
+                                      .append(count_of(drains.count, "object"))
+                                      .append(", such as ")
+                                      .append(example)
+                                      .append(" for ")
+                                      .append(age),
                        .advice = "look at the shard's log, then delete its pod: it lets go when it starts anew",
                        .count = 1});
     } else {
       found.push_back({.check = Check::kDrainOverdue,
                        .ring = ring.name(),
                        .object = example,
-                       .message = "it has drained for " + age + ", and " + name + " has not let it go",
+                       .message = std::string("it has drained for ")
+                                      .append(age)
+                                      .append(", and ")
+                                      .append(name)
+                                      .append(" has not let it go"),
                        .advice = "look at the log of " + name + ": a reconciliation may take long, or hang",
                        .count = drains.overdue});
     }

@@ -15,8 +15,8 @@ constexpr std::size_t kGap = 3;  // between columns, as kubectl has it
 constexpr std::size_t kIndent = 2;
 
 const std::string& shown(const Cell& cell) {
-  static const std::string kNothing = "-";
-  return cell.text.empty() ? kNothing : cell.text;
+  static const std::string nothing = "-";
+  return cell.text.empty() ? nothing : cell.text;
 }
 
 // Terminals count characters, not bytes.

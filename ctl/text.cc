@@ -87,7 +87,7 @@ std::string short_duration(std::chrono::seconds duration) {
     char part_letter;
   };
   static constexpr std::array<Unit, 3> kUnits{
-      {{2 * 3600, 60, 'm', 1, 's'}, {2 * 86400, 3600, 'h', 60, 'm'}, {INT64_MAX, 86400, 'd', 3600, 'h'}}};
+      {{2L * 3600, 60, 'm', 1, 's'}, {2L * 86400, 3600, 'h', 60, 'm'}, {INT64_MAX, 86400, 'd', 3600, 'h'}}};
   const std::int64_t seconds = std::max<std::int64_t>(duration.count(), 0);
   if (seconds < 120) {
     return std::to_string(seconds) + "s";

@@ -6,6 +6,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <thread>
+#include <tuple>
 
 #include "ctl/cluster.h"
 #include "ctl/status_command.h"
@@ -33,7 +34,7 @@ std::string render_top(const RingReport& report, const Counts& before, const Sty
       shards.emplace_back(shard.lease.id.name, Census::OfShard());
     }
   }
-  std::ranges::stable_sort(shards, std::greater(), [](const auto& shard) { return shard.second.objects; });
+  std::ranges::sort(shards, {}, [](const auto& shard) { return std::tuple(-shard.second.objects, shard.first); });
   const std::int64_t most = shards.empty() ? 0 : shards.front().second.objects;
   Table table({{"SHARD"}, {"STATE"}, {"OBJECTS", true}, {"CHANGE", true}, {"DRAINING", true}, {""}});
   for (const auto& [name, census] : shards) {

@@ -2,6 +2,7 @@
 
 #include <simdjson.h>
 
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -20,7 +21,7 @@ class FieldWriter {
   explicit FieldWriter(std::string& out) : out_(out) { out_ += '{'; }
 
   void add(const char* key_begin, std::string_view value) {
-    add_key(key_begin, value.data());
+    add_key(key_begin, std::to_address(value.begin()));
     out_ += value;
   }
   // The key, and what stands between it and its value. The value follows.
@@ -96,7 +97,7 @@ error_code strip_object(ondemand::object& object, std::string& out) {
         if (const auto failure = metadata.reset().error()) {
           return failure;
         }
-        writer.add_key(key_begin, text.data());
+        writer.add_key(key_begin, std::to_address(text.begin()));
         return strip_metadata(metadata, out);
       });
   writer.end();
