@@ -17,8 +17,8 @@ def blocks(page, place):
     return [block for block in docs.blocks(page) if block.place == place]
 
 
-def run(block, kubeconfig, *folders, replace=(), environment=None):
-    """What a block prints; it ends with 0. `folders`: with kubectl and other programs. `replace`: [(text, by what)], each
+def run(block, kubeconfig, *folders, replace=(), environment=None, timeout=300):
+    """What a block prints; it ends with 0, within so many seconds. `folders`: with kubectl and other programs. `replace`: [(text, by what)], each
     of which is in the block."""
     text = block.text
     for old, new in replace:
@@ -26,7 +26,7 @@ def run(block, kubeconfig, *folders, replace=(), environment=None):
         text = text.replace(old, new)
     path = ":".join([*map(str, folders), os.environ["PATH"]])
     done = subprocess.run(["bash", "-euo", "pipefail", "-c", text], cwd=ROOT, capture_output=True, text=True,
-                          check=False, timeout=allowed(300), stdin=subprocess.DEVNULL,
+                          check=False, timeout=allowed(timeout), stdin=subprocess.DEVNULL,
                           env={**os.environ, **(environment or {}), "KUBECONFIG": str(kubeconfig), "PATH": path})
     if done.returncode:
         raise Failed(f"docs/{block.page}:{block.line} ended with {done.returncode}: {done.stdout}{done.stderr}")

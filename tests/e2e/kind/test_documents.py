@@ -33,9 +33,9 @@ def on_kind(env):
     build, install, ring, create, scale, fail = documents.blocks(PAGE, "kind")
     helm = binaries.tool("helm.sh/helm/v3", HELM_VERSION, "cmd/helm")
 
-    def run(block):
+    def run(block, timeout=300):
         return documents.run(block, env.plane.kubeconfig, env.plane.kubectl_program.parent, helm.parent,
-                             environment=images.build_environment())
+                             environment=images.build_environment(), timeout=timeout)
 
     def shards():
         return sorted({oracle.shard_of(item, RING) for item in env.admin.list("secrets", DEMO)} - {None})
@@ -43,7 +43,7 @@ def on_kind(env):
     def available(count):
         return env.admin.get("controllerrings", None, NAME).get("status", {}).get("availableShards") == count
 
-    run(build)
+    run(build, timeout=2400)  # compiles all, unless docker has it from the images that other files use
     env.plane.load("sharder:demo", "checksum-controller:demo")
     run(install)
     run(ring)
