@@ -121,6 +121,7 @@ std::vector<nlohmann::json> Engine::Core::owned(const ResourceName& resource, co
   const auto texts = source->store.owned(owner);
   lock.unlock();
   std::vector<nlohmann::json> objects;
+  objects.reserve(texts.size());
   for (const auto& text : texts) {
     objects.push_back(object_in(*source, text));
   }

@@ -18,8 +18,8 @@ def blocks(page, place):
 
 
 def run(block, kubeconfig, *folders, replace=(), environment=None, timeout=300):
-    """What a block prints; it ends with 0, within so many seconds. `folders`: with kubectl and other programs. `replace`: [(text, by what)], each
-    of which is in the block."""
+    """What a block prints; it ends with 0, within so many seconds. `folders`: with kubectl and other programs. `replace`:
+    [(text, by what)], each of which is in the block."""
     text = block.text
     for old, new in replace:
         assert old in text, (block, old)
