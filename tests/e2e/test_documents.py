@@ -151,7 +151,7 @@ def only_labels(env):
         env.admin.create("deployments", ring.namespace, {
             "metadata": {"name": "web", "labels": {"app": "web"}},
             "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "web"}}, "template": template}})
-        wait_until(lambda: rejected({"spec": {"replicas": 5}}), 30, "the policy is in force")
+        wait_until(lambda: rejected({"spec": {"replicas": 5}}), 120, "the policy is in force")
         for body in ({"metadata": {"annotations": {"a": "b"}}}, {"metadata": {"labels": {"app": "other"}}},
                      {"metadata": {"labels": {"app": None}}}, {"metadata": {"labels": {"more": "x"}}},
                      {"metadata": {"finalizers": ["example.com/f"]}}):
