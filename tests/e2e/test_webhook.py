@@ -70,9 +70,9 @@ def status(env):
     ring = env.ring("status")
     with ring.shards(*SHARDS, duration=15, renew_every=1):
         ring.wait_ready(SHARDS)
-        # Reported some seconds after the other one.
-        wait_until(lambda: {one["type"] for one in ring.status()["conditions"]} == {"Ready", "WebhookReachable"}, 60,
-                   "both conditions")
+        # The others are reported some seconds after Ready.
+        wait_until(lambda: {one["type"] for one in ring.status()["conditions"]} ==
+                   {"Ready", "WebhookReachable", "AllAssigned"}, 60, "all conditions")
         stored = env.admin.get("controllerrings", None, "status")
         condition = next(one for one in stored["status"].pop("conditions") if one["type"] == "Ready")
         assert stored["status"] == {"observedGeneration": 1, "shards": 3, "availableShards": 3}, stored["status"]
