@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "tests/support/eventually.h"
 #include "tests/unit/http/client.h"
 #include "tests/unit/http/fixture.h"
 
@@ -19,6 +20,7 @@ namespace detail = sharder::testing::detail;
 using sharder::Published;
 using sharder::http::ServerOptions;
 using sharder::testing::Client;
+using sharder::testing::eventually;
 using sharder::testing::kGet;
 using sharder::testing::TestCa;
 using sharder::testing::TestCertificate;
@@ -72,6 +74,8 @@ TEST_CASE("only a client with a certificate of the client CA, for client authent
     CHECK_FALSE(test.serves(other.issue({.common_name = "test-ca"}), version));
   }
   CHECK(test.server->server->stats().requests == 6);
+  // A client knows that it is refused before the server has counted it.
+  CHECK(eventually([&] { return test.server->server->stats().failed_handshakes >= 10; }));
   CHECK(test.server->server->stats().failed_handshakes == 10);
 }
 
