@@ -66,9 +66,11 @@ error_code strip_metadata(ondemand::object& metadata, std::string& out) {
           return simdjson::SUCCESS;
         }
         std::string_view text;
-        const auto failure = simdjson::to_json_string(value).get(text);
+        if (const auto failure = simdjson::to_json_string(value).get(text)) {
+          return failure;
+        }
         writer.add(key_begin, text);
-        return failure;
+        return simdjson::SUCCESS;
       });
   writer.end();
   return error;
@@ -83,9 +85,11 @@ error_code strip_object(ondemand::object& object, std::string& out) {
         }
         std::string_view text;
         if (key != "metadata") {
-          const auto failure = simdjson::to_json_string(value).get(text);
+          if (const auto failure = simdjson::to_json_string(value).get(text)) {
+            return failure;
+          }
           writer.add(key_begin, text);
-          return failure;
+          return simdjson::SUCCESS;
         }
         ondemand::object metadata;
         if (const auto failure = value.get_object().get(metadata)) {

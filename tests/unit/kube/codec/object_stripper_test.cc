@@ -47,7 +47,8 @@ TEST_CASE("what is no object is an error, also in the parts that nobody has look
   for (const char* text :
        {"", "{", "[]", "7", "null", R"({"metadata":[]})", R"({"metadata":null})", R"({"metadata":{}} x)",
         R"({"metadata":{},"spec":{"a":tru}})", R"({"metadata":{},"spec":{"a":01}})", R"({"metadata":{},"spec":[1,]})",
-        "{\"metadata\":{},\"a\":\"\xff\"}", R"({"metadata":{"name":"secret)"}) {
+        "{\"metadata\":{},\"a\":\"\xff\"}", R"({"metadata":{"name":"a","x"ull}})", R"({"metadata":{"name":})",
+        R"({"a"ull})", R"({"metadata":{"name":"secret)"}) {
     CAPTURE(text);
     const auto object = stripper.strip(text);
     REQUIRE_FALSE(object);
