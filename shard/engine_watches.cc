@@ -127,8 +127,8 @@ void Engine::Core::on_main(const kube::WatchEvent& event) {
       main_list_done();
       return;
     case kube::WatchEventType::kDelete:
-      if (const auto object = reader_.read(event.object)) {
-        main_gone(name_of(object->meta));
+      if (const auto object = reader_.read_meta(event.object)) {
+        main_gone(name_of(*object));
       }
       return;
   }
@@ -235,11 +235,11 @@ void Engine::Core::on_secondary(std::size_t index, const kube::WatchEvent& event
       return;
     }
     case kube::WatchEventType::kDelete:
-      if (const auto object = reader_.read(event.object)) {
+      if (const auto object = reader_.read_meta(event.object)) {
         ObjectStore::Object gone;
         {
           const std::lock_guard lock(mutex_);
-          gone = source.store.gone(name_of(object->meta));
+          gone = source.store.gone(name_of(*object));
         }
         secondary_gone(source, gone);
       }

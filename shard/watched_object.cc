@@ -8,7 +8,7 @@
 namespace sharder::shard {
 
 Result<WatchedObject> WatchedObjectReader::read(std::string_view text) {
-  auto meta = decoder_.decode(text);
+  auto meta = read_meta(text);
   if (!meta) {
     return std::unexpected(std::move(meta).error());
   }

@@ -25,6 +25,8 @@ class WatchedObjectReader {
  public:
   // kInvalid: it is not an object with a name.
   Result<WatchedObject> read(std::string_view text);
+  // Of an object that is not kept: its last state, when it is gone.
+  Result<kube::ObjectMeta> read_meta(std::string_view text) { return decoder_.decode(text); }
 
  private:
   kube::ObjectMetaDecoder decoder_;

@@ -11,25 +11,33 @@
 // Reading objects field by field with simdjson; for .cc files of kube/ only.
 namespace sharder::kube {
 
-// Calls `each(key, value)` for each field of an object until it fails. simdjson's own lookups cost a pass over the
-// object for each key, and take the first of duplicate keys. This is one pass, and the last duplicate counts, as in
-// every other JSON library of Kubernetes.
+// Calls `each(key_begin, key, value)` for each field of an object until it fails; `key_begin` is the place of the key's
+// first quote. simdjson's own lookups cost a pass over the object for each key, and take the first of duplicate keys.
+// This is one pass, and the last duplicate counts, as in every other JSON library of Kubernetes.
 template <class Each>
-simdjson::error_code for_each_field(simdjson::ondemand::object& object, Each each) {
+simdjson::error_code for_each_raw_field(simdjson::ondemand::object& object, Each each) {
   for (auto next : object) {
     simdjson::ondemand::field field;
     if (const auto error = std::move(next).get(field)) {
       return error;
     }
+    const char* const key_begin = field.key().raw() - 1;
     std::string_view key;
     if (const auto error = field.unescaped_key().get(key)) {
       return error;
     }
-    if (const simdjson::error_code error = each(key, field.value())) {
+    if (const simdjson::error_code error = each(key_begin, key, field.value())) {
       return error;
     }
   }
   return simdjson::SUCCESS;
+}
+
+// The same with each(key, value).
+template <class Each>
+simdjson::error_code for_each_field(simdjson::ondemand::object& object, Each each) {
+  return for_each_raw_field(
+      object, [&each](const char*, std::string_view key, simdjson::ondemand::value value) { return each(key, value); });
 }
 
 // As above, for a value that should be an object. null counts as an object without fields.

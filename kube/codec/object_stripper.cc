@@ -20,9 +20,14 @@ class FieldWriter {
  public:
   explicit FieldWriter(std::string& out) : out_(out) { out_ += '{'; }
 
-  void add(const char* key_begin, std::string_view value) {
-    add_key(key_begin, std::to_address(value.begin()));
-    out_ += value;
+  error_code copy(const char* key_begin, ondemand::value value) {
+    std::string_view text;
+    if (const auto error = simdjson::to_json_string(value).get(text)) {
+      return error;
+    }
+    add_key(key_begin, std::to_address(text.begin()));
+    out_ += text;
+    return simdjson::SUCCESS;
   }
   // The key, and what stands between it and its value. The value follows.
   void add_key(const char* key_begin, const char* value_begin) {
@@ -38,39 +43,11 @@ class FieldWriter {
   bool is_first_ = true;
 };
 
-// As for_each_field(), with the place of the key's first quote.
-template <class Each>
-error_code for_each_raw_field(ondemand::object& object, Each each) {
-  for (auto next : object) {
-    ondemand::field field;
-    if (const auto error = std::move(next).get(field)) {
-      return error;
-    }
-    const char* const key_begin = field.key().raw() - 1;
-    std::string_view key;
-    if (const auto error = field.unescaped_key().get(key)) {
-      return error;
-    }
-    if (const error_code error = each(key_begin, key, field.value())) {
-      return error;
-    }
-  }
-  return simdjson::SUCCESS;
-}
-
 error_code strip_metadata(ondemand::object& metadata, std::string& out) {
   FieldWriter writer(out);
   const error_code error = for_each_raw_field(
       metadata, [&](const char* key_begin, std::string_view key, ondemand::value value) -> error_code {
-        if (key == "managedFields") {
-          return simdjson::SUCCESS;
-        }
-        std::string_view text;
-        if (const auto failure = simdjson::to_json_string(value).get(text)) {
-          return failure;
-        }
-        writer.add(key_begin, text);
-        return simdjson::SUCCESS;
+        return key == "managedFields" ? simdjson::SUCCESS : writer.copy(key_begin, value);
       });
   writer.end();
   return error;
@@ -83,18 +60,14 @@ error_code strip_object(ondemand::object& object, std::string& out) {
         if (key == "apiVersion" || key == "kind") {
           return simdjson::SUCCESS;
         }
-        std::string_view text;
         if (key != "metadata") {
-          if (const auto failure = simdjson::to_json_string(value).get(text)) {
-            return failure;
-          }
-          writer.add(key_begin, text);
-          return simdjson::SUCCESS;
+          return writer.copy(key_begin, value);
         }
         ondemand::object metadata;
         if (const auto failure = value.get_object().get(metadata)) {
           return failure;
         }
+        std::string_view text;
         if (const error_code failure = raw_text(metadata, text)) {
           return failure;
         }
