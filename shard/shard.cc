@@ -289,15 +289,15 @@ void Shard::Impl::acquired() {
     return;  // it ends already: a Lease that was lost is not worked for again
   }
   master_status.Set(1);
-  if (lease->is_seen() && !lease->comes_back()) {
+  if (lease->is_seen() && !lease->begins_anew()) {
     begin(milliseconds(0));
   } else {
     unseen_since = clock.steady();
   }
 }
 
-// On the Lease's thread. After another tenure of this name, the sharder goes on moving objects until it has seen who
-// holds the Lease; what it has sent by then is carried out within a retry period (decision 9).
+// On the Lease's thread. The sharder moves objects of this name like orphans until it has seen who holds the Lease;
+// what it has sent by then is carried out within a retry period (decision 9).
 void Shard::Impl::begin_if_seen() {
   if (unseen_since && !was_lost) {
     if (lease->is_seen()) {
