@@ -50,7 +50,7 @@ class Lease {
   // label: it decides on no more moves of this shard's objects then but drains (decision 9).
   bool is_seen() const;
   // Likewise. Whether there was no Lease, or a released one, or another's, before this process has acquired it: then
-  // list the objects one retry period after is_seen(), when the moves that were decided before have landed.
+  // list the objects 2 s after is_seen(), when the moves that were decided before have landed.
   bool begins_anew() const;
 
   // Any thread. False as soon as its time is over by CLOCK_BOOTTIME, even before on_lost.

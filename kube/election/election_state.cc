@@ -17,6 +17,9 @@ namespace {
 // A write takes effect within a minute, the API server's own timeout. We send about one a second at most.
 constexpr std::size_t kRememberedWrites = 64;
 
+// After a Lease was acquired, to look for seen_label. The later pauses are half of the time that has passed.
+constexpr std::chrono::nanoseconds kFirstLook = 200ms;
+
 // What `labels` does not name stays as it is: the sharder's state label, above all.
 void add_labels(nlohmann::json& metadata, const std::map<std::string, std::string>& labels) {
   if (labels.empty()) {
@@ -76,10 +79,11 @@ void ElectionState::abandon() {
 }
 
 std::chrono::nanoseconds ElectionState::next_attempt(const ElectionTime& now) {
-  // Who waits for seen_label renews more often at first: it is usually set in a moment.
-  const bool awaits_label = holder_ == LeaseHolder::kSelf && was_taken_ && !options_.seen_label.empty() &&
-                            seen_label().empty() && now.steady < taken_at_ + options_.retry_period;
-  const std::chrono::nanoseconds retry_period = options_.retry_period / (awaits_label ? 10 : 1);
+  std::chrono::nanoseconds retry_period = options_.retry_period;
+  // Who waits for seen_label renews more often at first, because it is usually set in a moment.
+  if (holder_ == LeaseHolder::kSelf && was_taken_ && !options_.seen_label.empty() && seen_label().empty()) {
+    retry_period = std::min(retry_period, std::max(kFirstLook, (now.steady - taken_at_) / 2));
+  }
   // A little less, so that replicas that began together don't stay together.
   std::uniform_int_distribution<std::chrono::nanoseconds::rep> jitter(retry_period.count() * 9 / 10,
                                                                       retry_period.count());
