@@ -182,6 +182,7 @@ Result<std::vector<Explanation>> Explainer::explain(const std::string& kind, con
     return std::unexpected(meta.error());
   }
   std::vector<Explanation> explanations;
+  explanations.reserve(places.size());
   for (const Place* const place : places) {
     explanations.push_back(explain_in(*place, *object, *meta));
   }

@@ -94,11 +94,15 @@ def after(members, steps):
 
 
 class Objects:
-    """The ring's objects as the audit log shows them. `keys`: {(resource, name): key} of all of them."""
+    """The ring's objects as the audit log shows them. `keys`: {(resource, name): key} of all of them.
+
+    With --proxy cut, a write may have been done though the log has only that its connection ended (504). Then what is
+    stored in the end says what has moved."""
 
     def __init__(self, ring):
         self._ring, self._plane = ring, ring.env.plane
         self._seen = 0  # bytes of the audit log
+        self._cut = False  # by 504s of the last writes
         self._versions = {}  # resourceVersion -> Write
         self._labels = {}  # (resource, name) -> (shard, whether it drains), by the last write
         self.keys = {}
@@ -106,8 +110,9 @@ class Objects:
     def next_writes(self):
         """[Write] since the last call, in the order in which they were stored."""
         begin, self._seen = self._seen, self._plane.flush_audit_log()
-        found = {}
+        found, self._cut = {}, False
         for event in self._plane.audit_events(begin=begin):
+            self._cut |= event["responseStatus"]["code"] == 504
             reference, item = event.get("objectRef", {}), event.get("responseObject", {})
             metadata = item.get("metadata", {})
             if (reference.get("namespace") == self._ring.namespace and "resourceVersion" in metadata and
@@ -123,11 +128,13 @@ class Objects:
         return [found[version] for version in sorted(found)]
 
     def version(self, version):
-        return self._versions[int(version)]
+        """The Write that stored it; None when a cut connection has hidden it."""
+        assert self._cut or int(version) in self._versions, version
+        return self._versions.get(int(version))
 
     def next_moves(self):
         """Since the last call: {(resource, name): [shard, ..., shard]} of all objects whose shard label was written, and
-        how many drain labels were set."""
+        how many drain labels were set, None where that is not known."""
         chains, drains = {}, 0
         for write in self.next_writes():
             name = (write.resource, write.name)
@@ -136,7 +143,11 @@ class Objects:
                 chains.setdefault(name, [shard]).append(write.shard)
             drains += write.target is not None and not draining
             self._labels[name] = write.shard, write.target is not None
-        return chains, drains
+        for name, (_, stored) in self._ring.versions().items() if self._cut else ():
+            if name in self._labels and self._labels[name][0] != stored:
+                chains.setdefault(name, [self._labels[name][0]]).append(stored)
+                self._labels[name] = stored, False
+        return chains, None if self._cut else drains
 
 
 def check_moves(planned, chains, drains, at_once):
@@ -147,7 +158,7 @@ def check_moves(planned, chains, drains, at_once):
     apart = [(name, listed.get(name), moved.get(name)) for name in sorted({**listed, **moved})
              if listed.get(name) != moved.get(name)]
     assert not apart, f"{len(apart)} objects, such as (object, planned, moved) {apart[:5]}"
-    if at_once == 1:
+    if at_once == 1 and drains is not None:
         repeated = {name: chain for name, chain in chains.items() if len(chain) != 2}
         assert not repeated, f"moved more than once: {list(repeated.items())[:5]}"
         assert planned["drains"] == drains, (planned["drains"], drains)
@@ -186,7 +197,7 @@ def check_read(explained, objects):
     """That it says what was stored in the version that it read."""
     for one in explained:
         stored = objects.version(one["resourceVersion"])
-        assert stored == Write(one["resource"], one["name"], one["shard"], one["drain"]), (one, stored)
+        assert stored in (None, Write(one["resource"], one["name"], one["shard"], one["drain"])), (one, stored)
         well = one["shard"] == one["desired"] and one["drain"] is None
         assert (one["verdict"][0] == "it is where it belongs") == well, one
 
@@ -264,7 +275,7 @@ def run(env, name, objects, owned, changes, at_rest, moving):
             seconds += took + took_at_rest
             kinds.update(what for what, _ in steps)
             kinds["several at once"] += len(steps) > 1
-            totals.update(planned=planned["moved"], moves=moves, drains=drains, explained=at_rest + moving,
+            totals.update(planned=planned["moved"], moves=moves, explained=at_rest + moving,
                           elsewhere=sum(one["shard"] != one["desired"] for one in on_the_way),
                           draining=sum(one["drain"] is not None for one in on_the_way))
         assert not started.lost, started.lost
