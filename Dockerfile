@@ -13,13 +13,14 @@ RUN scripts/deps.sh build && DEBIAN_FRONTEND=noninteractive apt-get install -y -
 COPY . .
 ARG SHARDER_COMMIT=unknown
 ARG JOBS=
-RUN cmake --preset release && cmake --build --preset release --target sharder -j "${JOBS:-$(nproc)}"
-RUN scripts/image_root.sh build/bin/sharder /image && install -D -m 644 LICENSE /image/usr/share/doc/sharder/copyright
+RUN cmake --preset release && cmake --build --preset release --target sharder sharderctl -j "${JOBS:-$(nproc)}"
+RUN scripts/image_root.sh /image build/bin/sharder build/bin/sharderctl && \
+    install -D -m 644 LICENSE /image/usr/share/doc/sharder/copyright
 
 # The example of a sharded controller: make image TARGET=checksum-controller
 FROM build AS build-example
 RUN cmake --build --preset release --target checksum-controller -j "${JOBS:-$(nproc)}"
-RUN scripts/image_root.sh build/bin/checksum-controller /image && \
+RUN scripts/image_root.sh /image build/bin/checksum-controller build/bin/sharderctl && \
     install -D -m 644 LICENSE /image/usr/share/doc/sharder/copyright
 
 FROM ${RUNTIME_BASE} AS checksum-controller

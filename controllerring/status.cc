@@ -5,6 +5,7 @@
 
 #include "base/ascii.h"
 #include "base/rfc3339.h"
+#include "base/utf8.h"
 #include "kube/codec/json.h"
 
 namespace sharder::controllerring {
@@ -14,6 +15,10 @@ namespace {
 using nlohmann::json;
 
 constexpr std::size_t kMaxMessage = 32768;  // of a metav1.Condition
+
+std::string stored_message(const Condition& condition) {
+  return std::string(cut_utf8(condition.message, kMaxMessage));
+}
 
 json* find_condition(json& conditions, std::string_view type) {
   for (json& condition : conditions) {
@@ -39,13 +44,13 @@ void set_condition(json& conditions, std::string_view type, const Condition& wan
   }
   (*found)["status"] = wanted.status;
   (*found)["reason"] = wanted.reason;
-  (*found)["message"] = wanted.message.substr(0, kMaxMessage);
+  (*found)["message"] = stored_message(wanted);
   (*found)["observedGeneration"] = generation;
 }
 
 bool says(const json& condition, const Condition& what) {
   return kube::string_at(condition, "/status") == what.status && kube::string_at(condition, "/reason") == what.reason &&
-         kube::string_at(condition, "/message") == what.message;
+         kube::string_at(condition, "/message") == stored_message(what);
 }
 
 Condition ready(const std::optional<std::string>& error) {

@@ -114,6 +114,11 @@ Result<ExitCode> set_cordoned(Context& context, bool cordoned) {
   }
   const auto shard = wanted_shard(**cluster, context);
   if (!shard) {
+    // As a postStart hook: a shard that is new here has no Lease yet, so it is not cordoned, and its container goes on.
+    if (!cordoned && context.invocation.enabled("self") && shard.error().code == ErrorCode::kNotFound) {
+      context.console.note(shard.error().message + ": nothing to uncordon");
+      return ExitCode::kOk;
+    }
     return std::unexpected(shard.error());
   }
   if (const auto marked = mark(**cluster, *shard, cordoned); !marked) {

@@ -53,14 +53,6 @@ ring::GroupResource name_of(const Kind& kind) {
   return {.group = kind.group, .resource = kind.resource};
 }
 
-const json& condition(const json& object, std::string_view type) {
-  static const json none;
-  const json& all = kube::elements_of(kube::value_at(object, "/status/conditions"));
-  const auto found =
-      std::ranges::find_if(all, [type](const json& one) { return kube::string_at(one, "/type") == type; });
-  return found == all.end() ? none : *found;
-}
-
 // What is wrong with the CRD, "" for nothing.
 std::string crd_fault(const json& crd) {
   const json& versions = kube::elements_of(kube::value_at(crd, "/spec/versions"));
@@ -76,8 +68,8 @@ std::string crd_fault(const json& crd) {
   if (kube::value_at(*ours, "/subresources/status").is_null()) {
     return "it has no subresource status";
   }
-  if (kube::string_at(condition(crd, "Established"), "/status") != "True") {
-    return "it is not established: " + kube::string_at(condition(crd, "NamesAccepted"), "/message");
+  if (kube::string_at(kube::condition_of(crd, "Established"), "/status") != "True") {
+    return "it is not established: " + kube::string_at(kube::condition_of(crd, "NamesAccepted"), "/message");
   }
   return "";
 }
@@ -161,7 +153,7 @@ class Preflight {
 
   void read_aggregated_apis() {
     auto listed = cluster_.list(kApiServices, "", "", [this](const json& object) {
-      const json& available = condition(object, "Available");
+      const json& available = kube::condition_of(object, "Available");
       if (kube::value_at(object, "/spec/service").is_object() && kube::string_at(available, "/status") != "True") {
         facts_.silent_apis.push_back(
             {.name = kube::string_at(object, "/metadata/name"), .message = kube::string_at(available, "/message")});

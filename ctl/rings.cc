@@ -7,6 +7,7 @@
 
 #include "ctl/text.h"
 #include "kube/codec/json.h"
+#include "membership/ring_object.h"
 #include "membership/ring_roster.h"
 #include "ring/names.h"
 #include "ring/resources.h"

@@ -10,8 +10,8 @@
 #include "base/error.h"
 #include "ctl/cluster.h"
 #include "membership/lease_state.h"
-#include "membership/ring_object.h"
 #include "membership/shard_lease.h"
+#include "ring/ring_object.h"
 #include "ring/ring_set.h"
 
 namespace sharder::ctl {
@@ -33,7 +33,7 @@ struct Condition {
 
 // A ring with its Leases, as they stand in the cluster.
 struct RingFacts {
-  membership::RingObject object;
+  ring::RingObject object;
   std::vector<Condition> conditions;
   std::vector<Shard> shards;                     // sorted by name and namespace
   std::shared_ptr<const ring::RingEntry> entry;  // of the members

@@ -9,11 +9,11 @@ void Ledger::list_rings() {
   unseen_rings_.emplace(names.begin(), names.end());
 }
 
-void Ledger::ring_shown(RingObject object) {
+void Ledger::ring_shown(ring::RingObject object) {
   if (unseen_rings_) {
     unseen_rings_->erase(object.spec.name);
   }
-  const RingObject* const known = roster_.find_ring(object.spec.name);
+  const ring::RingObject* const known = roster_.find_ring(object.spec.name);
   const bool stands_otherwise = known == nullptr || known->grace_period != object.grace_period;
   const std::string name = object.spec.name;
   keeper_.ring_shown(name, object.grace_period);
@@ -123,7 +123,7 @@ void Ledger::enrol(const LeaseId& id) {
   }
   if (lease != nullptr) {
     enrolled_.insert_or_assign(id, lease->ring);
-    const RingObject* const ring = roster_.find_ring(lease->ring);
+    const ring::RingObject* const ring = roster_.find_ring(lease->ring);
     const bool is_in_grace = ring != nullptr && in_grace(*lease, ring->grace_period);
     roster_.put_shard(lease->ring, {.lease_namespace = id.lease_namespace,
                                     .name = id.name,

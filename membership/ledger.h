@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "membership/lease_keeper.h"
-#include "membership/ring_object.h"
 #include "membership/ring_roster.h"
+#include "ring/ring_object.h"
 #include "ring/ring_set.h"
 #include "ring/snapshot.h"
 
@@ -37,7 +37,7 @@ class Ledger {
 
   // A list of all rings begins; those that are not shown until rings_listed() do not exist (any more).
   void list_rings();
-  void ring_shown(RingObject object);
+  void ring_shown(ring::RingObject object);
   void ring_gone(const std::string& name);
   void rings_listed();
 

@@ -22,6 +22,7 @@
 #include "kube/watch/list_watch.h"
 #include "membership/lease_requests.h"
 #include "membership/ledger.h"
+#include "membership/ring_object.h"
 #include "ring/names.h"
 
 namespace sharder::membership {
@@ -73,7 +74,7 @@ struct Membership::Impl {
 
   void start();
 
-  void ring_event(kube::WatchEventType type, RingObject object);
+  void ring_event(kube::WatchEventType type, ring::RingObject object);
   void lease_event(kube::WatchEventType type, ShardLease lease);
   void connection(WatchHealth& health, bool watching, const std::optional<Error>& error);
   void lease_connection(bool watching);
@@ -140,7 +141,7 @@ class Membership::Impl::Sink final : public kube::WatchSink {
 
   void on_event(const kube::WatchEvent& event) override {
     if (of_ == Of::kRings) {
-      deliver<RingObject>(event, decode_ring, &Impl::ring_event);
+      deliver<ring::RingObject>(event, decode_ring, &Impl::ring_event);
     } else {
       deliver<ShardLease>(event, decode_shard_lease, &Impl::lease_event);
     }
@@ -188,7 +189,7 @@ void Membership::Impl::start() {
   post([](Impl& self) { self.probe_after_pause(); });
 }
 
-void Membership::Impl::ring_event(kube::WatchEventType type, RingObject object) {
+void Membership::Impl::ring_event(kube::WatchEventType type, ring::RingObject object) {
   switch (type) {
     case kube::WatchEventType::kInit:
       ledger.list_rings();

@@ -33,15 +33,10 @@ std::vector<ring::RingResource> resources(const json& spec) {
   return found;
 }
 
-// Of the condition of this type; nullopt: absent or Unknown.
-std::optional<bool> condition(const json& status, std::string_view type) {
-  for (const json& each : kube::elements_of(kube::value_at(status, "/conditions"))) {
-    const std::string says = kube::string_at(each, "/status");
-    if (kube::string_at(each, "/type") == type && says != "Unknown") {
-      return says == "True";
-    }
-  }
-  return std::nullopt;
+// Of the ring's condition of this type; nullopt: absent or Unknown.
+std::optional<bool> condition(const json& ring, std::string_view type) {
+  const std::string says = kube::string_at(kube::condition_of(ring, type), "/status");
+  return says.empty() || says == "Unknown" ? std::nullopt : std::optional(says == "True");
 }
 
 // A requirement that no label fulfils: In an empty set.
@@ -83,7 +78,7 @@ constexpr std::chrono::hours kLongestGrace{24};
 // A longer text is not quoted: an annotation may have 256 KiB.
 constexpr std::size_t kQuoted = 40;
 
-void read_grace_period(RingObject& object, const std::string& text) {
+void read_grace_period(ring::RingObject& object, const std::string& text) {
   if (text.empty()) {
     return;
   }
@@ -99,7 +94,7 @@ void read_grace_period(RingObject& object, const std::string& text) {
 
 }  // namespace
 
-Result<RingObject> decode_ring(std::string_view json_text) {
+Result<ring::RingObject> decode_ring(std::string_view json_text) {
   const auto document = kube::parse_json(json_text);
   if (!document) {
     return fail("decode ControllerRing", document.error());
@@ -108,19 +103,20 @@ Result<RingObject> decode_ring(std::string_view json_text) {
   const json& spec = kube::value_at(*document, "/spec");
   const json& status = kube::value_at(*document, "/status");
   const json& annotations = kube::value_at(metadata, "/annotations");
-  RingObject object{.spec = {.name = kube::string_at(metadata, "/name"),
-                             .uid = kube::string_at(metadata, "/uid"),
-                             .generation = kube::int_at(metadata, "/generation").value_or(0),
-                             .resources = resources(spec),
-                             .namespace_selector = {}},
-                    .spec_error = "",
-                    .deleting = !kube::value_at(metadata, "/deletionTimestamp").is_null(),
-                    .observed_generation = kube::int_at(status, "/observedGeneration").value_or(0),
-                    .status_shards = kube::int_at(status, "/shards").value_or(0),
-                    .status_available_shards = kube::int_at(status, "/availableShards").value_or(0),
-                    .ready = condition(status, "Ready"),
-                    .webhook_reachable = condition(status, ring::kWebhookReachable),
-                    .rebalance_requested_at = kube::string_of(kube::field_of(annotations, ring::kRebalanceAnnotation))};
+  ring::RingObject object{
+      .spec = {.name = kube::string_at(metadata, "/name"),
+               .uid = kube::string_at(metadata, "/uid"),
+               .generation = kube::int_at(metadata, "/generation").value_or(0),
+               .resources = resources(spec),
+               .namespace_selector = {}},
+      .spec_error = "",
+      .deleting = !kube::value_at(metadata, "/deletionTimestamp").is_null(),
+      .observed_generation = kube::int_at(status, "/observedGeneration").value_or(0),
+      .status_shards = kube::int_at(status, "/shards").value_or(0),
+      .status_available_shards = kube::int_at(status, "/availableShards").value_or(0),
+      .ready = condition(*document, "Ready"),
+      .webhook_reachable = condition(*document, ring::kWebhookReachable),
+      .rebalance_requested_at = kube::string_of(kube::field_of(annotations, ring::kRebalanceAnnotation))};
   read_grace_period(object, kube::string_of(kube::field_of(annotations, ring::kGracePeriodAnnotation)));
   if (object.spec.name.empty()) {
     return fail(ErrorCode::kInvalid, "decode ControllerRing: it has no name");

@@ -10,7 +10,7 @@ namespace sharder::membership {
 namespace {
 
 // Whether the ring can be in a RingSet. Its name is part of label keys; if it is too long, the API server rejects them.
-bool has_usable_name(const RingObject& object) {
+bool has_usable_name(const ring::RingObject& object) {
   return object.spec.name.size() <= ring::kMaxRingNameLength;
 }
 
@@ -65,8 +65,8 @@ RingRoster::Roster& RingRoster::touch(const std::string& ring) {
   return roster;
 }
 
-void RingRoster::put_ring(RingObject object) {
-  if (const RingObject* known = find_ring(object.spec.name); known == nullptr || *known != object) {
+void RingRoster::put_ring(ring::RingObject object) {
+  if (const ring::RingObject* known = find_ring(object.spec.name); known == nullptr || *known != object) {
     Roster& roster = touch(object.spec.name);
     roster.object = std::move(object);
   }
@@ -78,7 +78,7 @@ void RingRoster::remove_ring(const std::string& name) {
   }
 }
 
-const RingObject* RingRoster::find_ring(const std::string& name) const {
+const ring::RingObject* RingRoster::find_ring(const std::string& name) const {
   const auto found = rosters_.find(name);
   return found == rosters_.end() || !found->second.object ? nullptr : &*found->second.object;
 }
@@ -140,19 +140,7 @@ void RingRoster::renew_status(Roster& roster) {
     roster.status.reset();
     return;
   }
-  ring::RingStatus status{.spec = roster.object->spec,
-                          .spec_error = roster.object->spec_error,
-                          .deleting = roster.object->deleting,
-                          .observed_generation = roster.object->observed_generation,
-                          .status_shards = roster.object->status_shards,
-                          .status_available_shards = roster.object->status_available_shards,
-                          .ready = roster.object->ready,
-                          .webhook_reachable = roster.object->webhook_reachable,
-                          .rebalance_requested_at = roster.object->rebalance_requested_at,
-                          .grace_period = roster.object->grace_period,
-                          .grace_period_error = roster.object->grace_period_error,
-                          .shards = {},
-                          .available_shards = 0};
+  ring::RingStatus status{*roster.object};
   status.shards.reserve(roster.shards.size());
   for (const auto& [id, shard] : roster.shards) {
     status.shards.push_back(shard);

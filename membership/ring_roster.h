@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "membership/ring_object.h"
 #include "membership/shard_lease.h"
+#include "ring/ring_object.h"
 #include "ring/ring_set.h"
 #include "ring/snapshot.h"
 
@@ -27,9 +27,9 @@ struct Change {
 // other calls only note what changes; publish() rebuilds the rings concerned, and no others.
 class RingRoster {
  public:
-  void put_ring(RingObject object);
+  void put_ring(ring::RingObject object);
   void remove_ring(const std::string& name);
-  const RingObject* find_ring(const std::string& name) const;
+  const ring::RingObject* find_ring(const std::string& name) const;
   // Names of all rings.
   std::vector<std::string> ring_names() const;
 
@@ -49,7 +49,7 @@ class RingRoster {
 
  private:
   struct Roster {
-    std::optional<RingObject> object;
+    std::optional<ring::RingObject> object;
     std::map<LeaseId, ring::ShardStatus> shards;
 
     // What was published last.

@@ -1,15 +1,13 @@
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "ring/controller_ring.h"
+#include "ring/ring_object.h"
 
 // The state of the rings and their shards, apart from the assignment (RingSet): plain values. membership/ fills them;
 // the controller of the rings and the metrics read them.
@@ -28,24 +26,8 @@ struct ShardStatus {
 };
 
 // One ControllerRing with all its shard Leases, those that are not in the ring included.
-struct RingStatus {
-  ControllerRing spec;
-  std::string spec_error;  // why the spec is invalid, "" when it is valid
-  bool deleting = false;   // has a deletionTimestamp
-
-  // The values in the object's status; 0 before the first status.
-  std::int64_t observed_generation = 0;
-  std::int64_t status_shards = 0;
-  std::int64_t status_available_shards = 0;
-  std::optional<bool> ready = {};              // the condition Ready; nullopt: absent or Unknown
-  std::optional<bool> webhook_reachable = {};  // the condition of this name; the same
-
-  // Annotations (protocol, 12):
-  std::string rebalance_requested_at = {};  // "": none
-  std::chrono::nanoseconds grace_period{};  // 0: none
-  std::string grace_period_error = {};      // why the annotation is no grace period, "" when it is one or absent
-
-  std::vector<ShardStatus> shards;  // sorted by namespace and name
+struct RingStatus : RingObject {
+  std::vector<ShardStatus> shards = {};  // sorted by namespace and name
   std::int64_t available_shards = 0;
   bool all_cordoned = false;  // each available shard is cordoned, so the cordons have no effect
   bool operator==(const RingStatus&) const = default;

@@ -99,8 +99,8 @@ class Dashboard:
         return {"uid": f"sharder-{self.name}", "title": f"Sharder / {self.title}", "description": self.description,
                 "tags": ["sharder"], "schemaVersion": 39, "editable": True, "graphTooltip": 1, "refresh": "30s",
                 "time": {"from": "now-1h", "to": "now"}, "timezone": "", "annotations": {"list": []},
-                "links": [{"type": "dashboards", "tags": ["sharder"], "title": "Sharder", "asDropdown": False,
-                           "includeVars": True, "keepTime": True}],
+                "links": [{"type": "dashboards", "tags": ["sharder"], "title": "Sharder", "tooltip": "", "icon": "external link",
+                           "asDropdown": False, "includeVars": True, "keepTime": True, "targetBlank": False}],
                 "templating": {"list": [source, *(self._variable(*one) for one in self.variables.items())]},
                 "panels": panels}
 

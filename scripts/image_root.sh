@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# image_root.sh PROGRAM ROOT: makes ROOT the root file system of the image; a stage of the Dockerfile runs it. It has
-# PROGRAM in its root, exactly the shared libraries that it needs, the certificate authorities that everybody trusts, and
+# image_root.sh ROOT PROGRAM...: makes ROOT the root file system of an image; a stage of the Dockerfile runs it. It has the
+# programs in its root, exactly the shared libraries that they need, the certificate authorities that everybody trusts, and
 # the user 65532. It has no shell and no package manager. Of each Debian package that a file comes from it has the
 # metadata (in /var/lib/dpkg/status.d, as distroless images, so that scanners know the package) and the licence.
 set -euo pipefail
-program=$1 root=$2
+root=$1
+shift
 trusted=/etc/ssl/certs  # one file of all authorities for libcurl, and a file for each, for the check of an https proxy
 umask 022
 
@@ -45,11 +46,11 @@ mkdir -p "$root/usr"
 for folder in lib lib64; do  # links to usr/ in every Debian since 12
   [[ ! -L /$folder ]] || cp -P "/$folder" "$root/$folder"
 done
-install -m 755 "$program" "$root/"
+install -m 755 "$@" "$root/"
 
-needed=$(ldd "$program")
-[[ $needed != *"not found"* ]] || fail "$program does not find all of its libraries: $needed"
-mapfile -t libraries < <(awk '/^\t\// {print $1} $2 == "=>" {print $3}' <<<"$needed")
+needed=$(ldd "$@")
+[[ $needed != *"not found"* ]] || fail "not all libraries are found: $needed"
+mapfile -t libraries < <(awk '/^\t\// {print $1} $2 == "=>" {print $3}' <<<"$needed" | sort -u)
 ((${#libraries[@]} > 5)) || fail "ldd names ${#libraries[@]} libraries: $needed"
 for library in "${libraries[@]}"; do
   take "$library"

@@ -7,6 +7,7 @@
 
 #include "base/ascii.h"
 #include "base/http_status.h"
+#include "base/utf8.h"
 
 namespace sharder::kube {
 
@@ -56,7 +57,7 @@ std::string first_line(std::string_view text) {
   if (text.starts_with('<') || text.starts_with('{')) {
     return {};
   }
-  std::string line(text.substr(0, kMaxMessageBytes));
+  std::string line(cut_utf8(text, kMaxMessageBytes));
   std::ranges::replace_if(line, [](unsigned char c) { return c < 0x20 || c == 0x7f; }, ' ');
   return line;
 }
@@ -91,7 +92,7 @@ Error error_from_status(std::string_view context, Status status) {
               .retry_after = std::nullopt,
               .continue_token = std::move(status.continue_token)};
   if (!status.message.empty()) {
-    error.message.append(": ").append(status.message, 0, kMaxMessageBytes);
+    error.message.append(": ").append(cut_utf8(status.message, kMaxMessageBytes));
   }
   if (status.retry_after > std::chrono::seconds(0)) {
     error.retry_after = status.retry_after;

@@ -50,6 +50,13 @@ const nlohmann::json& elements_of(const nlohmann::json& value) {
   return value.is_array() ? value : kNoElements;
 }
 
+const nlohmann::json& condition_of(const nlohmann::json& object, std::string_view type) {
+  const nlohmann::json& conditions = elements_of(value_at(object, "/status/conditions"));
+  const auto found =
+      std::ranges::find_if(conditions, [type](const nlohmann::json& one) { return string_at(one, "/type") == type; });
+  return found == conditions.end() ? kNothing : *found;
+}
+
 std::string string_of(const nlohmann::json& value) {
   return value.is_string() ? value.get<std::string>() : std::string();
 }

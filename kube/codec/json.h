@@ -23,6 +23,9 @@ const nlohmann::json& field_of(const nlohmann::json& object, std::string_view ke
 // `value` if it is an array, else an empty array.
 const nlohmann::json& elements_of(const nlohmann::json& value);
 
+// The element of an API object's status.conditions that has this type; null when there is none.
+const nlohmann::json& condition_of(const nlohmann::json& object, std::string_view type);
+
 // The string in `value`, or "" when it is not a string.
 std::string string_of(const nlohmann::json& value);
 // The string at `pointer`, or "" when it is absent or not a string.

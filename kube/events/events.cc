@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/rfc3339.h"
+#include "base/utf8.h"
 #include "kube/events/event_correlator.h"
 
 namespace sharder::kube {
@@ -15,17 +16,6 @@ namespace {
 // The API server's limits (validation of core/v1 Events).
 constexpr std::size_t kMaxReason = 128;
 constexpr std::size_t kMaxMessage = 1024;
-
-std::string cut(std::string_view text, std::size_t most) {
-  if (text.size() <= most) {
-    return std::string(text);
-  }
-  std::size_t end = most;
-  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) {
-    --end;  // not within a character
-  }
-  return std::string(text.substr(0, end));
-}
 
 // dump() of text that may not be UTF-8: an error message can quote anything.
 std::string to_text(const nlohmann::json& json) {
@@ -158,14 +148,15 @@ EventRecorder::~EventRecorder() = default;
 
 void EventRecorder::record(const ObjectReference& object, EventType type, std::string_view reason,
                            std::string_view message) {
-  impl_->api.loop().post([impl = impl_, occurrence = Impl::Occurrence{.object = object,
-                                                                      .type = type,
-                                                                      .reason = cut(reason, kMaxReason),
-                                                                      .message = cut(message, kMaxMessage),
-                                                                      .wall = impl_->clock.wall(),
-                                                                      .steady = impl_->clock.steady()}]() mutable {
-    impl->record(std::move(occurrence));
-  });
+  impl_->api.loop().post(
+      [impl = impl_, occurrence = Impl::Occurrence{.object = object,
+                                                   .type = type,
+                                                   .reason = std::string(cut_utf8(reason, kMaxReason)),
+                                                   .message = std::string(cut_utf8(message, kMaxMessage)),
+                                                   .wall = impl_->clock.wall(),
+                                                   .steady = impl_->clock.steady()}]() mutable {
+        impl->record(std::move(occurrence));
+      });
 }
 
 }  // namespace sharder::kube

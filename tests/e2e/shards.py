@@ -13,6 +13,7 @@ import threading
 import time
 import traceback
 
+import oracle
 from kubeclient import ApiError
 
 RING_LABEL = "alpha.sharding.timebertt.dev/controllerring"
@@ -38,6 +39,26 @@ def lease(ring, name, holder=None, duration=15, acquired=None, transitions=0):
             "metadata": {"name": name, "labels": {RING_LABEL: ring}},
             "spec": {"holderIdentity": name if holder is None else holder, "leaseDurationSeconds": duration,
                      "acquireTime": now, "renewTime": now, "leaseTransitions": transitions}}
+
+
+def labels_of_stopped(versions, ring, shard):
+    """Objects that have the label of a shard when nobody or somebody else holds its Lease, a line each.
+
+    `versions`: (resource, name, object) of all Secrets and Leases of the ring's namespace, in the order in which they were
+    stored; None for an object that is deleted."""
+    has, stopped, found, had = {}, True, [], 0
+    for resource, name, item in versions:
+        if resource == "secrets":
+            has[name] = item and oracle.shard_of(item, ring)
+            had += has[name] == shard
+            if stopped and has[name] == shard:
+                found.append(f"{name} gets it")
+        elif name == shard:
+            stopped = item is None or item["spec"].get("holderIdentity") != shard
+            if stopped:
+                found += [f"{other} has it still" for other, label in has.items() if label == shard]
+    assert had and stopped, "objects had the label, and the shard was stopped"
+    return found
 
 
 class Shards:

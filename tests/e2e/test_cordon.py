@@ -10,7 +10,7 @@ import oracle
 from agent import overlaps
 from environment import Environment
 from processes import allowed, wait_until
-from shards import SHARDER_IDENTITY, parse_time, state
+from shards import SHARDER_IDENTITY, labels_of_stopped, parse_time, state
 from suite import Suite
 
 suite = Suite("cordon", lambda short: Environment(short=short, judged={"": ["secrets"]}))
@@ -42,23 +42,6 @@ def writes(ring):
                 version and "dryRun" not in event["requestURI"]):
             found[int(version)] = (reference["resource"], item["metadata"]["name"], item)
     return [found[version] for version in sorted(found)]
-
-
-def labels_of_stopped(ring, shard):
-    """Objects that have the label of a shard when nobody or somebody else holds its Lease, a line each."""
-    has, stopped, found, had = {}, True, [], 0
-    for resource, name, item in writes(ring):
-        if resource == "secrets":
-            has[name] = oracle.shard_of(item, ring.name)
-            had += has[name] == shard
-            if stopped and has[name] == shard:
-                found.append(f"{name} gets it")
-        elif name == shard:
-            stopped = item["spec"].get("holderIdentity") != shard
-            if stopped:
-                found += [f"{other} has it still" for other, label in has.items() if label == shard]
-    assert had and stopped, "the audit log shows that objects had the label, and that the shard was stopped"
-    return found
 
 
 def moves(ring, before=None):
@@ -114,7 +97,8 @@ def scale_down(env):
         assert not report["violation_count"], report["violations"]
         shards.release("shard-4")
         wait_until(lambda: state(shards.get("shard-4")) == "dead", 20, "the leader has seen it")
-        assert not labels_of_stopped(ring, "shard-4"), labels_of_stopped(ring, "shard-4")[:5]
+        with_label_of_stopped = labels_of_stopped(writes(ring), ring.name, "shard-4")
+        assert not with_label_of_stopped, with_label_of_stopped[:5]
         assert ring.versions() == after
         patches = len(env.plane.sharder_patches(ring.namespace, since))
         assert patches == len(drained), f"{patches} patches, for {len(drained)} drains"

@@ -298,8 +298,10 @@ def drained(env):
         assert own not in after.values()
         _check_moves(planned, before, after)
         assert planned["drains"] and planned["reassignments"], planned
-        ctl(env, "uncordon", own, "-n", ring.namespace)
+        ctl(env, "uncordon", "--self", "-n", ring.namespace)
         ring.wait_settled(names)
+        new = ctl(env, "uncordon", "--self", "-n", env.namespace("drained-too")).stderr
+        assert f'there is no shard "{own}"' in new and "nothing to uncordon" in new, new  # a hook must not fail
 
 
 @suite.case("labels remove takes both labels from all objects of a ring, and nothing else", short=False)

@@ -28,6 +28,7 @@ from pki import Authority  # noqa: E402
 VERSION = re.search(r"project\(sharder VERSION (\S+)", (ROOT / "CMakeLists.txt").read_text(encoding="utf-8"))[1]
 IMAGE = os.environ.get("IMAGE") or f"sharder:{VERSION}"
 SYFT = ("github.com/anchore/syft", "1.57.1", "cmd/syft")
+PROGRAMS = ("sharder", "sharderctl")
 USER = 65532
 # As in manifests/sharder/deployment.yaml.
 RESTRICTED = ("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
@@ -128,11 +129,14 @@ class Image(unittest.TestCase):
         raise AssertionError(f"{path} leads nowhere")
 
     @classmethod
+    def loader(cls):
+        return cls.resolved(next(name for name in cls.members if re.search(r"/ld-linux[^/]*\.so\.\d$", name)))
+
+    @classmethod
     def libraries(cls):
-        """{what the program needs: its file in the image}, as the image's own loader says; it is what ldd runs."""
-        loader = next(name for name in cls.members if re.search(r"/ld-linux[^/]*\.so\.\d$", name))
-        listed = docker("run", "--rm", "--network", "none", "--entrypoint", f"/{cls.resolved(loader)}", IMAGE, "--list",
-                        "/sharder").stdout
+        """{what the programs need: its file in the image}, as the image's own loader says; it is what ldd runs."""
+        listed = "".join(docker("run", "--rm", "--network", "none", "--entrypoint", f"/{cls.loader()}", IMAGE, "--list",
+                                f"/{program}").stdout for program in PROGRAMS)
         assert "not found" not in listed, listed
         found = {line.split()[0]: line.split(" => ")[1].split()[0] for line in listed.splitlines() if " => " in line}
         found |= {line.split()[0]: line.split()[0] for line in listed.splitlines() if re.match(r"\s*/", line)}
@@ -186,16 +190,31 @@ class Image(unittest.TestCase):
         except OSError as error:
             return None, error
 
+    def test_sharderctl_runs_in_an_image_that_has_nothing(self):
+        """As a hook of a container of somebody else's image, with the files of ours in a folder (docs/sharderctl.md)."""
+        context = self.folder / "hook"
+        context.mkdir()
+        (context / "Dockerfile").write_text(f"FROM scratch\nCOPY --from={IMAGE} / /opt/sharder/\n", encoding="ascii")
+        image = f"{IMAGE.rpartition(':')[0]}-hook:test"
+        docker("build", "-t", image, context)
+        try:
+            done = docker("run", "--rm", "--network", "none", *RESTRICTED, image, f"/opt/sharder/{self.loader()}",
+                          "--library-path", f"/opt/sharder/{Path(self.libraries()['libc.so.6']).parent}",
+                          "/opt/sharder/sharderctl", "version", "--client", "-o", "json")
+            self.assertEqual(json.loads(done.stdout)["version"], VERSION)
+        finally:
+            docker("rmi", image)
+
     # -- what is in it
 
-    def test_it_has_no_program_but_the_sharder(self):
+    def test_it_has_no_programs_but_ours(self):
         programs = [name for name, content in self.contents.items()
                     if content.startswith((b"\x7fELF", b"#!")) and not re.search(r"\.so(\.|$)", name)]
-        self.assertEqual(programs, ["sharder"])
+        self.assertCountEqual(programs, PROGRAMS)
         # What is empty, docker has put there for its mounts.
         executable = [name for name, content in self.contents.items()
                       if content and self.members[name].mode & 0o111 and not re.search(r"\.so(\.|$)", name)]
-        self.assertEqual(executable, ["sharder"])
+        self.assertCountEqual(executable, PROGRAMS)
         for shell in ("/bin/sh", "sh", "/bin/bash", "/usr/bin/dpkg", "/usr/bin/apt-get"):
             done = run("-c", "true", flags=("--entrypoint", shell), check=False)
             self.assertIn(done.returncode, (126, 127), done)
@@ -208,7 +227,7 @@ class Image(unittest.TestCase):
                 self.assertEqual(member.mode & 0o022, 0, name)
         self.assertEqual(self.members["tmp"].mode & 0o7777, 0o1777)
 
-    def test_it_has_exactly_the_libraries_that_the_program_needs(self):
+    def test_it_has_exactly_the_libraries_that_the_programs_need(self):
         there = {name for name, member in self.members.items() if member.isfile() and re.search(r"\.so(\.|$)", name)}
         self.assertGreater(len(there), 10)
         self.assertEqual(set(self.libraries().values()), there)

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <exception>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -56,7 +57,13 @@ void check_transcripts(const std::string& folder) {
     CAPTURE(file.filename().string());
     std::stringstream expected;
     expected << std::ifstream(file).rdbuf();
-    const std::string played = play<Simulation>(expected.str());
+    std::string played;
+    try {
+      played = play<Simulation>(expected.str());
+    } catch (const std::exception& error) {
+      FAIL_CHECK(error.what());  // a command that cannot be carried out; the next file may be all right
+      continue;
+    }
     if (std::getenv("SHARDER_REWRITE") != nullptr) {
       std::ofstream(file) << played;
     } else {

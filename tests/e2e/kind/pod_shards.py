@@ -23,7 +23,7 @@ class Shards(Whole):
     def __enter__(self):
         super().__enter__()
         self.secrets = self.ring(SHARDS)
-        self.apply(*_role(), _workload(self.image, "Deployment", "shard", 3))
+        self.apply(*_role(), workload(self.image, "Deployment", "shard", 3))
         return self
 
     def __exit__(self, *exception):
@@ -78,13 +78,13 @@ def _role():
              "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "shard"}})
 
 
-def _workload(image, kind, name, replicas, version="1"):
-    """Shards of the ring; `version` changes their pods."""
+def workload(image, kind, name, replicas, version="1", hooks=None):
+    """Shards of the ring; `version` changes their pods. `hooks`: the container's lifecycle."""
     labels = {"app": name}
     spec = {"replicas": replicas, "selector": {"matchLabels": labels}, "template": {
         "metadata": {"labels": labels, "annotations": {"version": version}}, "spec": {
-            "serviceAccountName": "shard", "terminationGracePeriodSeconds": 20, "containers": [{
-                "name": "shard", "image": image, "args": [
+            "serviceAccountName": "shard", "terminationGracePeriodSeconds": 80 if hooks else 20, "containers": [{
+                "name": "shard", "image": image, "lifecycle": hooks or {}, "args": [
                     f"--controllerring={SHARDS}", f"--namespace={SHARDS}"]}]}}}
     if kind == "StatefulSet":
         spec |= {"serviceName": name, "podManagementPolicy": "Parallel",
@@ -190,12 +190,12 @@ def drained(env):
 @_scenario("a StatefulSet of 14 shards, whose names have colliding tokens, joins and is rolled")
 def stateful(env):
     env.scale("deployment", "shard", 0)
-    env.apply(_workload(env.image, "StatefulSet", "member", 14))
+    env.apply(workload(env.image, "StatefulSet", "member", 14))
     env.plane.kubectl("-n", SHARDS, "rollout", "status", "statefulset/member", "--timeout=110s")
     shards = env.wait_settled(14)
     assert shards == sorted(f"member-{number}" for number in range(14)), shards
     with Handovers(env, env.secrets, SHARDS) as handovers:
-        env.apply(_workload(env.image, "StatefulSet", "member", 14, version="2"))
+        env.apply(workload(env.image, "StatefulSet", "member", 14, version="2"))
         env.plane.kubectl("-n", SHARDS, "rollout", "status", "statefulset/member", "--timeout=115s")
         assert env.wait_settled(14) == shards
     env.figure("14 shards rolled", f"{len(handovers.check())} moves of {len(env.secrets.items('secrets'))} Secrets")

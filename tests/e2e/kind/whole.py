@@ -157,6 +157,15 @@ class Handovers:
         self._objects.__exit__(*exception)
         self._leases.__exit__(*exception)
 
+    def versions(self):
+        """(resource, name, object or None) of each Secret and Lease, in the order in which they were stored."""
+        stored = {}
+        for resource, recorder in (("leases", self._leases), ("secrets", self._objects)):
+            for _, kind, item in recorder.history:
+                stored[int(item["metadata"]["resourceVersion"])] = (
+                    resource, item["metadata"]["name"], None if kind == "DELETED" else item)
+        return [stored[version] for version in sorted(stored)]
+
     def check(self):
         """[(object, shard, next shard)] of the changes from shard to shard."""
         leases, last, changes = {}, {}, []

@@ -133,6 +133,17 @@ TEST_CASE("a status that is right already is not written again (protocol, 2)") {
   CHECK(unchanged(next(ring_without_status(), failure), failure));
 }
 
+TEST_CASE("a message that is too long for a condition is cut between characters, and written once") {
+  std::string error(32765, 'X');
+  error += "\u20acY";
+  const Outcome failure{.generation = 2, .error = error + "\u20ac"};
+  const json body = next(ring_without_status(), failure);
+  CHECK(body["status"]["conditions"][0]["message"] == error.substr(0, 32768));
+  CHECK(unchanged(body, failure));
+  const json shorter = next(ring_without_status(), {.generation = 2, .error = "X" + error});
+  CHECK(shorter["status"]["conditions"][0]["message"] == std::string(32766, 'X'));
+}
+
 TEST_CASE("the Go sharder's status stays as it is") {
   const json fixture = testing::read_fixture("controllerring.yaml");
   CHECK(unchanged(fixture, {.generation = 1, .error = {}, .shards = 4, .available_shards = 4}));

@@ -23,14 +23,14 @@ json document() {
     "status": {"observedGeneration": 2, "shards": 5, "availableShards": 4}})");
 }
 
-RingObject decode(const json& object) {
+ring::RingObject decode(const json& object) {
   return decode_ring(object.dump()).value();
 }
 
 }  // namespace
 
 TEST_CASE("a ControllerRing is read as it stands in the cluster (protocol, 2)") {
-  const RingObject object = decode(document());
+  const ring::RingObject object = decode(document());
   CHECK(object.spec.name == "bench");
   CHECK(object.spec.uid == "u-1");
   CHECK(object.spec.generation == 3);
@@ -129,7 +129,7 @@ TEST_CASE("a spec that cannot work says why") {
     CAPTURE(row.error);
     json object = document();
     object[json::json_pointer(row.pointer)] = row.value;
-    const RingObject decoded = decode(object);
+    const ring::RingObject decoded = decode(object);
     CHECK(decoded.spec_error.contains(row.error));
   }
 }
@@ -144,7 +144,7 @@ TEST_CASE("the same resource may be main and controlled, and controlled by sever
 TEST_CASE("a namespaceSelector that makes no sense selects nothing") {
   json object = document();
   object["spec"]["namespaceSelector"] = json::parse(R"({"matchExpressions":[{"key":"a","operator":"Like"}]})");
-  const RingObject decoded = decode(object);
+  const ring::RingObject decoded = decode(object);
   REQUIRE(decoded.spec.namespace_selector);
   CHECK_FALSE(decoded.spec.namespace_selector->matches({}));
   CHECK_FALSE(decoded.spec.namespace_selector->matches({{"kubernetes.io/metadata.name", "default"}}));

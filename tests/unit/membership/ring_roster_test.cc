@@ -9,8 +9,8 @@ using namespace sharder::membership;
 
 namespace {
 
-RingObject ring_object(const std::string& name, std::int64_t generation = 1) {
-  RingObject object;
+ring::RingObject ring_object(const std::string& name, std::int64_t generation = 1) {
+  ring::RingObject object;
   object.spec.name = name;
   object.spec.uid = "uid-" + name;
   object.spec.generation = generation;
@@ -73,7 +73,7 @@ TEST_CASE("a RingSet is published when members or specs change, and only the rin
   }
   SUBCASE("a state label or a ring's status changes: only the snapshot does") {
     roster.put_shard("a", shard("x", true, "expired"));
-    RingObject object = ring_object("b");
+    ring::RingObject object = ring_object("b");
     object.status_shards = 1;
     roster.put_ring(object);
     const auto news = roster.publish();
@@ -228,7 +228,7 @@ TEST_CASE("a shard whose name is no label value counts, but stays out of the rin
 
 TEST_CASE("a ring whose name makes no label key is in the Snapshot, but in no RingSet") {
   RingRoster roster;
-  RingObject object = ring_object(std::string(64, 'r'));
+  ring::RingObject object = ring_object(std::string(64, 'r'));
   object.spec_error = "too long";
   roster.put_ring(object);
   const auto news = roster.publish();
@@ -239,7 +239,7 @@ TEST_CASE("a ring whose name makes no label key is in the Snapshot, but in no Ri
 
 TEST_CASE("another text of the ring's annotation asks for a pass, its removal does not (protocol, 12)") {
   RingRoster roster;
-  RingObject object = ring_object("r");
+  ring::RingObject object = ring_object("r");
   object.rebalance_requested_at = "one";
   roster.put_ring(object);
   CHECK(roster.publish().changes == std::vector<Change>{{ChangeKind::kRingAdded, "r"}});
@@ -258,7 +258,7 @@ TEST_CASE("another text of the ring's annotation asks for a pass, its removal do
 
 TEST_CASE("the snapshot has what the metrics and the status need (protocol, 2 and 8)") {
   RingRoster roster;
-  RingObject object = ring_object("r", 7);
+  ring::RingObject object = ring_object("r", 7);
   object.observed_generation = 6;
   object.status_shards = 3;
   object.status_available_shards = 2;

@@ -91,7 +91,7 @@ class Simulation {
   bool paused_ = false;
   std::optional<std::string> writes_fail_;  // "": with 503
   std::uint64_t version_ = 0;
-  std::map<std::string, membership::RingObject> rings_;
+  std::map<std::string, ring::RingObject> rings_;
   std::map<membership::LeaseId, Object> leases_;
   std::map<std::string, Shard> shards_;
   std::map<std::string, Replica> replicas_;

@@ -184,6 +184,8 @@ TEST_CASE(
   const auto before = h.all_labels();
   h.cordoned = {"c"};
   h.change_members({"a", "b"});
+  h.advance(5s);
+  const std::size_t before_second_pass = h.cluster.patches.size();
   h.advance(1min);
   int drained = 0;
   for (const auto& [name, labels] : h.all_labels()) {
@@ -197,6 +199,7 @@ TEST_CASE(
     }
   }
   CHECK(drained > 50);
+  CHECK(before_second_pass == static_cast<std::size_t>(drained));
   CHECK(h.cluster.patches.size() == static_cast<std::size_t>(drained));
   CHECK(h.rebalancer->report().at("ring").resources.at(0).objects->by_shard.at("c") ==
         static_cast<std::size_t>(drained));

@@ -70,3 +70,11 @@ TEST_CASE("field_of takes a key as it is, and elements_of arrays alone") {
   CHECK(elements_of(object["list"]).size() == 2);
   CHECK(elements_of(object).empty());
 }
+
+TEST_CASE("condition_of finds the condition of a type, and null in what has none") {
+  const auto object =
+      parse_json(R"({"status":{"conditions":[7,{"type":"A","status":"True"},{"type":"B","status":"False"}]}})").value();
+  CHECK(string_at(condition_of(object, "B"), "/status") == "False");
+  CHECK(condition_of(object, "C").is_null());
+  CHECK(condition_of(parse_json(R"({"status":{"conditions":{}}})").value(), "A").is_null());
+}
