@@ -50,12 +50,18 @@ void Ledger::lease_shown(ShardLease lease, Now now) {
     unseen_leases_->erase(lease.id);
   }
   const LeaseId id = lease.id;
+  if (const ShardLease* const known = keeper_.find(id); known != nullptr && known->uid != lease.uid) {
+    note_deletion(*known);  // and somebody has made it anew
+  }
   if (keeper_.upsert(std::move(lease), LeaseKeeper::Source::kWatch, now)) {
     enrol(id);
   }
 }
 
 void Ledger::lease_gone(const LeaseId& id) {
+  if (const ShardLease* const known = keeper_.find(id)) {
+    note_deletion(*known);
+  }
   keeper_.remove(id);
   enrol(id);
 }
@@ -92,6 +98,7 @@ LedgerOutput Ledger::take(Now now) {
   output.snapshot = std::move(news.snapshot);
   output.changes = std::move(news.changes);
   output.calculated = std::move(news.calculated);
+  output.deleted = std::exchange(deleted_, {});
   output.actions = keeper_.due(now);
   output.troubles = keeper_.take_troubles();
   return output;
@@ -99,6 +106,12 @@ LedgerOutput Ledger::take(Now now) {
 
 std::optional<SteadyTime> Ledger::next_due() const {
   return synced() ? keeper_.next_due() : std::nullopt;
+}
+
+void Ledger::note_deletion(const ShardLease& lease) {
+  if (lease.held() && roster_.find_ring(lease.ring) != nullptr) {
+    deleted_.push_back(lease);
+  }
 }
 
 void Ledger::enrol(const LeaseId& id) {

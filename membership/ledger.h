@@ -22,6 +22,7 @@ struct LedgerOutput {
   std::shared_ptr<const ring::Snapshot> snapshot;  // null: as before
   std::vector<Change> changes;
   std::vector<std::string> calculated;  // rings whose tokens were computed
+  std::vector<ShardLease> deleted;      // Leases that somebody deleted while their shard held them, of rings that exist
   std::vector<LeaseTrouble> troubles;
   std::vector<Action> actions;  // the leader's; give each result to action_finished()
 };
@@ -68,12 +69,14 @@ class Ledger {
   std::optional<SteadyTime> next_due() const;
 
  private:
+  void note_deletion(const ShardLease& lease);
   // Updates the roster with what the keeper knows of the Lease, which may have gone.
   void enrol(const LeaseId& id);
 
   RingRoster roster_;
   LeaseKeeper keeper_;
   std::map<LeaseId, std::string> enrolled_;  // the ring in whose roster each Lease is
+  std::vector<ShardLease> deleted_;          // since the last take()
   bool rings_synced_ = false;
   bool leases_synced_ = false;
   // During a list: what it has not shown yet.

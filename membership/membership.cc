@@ -50,11 +50,20 @@ struct Membership::Impl {
                           .Name("controller_sharding_ring_calculations_total")
                           .Help("Total number of times that a ring's tokens were computed.")
                           .Register(*registry);
+      deletions = &prometheus::BuildCounter()
+                       .Name("controller_sharding_shard_leases_deleted_total")
+                       .Help("Total number of shard Leases that were deleted while their shards held them.")
+                       .Register(*registry);
     }
   }
 
   // Decodes what a watch shows, on the API loop, and posts it to the control loop.
   class Sink;
+  // Of a ring; null without a registry.
+  struct Counters {
+    prometheus::Counter* calculations = nullptr;
+    prometheus::Counter* deletions = nullptr;
+  };
   // How a watch is doing, for readiness. ListWatch itself logs what goes wrong.
   struct WatchHealth {
     std::string_view what;
@@ -75,6 +84,7 @@ struct Membership::Impl {
   void request_flush();
   void flush();
   void arm_timer();
+  void count(const LedgerOutput& output);
   void log_members(const LedgerOutput& output, const ring::RingSet* before) const;
   void log_marks(const LedgerOutput& output, const ring::Snapshot* before) const;
   void notify(const Change& change) const;
@@ -97,6 +107,7 @@ struct Membership::Impl {
   const Logger log;
   kube::EventRecorder events;
   prometheus::Family<prometheus::Counter>* calculations = nullptr;
+  prometheus::Family<prometheus::Counter>* deletions = nullptr;
   kube::ReconcileMetrics reconciliations;
   std::vector<ring::Listener*> listeners;  // constant from start() on
   Published<ring::RingSet> ring_sets;
@@ -113,7 +124,7 @@ struct Membership::Impl {
   WatchHealth rings{.what = "ControllerRings"};
   WatchHealth leases{.what = "shard Leases"};
   bool no_definition_logged = false;  // that the CRD is missing
-  std::map<std::string, prometheus::Counter*> calculation_counters;
+  std::map<std::string, Counters> counters;
   bool flush_posted = false;
   Timer timer{control};
   std::optional<SteadyTime> timer_due;
@@ -273,15 +284,11 @@ void Membership::Impl::flush() {
     snapshots.publish(output.snapshot);
     log_marks(output, before.get());
   }
-  if (calculations != nullptr) {
-    for (const std::string& name : output.calculated) {
-      auto& counter = calculation_counters[name];
-      if (counter == nullptr) {
-        counter = &calculations->Add({{"controllerring", name}});
-      }
-      counter->Increment();
-    }
+  for (const ShardLease& lease : output.deleted) {
+    log.warn("a shard lease was deleted while its shard held it",
+             {{"ring", lease.ring}, {"object", to_string(lease.id)}});
   }
+  count(output);
   update_readiness();
   for (const Change& change : output.changes) {
     notify(change);
@@ -293,6 +300,27 @@ void Membership::Impl::flush() {
     perform(std::move(action));
   }
   arm_timer();
+}
+
+void Membership::Impl::count(const LedgerOutput& output) {
+  if (calculations == nullptr) {
+    return;
+  }
+  // Both from the first on: a counter that appears with a 1 has not grown.
+  const auto of = [this](const std::string& ring) {
+    const auto [found, is_new] = counters.try_emplace(ring);
+    if (is_new) {
+      const prometheus::Labels labels{{"controllerring", ring}};
+      found->second = {.calculations = &calculations->Add(labels), .deletions = &deletions->Add(labels)};
+    }
+    return found->second;
+  };
+  for (const std::string& name : output.calculated) {
+    of(name).calculations->Increment();
+  }
+  for (const ShardLease& lease : output.deleted) {
+    of(lease.ring).deletions->Increment();
+  }
 }
 
 void Membership::Impl::arm_timer() {

@@ -29,9 +29,10 @@ namespace sharder::membership {
 // each listener, outlives it.
 class Membership {
  public:
-  // `registry` (may be null) gets controller_sharding_ring_calculations_total{controllerring}, and each write of a
-  // Lease as a reconciliation of the controller "shardlease" (kube::ReconcileMetrics). `leader_work` has a ticket for
-  // as long as this leads, and one for each action without an answer.
+  // `registry` (may be null) gets controller_sharding_ring_calculations_total{controllerring} and
+  // controller_sharding_shard_leases_deleted_total{controllerring}, and each write of a Lease as a reconciliation of
+  // the controller "shardlease" (kube::ReconcileMetrics). `leader_work` has a ticket for as long as this leads, and one
+  // for each action without an answer.
   Membership(Executor& control, kube::Api& api, const Clock& clock, prometheus::Registry* registry, Logger log,
              WaitGroup& leader_work);
   ~Membership();

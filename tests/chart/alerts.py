@@ -24,6 +24,21 @@ def oldest_unassigned(values):
     return {f'controller_sharding_oldest_unassigned_seconds{{{KIND},pod="a"}}': values}
 
 
+def oldest_misplaced(values):
+    return {f'controller_sharding_oldest_misplaced_seconds{{{KIND},pod="a"}}': values}
+
+
+def deleted_leases(**by_pod):
+    return {f'controller_sharding_shard_leases_deleted_total{{{RING},pod="{pod}"}}': values
+            for pod, values in by_pod.items()}
+
+
+def leases(**by_namespace):
+    """Of one shard, as both replicas see them."""
+    return {f'controller_sharding_shard_info{{{RING},namespace="{namespace}",shard="s-0",uid="{namespace}",pod="{pod}"}}': values
+            for namespace, values in by_namespace.items() for pod in "ab"}
+
+
 def hashes(**by_pod):
     return {f'controller_sharding_ring_members_hash{{{RING},pod="{pod}"}}': values for pod, values in by_pod.items()}
 
@@ -45,6 +60,7 @@ CASES = {
                              {f'controller_sharding_controllerring_ready{{{RING},pod="a"}}': "1x10 0x3 1x47"}),
     "ShardingObjectsUnassigned": ({**oldest_unassigned("0+60x60"), **available("3x60")}, "10m",
                                   {**oldest_unassigned("0+60x60"), **available("0x60")}),
+    "ShardingObjectsMisplaced": (oldest_misplaced("0+60x60"), "20m", oldest_misplaced("0x10 0+60x10 0x40")),
     "ShardingAdmissionsFailOpen": (
         {f"apiserver_admission_webhook_fail_open_count{{{WEBHOOK}}}": "0+5x60"}, "15m",
         {f"apiserver_admission_webhook_fail_open_count{{{WEBHOOK}}}": "0x10 9x49"}),
@@ -72,6 +88,9 @@ CASES = {
     "ShardingPassOverdue": ({f"controller_sharding_last_pass_timestamp_seconds{{{KIND}}}": "0x60"}, "40m",
                             {f"controller_sharding_last_pass_timestamp_seconds{{{KIND}}}": "0x20 1200x20 2400x20"}),
     "ShardingShardFlaps": (shard_is_ready("1 0 1 0 1 0 1 0 1x52"), "30m", shard_is_ready("1x10 0 0 1x18 0 1x28")),
+    "ShardingLeaseDeleted": (deleted_leases(a="0x10 1x50", b="0x11 1x49"), "15m", deleted_leases(a="1x60", b="0x60")),
+    # A controller that is moved to another namespace has Leases in both for a while.
+    "ShardingShardNamedTwice": (leases(shop="1x60", other="1x60"), "10m", leases(shop="1x12 stale", other="_x10 1x50")),
     # One replica sees a shard come, the other one does not.
     "ShardingReplicasDisagree": (hashes(a="7x10 8x50", b="7x60"), "30m",
                                  hashes(a="7x10 8x10 9x40", b="7x11 8x10 9x39")),
@@ -85,7 +104,8 @@ HEALTHY = {
     **{f'up{{job="sharder",pod="{pod}"}}': "1x60" for pod in "ab"},
     'leader_election_master_status{job="sharder",name="sharder",pod="a"}': "1x60",
     'leader_election_master_status{job="sharder",name="sharder",pod="b"}': "0x60",
-    **available("3x60"), **hashes(a="7x60", b="7x60"), **oldest_unassigned("0x60"), **shard_is_ready("1x60"),
+    **available("3x60"), **hashes(a="7x60", b="7x60"), **oldest_unassigned("0x60"), **oldest_misplaced("0x60"),
+    **shard_is_ready("1x60"), **deleted_leases(a="0x60", b="0x60"), **leases(shop="1x60"),
     f'controller_sharding_controllerring_ready{{{RING},pod="a"}}': "1x60",
     f'controller_sharding_webhook_reachable{{{RING},pod="a"}}': "1x60",
     EXPIRY: "7776000x60",
@@ -111,7 +131,7 @@ EVENTS = {
         f"controller_sharding_oldest_drain_seconds{{{KIND}}}": "0x10 20 80 0x48",
         **oldest_unassigned("0x40 10 0x19")},
     "a shard crashes, and its many objects are moved in two minutes": {
-        **available("3x10 2x50"), **shard_is_ready("1x10 0x50"), **oldest_unassigned("0x10 50 110 0x48"),
+        **available("3x10 2x50"), **shard_is_ready("1x10 0x50"), **leases(shop="1x14 stale"), **oldest_unassigned("0x10 50 110 0x48"),
         **hashes(a="7x10 8x50", b="7x10 8x50"), f"controller_sharding_pending_moves{{{KIND}}}": "0x10 9000 3000 0x48"},
     # Each scrape of one replica sees a change that the other one shows a scrape later, for half an hour.
     "all shards are restarted, one after the other": {

@@ -420,20 +420,5 @@ def _create_pod(env, name="sharder-0", image="sharder", address=None, port=9443)
             "phase": "Running", "podIP": address, "podIPs": [{"ip": address}]}}, subresource="status")
 
 
-@suite.case("20,000 objects: a label that was removed is found in less than 2 minutes", long=True)
-def many(env):
-    ring = env.ring("many")
-    with ring.shards(*NAMES, duration=60, renew_every=5, working=True):
-        ring.wait_ready(NAMES)
-        ring.create_secrets(20_000)
-        ring.wait_settled(NAMES, timeout=300)
-        with stopped_sharder(env):
-            label(env, ring, "secrets", "s-19999", None)
-            began = time.monotonic()
-            named(diagnose(env, ring.name, expect=1), "SHD101", "secrets many/s-19999")
-            env.figure("doctor, 20,000 objects", f"{time.monotonic() - began:.1f} s")
-        wait_well(env, ring)
-
-
 if __name__ == "__main__":
     suite.main()

@@ -518,6 +518,36 @@ TEST_CASE("each computation of a ring is counted (protocol, 8)") {
   CHECK(h.lines->contains("shard joined the ring"));
 }
 
+TEST_CASE("a Lease that is deleted while its shard holds it is counted and named, every other one is not") {
+  Harness h;
+  h.sync();
+  h.send(h.rings(), "ADDED", Harness::ring_json("r"));
+  const auto count = [&](int wanted) {
+    return h.metrics().contains("controller_sharding_shard_leases_deleted_total{controllerring=\"r\"} " +
+                                std::to_string(wanted) + "\n");
+  };
+  CHECK(count(0));
+  for (const auto* name : {"held", "released", "anew"}) {
+    h.send(h.leases(), "ADDED", h.lease_json(name, "1", name));
+  }
+  SUBCASE("released, and then deleted") {
+    h.send(h.leases(), "MODIFIED", h.lease_json("released", "2", ""));
+    h.send(h.leases(), "DELETED", h.lease_json("released", "3", ""));
+    CHECK(count(0));
+  }
+  SUBCASE("deleted") {
+    h.send(h.leases(), "DELETED", h.lease_json("held", "2", "held"));
+    CHECK(count(1));
+    CHECK(h.lines->contains("a shard lease was deleted while its shard held it"));
+  }
+  SUBCASE("deleted and made anew before the watch has shown that") {
+    auto again = h.lease_json("anew", "2", "anew");
+    again["metadata"]["uid"] = "another";
+    h.send(h.leases(), "MODIFIED", again);
+    CHECK(count(1));
+  }
+}
+
 TEST_CASE("many events make one RingSet") {
   Harness h;
   h.rings().on_open();
