@@ -80,9 +80,7 @@ Result<Options> read_options(const Invocation& invocation) {
 }
 
 void print_document(const Context& context, const nlohmann::ordered_json& value) {
-  context.console.print(context.options.output == Output::kYaml
-                            ? to_yaml(value)
-                            : value.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+  context.console.print(context.options.output == Output::kYaml ? to_yaml(value) : to_json_text(value));
 }
 
 }  // namespace sharder::ctl
