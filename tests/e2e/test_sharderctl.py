@@ -17,6 +17,7 @@ from environment import Environment
 from kubeclient import path_of
 from processes import wait_until
 from sharderctl import ctl, document, environment, program
+from stub_api import StubApi, lease, ring as ring_object, secret
 from suite import Suite
 
 OBJECTS = 700  # of the large ring: more than a page
@@ -191,6 +192,39 @@ def wrong_names(env):
     assert "2 objects without an available shard" in " ".join(found["findings"]), found
     one, = document(env, "explain", "secret/s-0", "-n", plain.namespace, expect=1)["items"]
     assert one["verdict"] == ["the ring has no available shard: it stays as it is"], one
+
+
+@suite.case("explain takes each object from its own group, and what does not concern it does not matter", short=False)
+def groups(env):
+    other = "x.example.com"
+    label = {f"shard.alpha.sharding.timebertt.dev/{name}": "shard-a" for name in ("core", "other", "both")}
+    rings = (ring_object("core", ("", "secrets"), ("gone.example.com", "things")),
+             ring_object("other", (other, "secrets")))
+    with StubApi(rings, [lease("core", "shard-a"), lease("other", "shard-a")]) as api:
+        api.serve_kinds(other, "v1", secrets="Secret")
+        core, others = "/api/v1/namespaces/default/secrets", f"/apis/{other}/v1/namespaces/default/secrets"
+        api.answers |= {f"{core}/both": secret("both", **label), f"{others}/both": secret("both", **label),
+                        f"{others}/only": secret("only", **label)}
+
+        def explained(*arguments, **more):
+            read = document(env, "explain", *arguments, KUBECONFIG=str(api.kubeconfig), **more)
+            return [(one["ring"], one["group"], one["name"]) for one in read["items"]], read["incomplete"]
+
+        of_both = [("core", "", "both"), ("other", other, "both")]
+        assert [one[:2] for one in explained("secret/both", expect=None)[0]] == [one[:2] for one in of_both]
+        found, gaps = explained("secret/only", expect=None)
+        assert found == [("other", other, "only")], found
+        assert "things" not in json.dumps(gaps), gaps  # another resource
+        found, gaps = explained("secret/both", "secret/no", "secret/nor", expect=2)
+        assert found == of_both, found
+        assert [gap["resource"] for gap in gaps if gap["verb"] == "get"] == ["secret/no", "secret/nor"], gaps
+        for wrong in (("secret/no", "secret/nor"), ("secret/no",)):
+            assert 'there is no secret "no"' in ctl(env, "explain", *wrong, expect=2,
+                                                    KUBECONFIG=str(api.kubeconfig)).stderr
+        api.answers["/api/v1"] = 5  # seconds
+        silent = ctl(env, "explain", "configmap/x", "--request-timeout", "1s", expect=124,
+                     KUBECONFIG=str(api.kubeconfig)).stderr
+        assert silent.count("discover") == 1 and 'what "configmap" is' in silent, silent
 
 
 @suite.case("who may only view reads rings and Leases; what is not allowed is named, and the rest is said: exit 3",
