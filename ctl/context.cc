@@ -22,7 +22,7 @@ constexpr std::array<Flag, 12> kGlobalFlags{{
     {"no-color", 0, FlagValue::kNone, "", "no colors; also with $NO_COLOR, and where there is no terminal"},
     {"request-timeout", 0, FlagValue::kRequired, "DURATION",
      "for one request, such as 5s or 2m (default 15s; 0: none)"},
-    {"watch", 'w', FlagValue::kNone, "", "go on, and show each change"},
+    {"watch", 'w', FlagValue::kNone, "", "status and top go on, and show each change"},
     {"sharder-namespace", 0, FlagValue::kRequired, "NAME", "where the sharder runs (default sharding-system)"},
     {"help", 'h', FlagValue::kNone, "", "show the command's flags"},
 }};
@@ -75,6 +75,14 @@ Result<Options> read_options(const Invocation& invocation) {
                   .sharder_namespace = invocation.value("sharder-namespace").value_or("sharding-system")};
   if (options.object_namespace && options.all_namespaces) {
     return fail(ErrorCode::kInvalid, "--namespace and --all-namespaces exclude each other");
+  }
+  if (const Command* const command = invocation.command) {
+    if (options.watch && !command->goes_on) {
+      return fail(ErrorCode::kInvalid, "--watch: " + std::string(command->name) + " does not go on");
+    }
+    if (options.output == Output::kName && !command->names) {
+      return fail(ErrorCode::kInvalid, "--output name: " + std::string(command->name) + " has no names to print");
+    }
   }
   return options;
 }

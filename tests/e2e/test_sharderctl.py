@@ -227,6 +227,39 @@ def groups(env):
         assert silent.count("discover") == 1 and 'what "configmap" is' in silent, silent
 
 
+@suite.case("what anybody wrote does not steer the terminal; top goes on after an outage, and looks at a ring that it has",
+            short=False)
+def stubborn(env):
+    hostile = "\x1b[2J\x1b]0;x\x07 a\r\nring-b   True \x00 \u009b31m \u202egnp \x7f"
+    events = "/api/v1/namespaces/default/events"
+    with StubApi([ring_object("ring-a", ("", "secrets"))], [lease("ring-a", "shard-a")]) as api:
+        more = {"KUBECONFIG": str(api.kubeconfig)}
+        api.answers[events] = [{"type": "Warning", "reason": hostile, "message": hostile, "source": {"component": "x"}}]
+        api.answers["/apis/apps/v1/namespaces/sharding-system/deployments/sharder"] = {
+            "spec": {"template": {"spec": {"containers": [{"image": hostile}]}}}}
+        for arguments in (("events", "ring-a"), ("events", "ring-a", "-o", "json"), ("events", "ring-a", "-o", "yaml"),
+                          ("version",), ("status", hostile.replace("\0", "")), ("events", "ring-a", "-o", hostile[:9])):
+            done = ctl(env, *arguments, expect=None, **more)
+            said = done.stdout + done.stderr
+            bad = [c for c in said if c != "\n" and (ord(c) < 32 or 127 <= ord(c) < 160 or c == "\u202e")]
+            assert said and not bad and "\nring-b" not in said, (arguments, said)
+        assert yaml.safe_load(ctl(env, "events", "ring-a", "-o", "yaml", **more).stdout)["items"][0][
+            "message"] == hostile
+        assert "an argument is empty" in ctl(env, "top", "", expect=2, **more).stderr
+        assert "at least 500ms" in ctl(env, "top", "ring-a", "--interval", "0", expect=2, **more).stderr
+        with subprocess.Popen([program(), "top", "ring-a", "-w", "--interval=500ms", "--request-timeout=1s"], text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(env, **more)) as top:
+            try:
+                assert any("shard-a" in line for line in iter(top.stdout.readline, ""))
+                leases = api.answers.pop("/apis/coordination.k8s.io/v1/leases")
+                api.answers["/apis/coordination.k8s.io/v1/leases"] = 2  # seconds
+                assert any("list leases" in line for line in iter(top.stderr.readline, ""))
+                api.answers["/apis/coordination.k8s.io/v1/leases"] = leases + [lease("ring-a", "shard-new")]
+                assert any("shard-new" in line for line in iter(top.stdout.readline, ""))
+            finally:
+                top.kill()
+
+
 @suite.case("who may only view reads rings and Leases; what is not allowed is named, and the rest is said: exit 3",
             short=False)
 def viewers(env):
