@@ -381,6 +381,10 @@ def the_rest(env):
         assert "##" in ctl(env, "top", ring.name).stdout
         words = ctl(env, "__complete", "status", "re").stdout.splitlines()
         assert "rest" in words and words[-1] == ":4", words
+        assert ctl(env, "__complete", "--kubeconfig", "/none", "status", "re").stdout == ":4\n"
+        for ring_name, names in (("rest", "shard-a\n"), ("other", "")):
+            assert ctl(env, "__complete", "drain", "--ring", ring_name, "sh").stdout == names + ":4\n"
+        assert ctl(env, "__complete", "plan", "rest", "-f", "").stdout == ":0\n"
         for shell in ("bash", "zsh", "fish"):
             assert "__complete" in ctl(env, "completion", shell).stdout
         pressed = ("source <(sharderctl completion bash); COMP_WORDS=(sharderctl status re); COMP_CWORD=2; _sharderctl;"
