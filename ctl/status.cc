@@ -322,7 +322,7 @@ std::string render_status(const StatusReport& report, bool shards, bool wide, co
   std::string text = render_rings(report, style);
   for (const RingReport& one : report.rings) {
     if (shards) {
-      text += (report.rings.size() > 1 ? "\nring " + one.ring.name() + "\n" : "\n") +
+      text += (report.rings.size() > 1 ? "\nring " + printable(one.ring.name()) + "\n" : "\n") +
               render_shards(one, report.now, wide, style);
     }
   }
