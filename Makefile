@@ -17,7 +17,7 @@ RUN_YES := $(call from_command_line,YES)
 RUN_WEBHOOK_HOST := $(call from_command_line,WEBHOOK_HOST)
 unexport KUBECONFIG
 
-.PHONY: help deps build install-library run test unit conformance judge shard-conformance e2e e2e-oldest e2e-kind chart-test package-test mutants asan tsan tsan-e2e fuzz coverage coverage-report bench bench-shards lint docs docs-test format image image-test release release-test clean
+.PHONY: help deps build install-library run test unit conformance judge shard-conformance e2e e2e-oldest e2e-kind chart-test package-test mutants asan tsan tsan-e2e fuzz coverage coverage-report bench bench-shards bench-ctl lint docs docs-test format image image-test release release-test clean
 # Prerequisites are made in the order they are written: what a target installs comes before anything that it builds.
 .NOTPARALLEL:
 
@@ -120,6 +120,9 @@ bench-shards: deps-bench-test ## Memory and CPU of a shard, beside the same cont
 	@cmake --preset bench
 	@cmake --build --preset bench -j $(JOBS) --target checksum-controller note_copier
 	@tests/bench/shards/measure.py
+
+bench-ctl: deps-test build ## Time, CPU and memory of sharderctl over 20,000 objects, beside kubectl
+	@tests/bench/ctl/measure.py
 
 lint: deps-lint-test ## Formatting, includes, rules table, clang-tidy; LINT_BASE=REV: clang-tidy on what changed since
 	@scripts/lint.sh

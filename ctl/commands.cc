@@ -1,6 +1,7 @@
 #include "ctl/commands.h"
 
 #include <array>
+#include <limits>
 
 #include "ctl/change_commands.h"
 #include "ctl/completion.h"
@@ -32,10 +33,10 @@ std::span<const Command> commands() {
               .flags = {},
               .run = run_status},
       Command{.name = "explain",
-              .arguments = "KIND/NAME",
+              .arguments = "KIND/NAME...",
               .least = 1,
-              .most = 2,
-              .summary = "why an object has the shard that it has, and what it waits for",
+              .most = std::numeric_limits<std::size_t>::max(),
+              .summary = "why objects have the shard that they have, and what they wait for",
               .flags = {},
               .run = run_explain},
       Command{.name = "plan",

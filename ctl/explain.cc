@@ -218,6 +218,7 @@ ordered_json to_json(const Explanation& one) {
                    {"objectKind", one.resource.resource.kind},
                    {"namespace", one.object.object_namespace},
                    {"name", one.object.name},
+                   {"resourceVersion", one.object.resource_version},
                    {"role", one.resource.role == ring::Role::kMain ? "main" : "controlled"},
                    {"verdict", one.verdict()},
                    {"key", one.key},

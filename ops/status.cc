@@ -31,8 +31,9 @@ json line(const ResourceLine& resource) {
           {"oldestDrainSeconds", resource.oldest_drain_seconds},
           {"moves", resource.moves},
           {"objects", optional(resource.objects)},
-          {"withoutShard", optional(resource.without_shard)},
-          {"countedSecondsAgo", optional(resource.counted_seconds_ago)}};
+          {"countedSecondsAgo", optional(resource.counted_seconds_ago)},
+          {"unassigned", optional(resource.unassigned)},
+          {"oldestUnassignedSeconds", resource.oldest_unassigned_seconds}};
 }
 
 json line(const MoveLine& move) {

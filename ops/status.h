@@ -34,8 +34,10 @@ struct ResourceLine {
   std::uint64_t moves = 0;  // carried out since this replica leads
   // By the last pass over all of it; nullopt: none has ended yet.
   std::optional<std::size_t> objects = {};
-  std::optional<std::size_t> without_shard = {};  // of these: their label names no available shard
   std::optional<double> counted_seconds_ago = {};
+  // Objects without an available shard, as controller_sharding_unassigned_objects has them; nullopt: not counted yet.
+  std::optional<std::size_t> unassigned = {};
+  double oldest_unassigned_seconds = 0;
 };
 
 // Moves from one shard to another; "": none, or shards that are not told apart.

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "ring/names.h"
 #include "ring/object_key.h"
 
 namespace sharder::rebalancer {
@@ -65,6 +66,14 @@ bool is_unassigned(const ring::RingEntry& entry, const Placement& placement) {
 
 bool is_misplaced(const Decision& decision) {
   return decision.kind == MoveKind::kDrain || (decision.kind == MoveKind::kReassign && !decision.is_orphan);
+}
+
+bool is_outdated(const ring::RingEntry& entry, const Placement& placement, std::string_view target) {
+  if (placement.key.empty() || target.empty() || target == ring::kDrainLabelValue) {
+    return false;
+  }
+  const auto desired = entry.ring().owner(placement.key);
+  return desired && *desired != target;
 }
 
 std::string patch_body(const ring::RingEntry& entry, const Decision& decision, const kube::Precondition& precondition) {

@@ -57,6 +57,10 @@ bool is_unassigned(const ring::RingEntry& entry, const Placement& placement);
 // shard was not asked to let it go. Pure.
 bool is_misplaced(const Decision& decision);
 
+// Whether a drain's `target` is not the shard that the ring chooses any more: the members have changed since it was
+// asked for, and when it is acknowledged the object is misplaced. Not so with "true" and "", which name no shard. Pure.
+bool is_outdated(const ring::RingEntry& entry, const Placement& placement, std::string_view target);
+
 // The body of the merge patch that carries a decision out, in one patch. Its precondition is the resourceVersion that
 // was decided on (design, invariant 5).
 std::string patch_body(const ring::RingEntry& entry, const Decision& decision, const kube::Precondition& precondition);

@@ -7,11 +7,12 @@
 namespace sharder::rebalancer {
 
 DrainCounter::DrainCounter(std::shared_ptr<Tools> tools, std::string drain_label, std::string shard_label,
-                           std::shared_ptr<ResourceMetrics> metrics)
+                           std::shared_ptr<ResourceMetrics> metrics, Callbacks callbacks)
     : tools_(std::move(tools)),
       drain_label_(std::move(drain_label)),
       shard_label_(std::move(shard_label)),
       metrics_(std::move(metrics)),
+      callbacks_(std::move(callbacks)),
       list_(tools_, kPause,
             {.on_begin = [this] { list_began(); },
              .on_object = [this](const kube::ObjectMeta& object) { shown(object); },
@@ -64,6 +65,7 @@ void DrainCounter::count() {
 void DrainCounter::list_began() {
   listed_ = {};
   listed_flows_.clear();
+  listed_outdated_ = 0;
 }
 
 void DrainCounter::shown(const kube::ObjectMeta& object) {
@@ -75,6 +77,7 @@ void DrainCounter::shown(const kube::ObjectMeta& object) {
     between = {};
   }
   ++listed_flows_[std::move(between)].draining;
+  listed_outdated_ += callbacks_.is_outdated(object) ? 1 : 0;
 }
 
 void DrainCounter::add_to(Flows& flows) const {
@@ -90,12 +93,16 @@ void DrainCounter::counted() {
   oldest_ = counted_ > 0 ? std::optional(census_.oldest()) : std::nullopt;
   const SteadyTime now = tools_->clock.steady();
   metrics_->set_draining(counted_, now - oldest_.value_or(now));
+  if (listed_outdated_ < std::exchange(outdated_, listed_outdated_)) {
+    callbacks_.on_misled();
+  }
 }
 
 void DrainCounter::lists_given_up() {
   census_ = {};
   flows_.clear();
   oldest_.reset();
+  outdated_ = 0;
 }
 
 }  // namespace sharder::rebalancer

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -32,8 +33,15 @@ class DrainCounter {
   // Pairs of shards whose drains are told apart; those of all others are counted together.
   static constexpr std::size_t kMaxFlows = 1000;
 
+  struct Callbacks {
+    // Whether the target of an object's drain is not where the object belongs any more.
+    std::function<bool(const kube::ObjectMeta&)> is_outdated;
+    // There are fewer such drains than at the last count: they were acknowledged, and their objects are misplaced.
+    std::function<void()> on_misled;
+  };
+
   DrainCounter(std::shared_ptr<Tools> tools, std::string drain_label, std::string shard_label,
-               std::shared_ptr<ResourceMetrics> metrics);
+               std::shared_ptr<ResourceMetrics> metrics, Callbacks callbacks);
 
   // The resource is known, or has changed: counts at once.
   void begin(const kube::Resource& resource);
@@ -64,13 +72,16 @@ class DrainCounter {
   const std::string drain_label_;
   const std::string shard_label_;
   const std::shared_ptr<ResourceMetrics> metrics_;
+  const Callbacks callbacks_;
   std::optional<kube::Resource> resource_;
   Census census_;                     // by the last complete list,
   Flows flows_;                       // from where to where,
   std::size_t counted_ = 0;           // so many drain, or as many as the last pass has seen,
-  std::optional<SteadyTime> oldest_;  // and since when
+  std::optional<SteadyTime> oldest_;  // and since when.
+  std::size_t outdated_ = 0;          // So many have an outdated target.
   Census listed_;                     // by the list that is under way
   Flows listed_flows_;
+  std::size_t listed_outdated_ = 0;
   bool wanted_ = false;            // something may drain that the last count did not show
   std::uint64_t carried_out_ = 0;  // when the last count began
   std::size_t seen_in_pass_ = 0;

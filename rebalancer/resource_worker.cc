@@ -21,7 +21,10 @@ ResourceWorker::ResourceWorker(std::shared_ptr<Tools> tools, RingParts ring, std
                 .on_not_found = [this] { resolve(kube::Discovery::kMinAge); }}),
       passed_(tools_, ring_.view, metrics()) {
   if (role() == ring::Role::kMain) {
-    drains_.emplace(tools_, ring_.view.entry()->drain_label(), ring_.view.entry()->shard_label(), metrics());
+    drains_.emplace(
+        tools_, ring_.view.entry()->drain_label(), ring_.view.entry()->shard_label(), metrics(),
+        DrainCounter::Callbacks{.is_outdated = [this](const kube::ObjectMeta& object) { return drains_astray(object); },
+                                .on_misled = [this] { pass_over_all(); }});
   }
 }
 
@@ -169,6 +172,11 @@ void ResourceWorker::add_to(Flows& flows) const {
   if (drains_) {
     drains_->add_to(flows);
   }
+}
+
+bool ResourceWorker::drains_astray(const kube::ObjectMeta& object) const {
+  const ring::RingEntry& entry = *ring_.view.entry();
+  return is_outdated(entry, ring_.view.placement(*this, object), object.label(entry.drain_label()).value_or(""));
 }
 
 // --- what passes and patches meet

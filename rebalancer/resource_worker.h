@@ -89,6 +89,8 @@ class ResourceWorker final : public Source {
   bool is_ready() const;
   void begin();
   void pass(std::chrono::nanoseconds pause = {});
+  // Whether it drains to a shard to which it does not belong any more.
+  bool drains_astray(const kube::ObjectMeta& object) const;
   void patches_trouble(const std::optional<Error>& error);
   // `verb`: what fails for the resource, "list", "watch" or "patch".
   void set_trouble(const std::string& verb, const std::optional<Error>& error);

@@ -123,10 +123,10 @@ void Lease::abandon() {
 
 bool Lease::is_seen() const {
   const std::string state = impl_->election.seen_label();
-  return impl_->election.was_made() || state == "ready" || state == "expired" || state == "uncertain";
+  return state == "ready" || state == "expired" || state == "uncertain";
 }
 
-bool Lease::comes_back() const {
+bool Lease::begins_anew() const {
   return impl_->election.was_taken();
 }
 

@@ -22,8 +22,8 @@ class Lease {
   struct Callbacks {
     // All run on the Lease's thread and must be short: while one runs, nothing is renewed.
     std::function<void()> on_acquired;
-    // As soon as the Lease is not valid any more: it could not be renewed in time, another holds it, or stop(). It is
-    // tried for again, and on_acquired comes again: end the process if old work may still go on.
+    // As soon as the Lease is not valid any more: it could not be renewed in time, another holds it, it was deleted, or
+    // stop(). It is tried for again, and on_acquired comes again: end the process if old work may still go on.
     std::function<void()> on_lost;
     // May be empty. After each renewal, the first included, and after on_lost: then `valid_until` is past.
     std::function<void(BootTime valid_until)> on_renewed = {};
@@ -47,12 +47,11 @@ class Lease {
   void abandon();
 
   // Within on_acquired and on_renewed only. Whether the sharder knows that this name holds the Lease, by its state
-  // label: it decides on no more moves of this shard's objects then but drains. A Lease that this process has made
-  // needs no label: no object was moved (decision 9).
+  // label: it decides on no more moves of this shard's objects then but drains (decision 9).
   bool is_seen() const;
-  // Likewise. Whether the Lease was released, or another's, before this process has acquired it: then list the objects
-  // one retry period after is_seen(), when the moves that were decided before have landed.
-  bool comes_back() const;
+  // Likewise. Whether there was no Lease, or a released one, or another's, before this process has acquired it: then
+  // list the objects 2 s after is_seen(), when the moves that were decided before have landed.
+  bool begins_anew() const;
 
   // Any thread. False as soon as its time is over by CLOCK_BOOTTIME, even before on_lost.
   bool valid() const;

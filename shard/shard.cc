@@ -44,6 +44,9 @@ using std::chrono::steady_clock;
 // How long the sharder's own Lease lasts, unless it is configured: a leader that is cut off may lead until then.
 constexpr std::chrono::seconds kSharderLease{15};
 
+// So long a move may be under way that the sharder has decided on before it saw the Lease.
+constexpr std::chrono::seconds kMoveLands{2};
+
 // Probes and scrapes: requests without a body, from few clients.
 constexpr http::Limits kSmallLimits{
     .max_body_bytes = 4096, .max_connections = 64, .max_buffered_bytes = std::size_t{1024} * 1024};
@@ -289,19 +292,19 @@ void Shard::Impl::acquired() {
     return;  // it ends already: a Lease that was lost is not worked for again
   }
   master_status.Set(1);
-  if (lease->is_seen() && !lease->comes_back()) {
+  if (lease->is_seen() && !lease->begins_anew()) {
     begin(milliseconds(0));
   } else {
     unseen_since = clock.steady();
   }
 }
 
-// On the Lease's thread. After another tenure of this name, the sharder goes on moving objects until it has seen who
-// holds the Lease; what it has sent by then is carried out within a retry period (decision 9).
+// On the Lease's thread. The sharder moves objects of this name like orphans until it has seen who holds the Lease;
+// what it has sent by then is carried out soon (decision 9).
 void Shard::Impl::begin_if_seen() {
   if (unseen_since && !was_lost) {
     if (lease->is_seen()) {
-      begin(options.retry_period);
+      begin(std::min<milliseconds>(options.retry_period, kMoveLands));
     } else if (clock.steady() >= *unseen_since + std::max<milliseconds>(options.lease_duration, kSharderLease)) {
       log.warn("no sharder has seen this shard's Lease, its objects are reconciled all the same");
       begin(milliseconds(0));

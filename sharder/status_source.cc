@@ -26,10 +26,12 @@ ops::ResourceLine resource_line(const rebalancer::ResourceReport& resource) {
     for (const auto& [shard, count] : resource.objects->by_shard) {
       objects += count;
     }
-    const auto without = resource.objects->by_shard.find("");
     line.objects = objects;
-    line.without_shard = without == resource.objects->by_shard.end() ? 0 : without->second;
     line.counted_seconds_ago = seconds(resource.objects->age);
+  }
+  if (resource.unassigned) {
+    line.unassigned = resource.unassigned->objects;
+    line.oldest_unassigned_seconds = seconds(resource.unassigned->oldest);
   }
   return line;
 }

@@ -137,7 +137,7 @@ class Lease:
         self._journal = journal
         self._valid_until = float("-inf")  # by steady()
         self._observed, self._observed_at = None, 0.0  # what another holder has written, and since when we know it
-        self._comes_back = False  # the Lease was released or another's before, so our objects may be on the move
+        self._anew = False  # there was no Lease, or a released one, or another's: our objects may be on the move
         self.begins_at = float("inf")  # by steady(): the objects that we list from then on stay ours
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
@@ -159,37 +159,37 @@ class Lease:
             if ours_before:
                 return False  # somebody has deleted it, so our objects are given to others
             labels = {RING_LABEL: self._ring}
+            self._begin_anew(labels)
             self._api.request("POST", self._all, {
                 "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
                 "metadata": {"name": self.name, "namespace": self._namespace, "labels": labels},
                 "spec": self._spec(acquired=True, transitions=0)})
-            self.begins_at = began
         else:
             spec, labels = lease.setdefault("spec", {}), lease["metadata"].setdefault("labels", {})
             held = spec.get("holderIdentity", "") == self.name
             if not held and (ours_before or not self._may_take(spec)):
                 return False
             if not held:
-                self._come_back(labels)
+                self._begin_anew(labels)
             transitions = spec.get("leaseTransitions", 0) + (0 if held else 1)
             spec.update(self._spec(acquired=not ours_before, transitions=transitions))
             labels[RING_LABEL] = self._ring
             self._api.request("PUT", f"{self._all}/{self.name}", lease)  # with the resourceVersion that was read
-            self._look_at_state(labels.get(STATE_LABEL), acquired=not ours_before)
+        self._look_at_state(labels.get(STATE_LABEL), acquired=not ours_before)
         self._valid_until = began + RENEW_DEADLINE  # from before it was sent: nobody else begins to count earlier
         self._journal.note("lease", time.time() + self.remaining())
         return True
 
-    def _come_back(self, labels):
+    def _begin_anew(self, labels):
         """The sharder moves our objects until it has seen that the Lease is held. Then it sets the state label anew."""
-        self._comes_back = True
+        self._anew = True
         labels.pop(STATE_LABEL, None)
 
     def _look_at_state(self, state, acquired):
         if acquired:
             self.begins_at = steady() + LEASE_DURATION  # if there is no sharder
         if state in AVAILABLE:
-            nothing_moves = acquired and not self._comes_back
+            nothing_moves = acquired and not self._anew
             # What the sharder has sent before takes no longer than RETRY_PERIOD to be carried out.
             self.begins_at = min(self.begins_at, steady() + (0 if nothing_moves else RETRY_PERIOD))
 

@@ -27,7 +27,6 @@ class ElectionDriver final {
                  const Logger& log, std::shared_ptr<Executor> executor, std::uint64_t seed = std::random_device{}());
 
   // From the callbacks only that we hold the Lease, or have renewed it.
-  bool was_made() const { return state_.was_made(); }
   bool was_taken() const { return state_.was_taken(); }
   std::string seen_label() const { return state_.seen_label(); }
 

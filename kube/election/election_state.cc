@@ -17,6 +17,9 @@ namespace {
 // A write takes effect within a minute, the API server's own timeout. We send about one a second at most.
 constexpr std::size_t kRememberedWrites = 64;
 
+// After a Lease was acquired, to look for seen_label. The later pauses are half of the time that has passed.
+constexpr std::chrono::nanoseconds kFirstLook = 200ms;
+
 // What `labels` does not name stays as it is: the sharder's state label, above all.
 void add_labels(nlohmann::json& metadata, const std::map<std::string, std::string>& labels) {
   if (labels.empty()) {
@@ -76,8 +79,12 @@ void ElectionState::abandon() {
 }
 
 std::chrono::nanoseconds ElectionState::next_attempt(const ElectionTime& now) {
-  // A little less than retry_period, so that replicas that began together don't stay together.
-  const std::chrono::nanoseconds retry_period = options_.retry_period;
+  std::chrono::nanoseconds retry_period = options_.retry_period;
+  // Who waits for seen_label renews more often at first, because it is usually set in a moment.
+  if (holder_ == LeaseHolder::kSelf && was_taken_ && !options_.seen_label.empty() && seen_label().empty()) {
+    retry_period = std::min(retry_period, std::max(kFirstLook, (now.steady - taken_at_) / 2));
+  }
+  // A little less, so that replicas that began together don't stay together.
   std::uniform_int_distribution<std::chrono::nanoseconds::rep> jitter(retry_period.count() * 9 / 10,
                                                                       retry_period.count());
   // Counted from the start of the last attempt, so that a slow API server does not make renewals rarer.
@@ -158,9 +165,9 @@ Request ElectionState::read(const ElectionTime& now) {
 Request ElectionState::acquire(const ElectionTime& now) {
   // After a write without an answer the record may be our own already.
   if (now.boot >= valid_until_ && holder_ != LeaseHolder::kSelf) {
-    was_made_ = !lease_.is_object();
-    was_taken_ = !was_made_ && holder_identity_ != options_.identity;
-    if (was_taken_) {
+    was_taken_ = holder_identity_ != options_.identity;
+    taken_at_ = now.steady;
+    if (was_taken_ && lease_.is_object()) {
       remove_label(lease_["metadata"], options_.seen_label);
     }
   }
@@ -231,6 +238,10 @@ std::optional<Request> ElectionState::on_read(const Result<Response>& result, co
     holder_identity_.clear();
     observed_at_ = now.steady;
     may_hold_ = false;
+    if (!options_.unique_identity && now.boot < valid_until_) {
+      step_down(now);  // somebody has deleted it, and what it stood for is given to others
+      return std::nullopt;
+    }
     return acquire(now);
   }
   if (!observe(result->body, now)) {

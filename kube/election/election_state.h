@@ -19,7 +19,7 @@
 //
 // An attempt is one to three requests, begun every retry_period:
 //
-//   holding ────────► PUT ── 409, 404 ──► GET ──► another's record, and not expired ──► over
+//   holding ────────► PUT ── 409, 404 ──► GET ──► another's record, and not expired ──► over (a shard: 404 too)
 //   else ─► GET ─┐     │ 2xx: holds on     │
 //                └─────┼───────────────────┼──► 404 ──────────────────► POST ─┐
 //                      ▼                   └──► free, ours, or expired ► PUT ─┴─► 2xx: holds
@@ -33,7 +33,8 @@
 //    fails. A renewal that arrives later fails itself.
 // So the time of an outage counts: it only matters that the same record is read again at its end.
 // (client-go does the same. A holder that could not renew has stopped by its own clock. As there, nobody deletes a
-// Lease that is held: the next candidate would make it anew at once.)
+// Lease that is held: the next candidate would make it anew at once. A leader makes it anew too, and goes on. A shard
+// whose Lease is gone has lost it: the sharder gives its objects to others.)
 //
 // An identity that is not unique (a shard's name is its identity) may be that of a second process. Each renewal has a
 // renewTime of its own, in microseconds. So a record under our identity is ours if its renewTime is one that we wrote.
@@ -76,9 +77,7 @@ class ElectionState {
 
   // Until when we hold the Lease. In the past, or BootTime::min(), when we don't.
   BootTime valid_until() const { return valid_until_; }
-  // Whether this process has made the Lease, when it acquired it last.
-  bool was_made() const { return was_made_; }
-  // Whether it was released, or another identity's, before.
+  // Whether there was no Lease, or a released one, or another identity's, when it was acquired last.
   bool was_taken() const { return was_taken_; }
   // Of options.seen_label, as the Lease was last seen; "": it has none, or the Lease is not known.
   std::string seen_label() const;
@@ -118,8 +117,8 @@ class ElectionState {
   Step step_ = Step::kIdle;
   bool optimistic_ = false;  // the write that is under way was not preceded by a read
   bool may_hold_ = false;
-  bool was_made_ = false;
   bool was_taken_ = false;
+  SteadyTime taken_at_ = SteadyTime::min();
   SteadyTime attempt_began_{};
   BootTime write_began_ = BootTime::min();
   BootTime valid_until_ = BootTime::min();

@@ -84,10 +84,6 @@ void LeaderElection::abandon() {
   impl_->end([this] { impl_->log.warn("the lease is not released, it will expire"); });
 }
 
-bool LeaderElection::was_made() const {
-  return impl_->driver->was_made();
-}
-
 bool LeaderElection::was_taken() const {
   return impl_->driver->was_taken();
 }

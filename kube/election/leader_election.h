@@ -48,11 +48,10 @@ class LeaderElection {
   // `released_when`, which need not return then. From any thread but the election's.
   void abandon();
 
-  // Within on_elected and on_renewed only. Whether this process has made the Lease, when it acquired it.
-  bool was_made() const;
-  // Likewise: whether it was released, or another identity's, before.
+  // Within on_elected and on_renewed only. Whether there was no Lease, or a released one, or another identity's, when
+  // it was acquired.
   bool was_taken() const;
-  // Of options.seen_label, as the Lease was last seen; "" without one.
+  // Likewise. Of options.seen_label, as the Lease was last seen; "" without one.
   std::string seen_label() const;
 
   // Safe from any thread. False as soon as our time is over by CLOCK_BOOTTIME, even before on_lost.

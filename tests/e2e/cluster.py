@@ -247,16 +247,23 @@ class Cluster:
                 if event["user"]["username"] == SHARDER and event["verb"] in ("list", "watch") and
                 event.get("objectRef", {}).get("resource") == resource and "continue=" not in event["requestURI"]]
 
-    def audit_events(self, since=0.0):
-        """The events of the audit log, as objects, of requests that have ended."""
-        written, _, _ = self.audit_log.read_text(encoding="utf-8").rpartition("\n")  # the rest is being written
+    def audit_events(self, since=0.0, begin=0):
+        """The events of the audit log, as objects, of requests that have ended. `begin`: leaves out so many bytes."""
+        written, _, _ = self._audit_log_from(begin).rpartition(b"\n")  # the rest is being written
         events = (json.loads(line) for line in written.splitlines())
         return [event for event in events if event["stage"] != "RequestReceived" and
                 parse_time(event["requestReceivedTimestamp"]) >= since]
 
     def flush_audit_log(self):
-        """Until the audit log has all that came before: asks, as the sharder, for something that is not there."""
-        marker = f"audit-{time.monotonic_ns()}"
-        self.client(self.service_account_token()).raw("GET", path_of("namespaces", None, marker))
-        wait_until(lambda: marker in self.audit_log.read_text(encoding="utf-8"), 20, "the audit log is written",
-                   interval=0.1)
+        """Until the audit log has all that came before: asks, as the sharder, for something that is not there. The
+        number of bytes of what came before, for audit_events()."""
+        marker, begin = f"audit-{time.monotonic_ns()}".encode(), self.audit_log.stat().st_size
+        self.client(self.service_account_token()).raw("GET", path_of("namespaces", None, marker.decode()))
+        wait_until(lambda: marker in self._audit_log_from(begin), 20, "the audit log is written", interval=0.1)
+        written, _, _ = self._audit_log_from(begin).partition(marker)
+        return begin + written.rfind(b"\n") + 1
+
+    def _audit_log_from(self, begin):
+        with open(self.audit_log, "rb") as file:
+            file.seek(begin)
+            return file.read()

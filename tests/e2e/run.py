@@ -27,7 +27,7 @@ from processes import allowed
 
 HERE = Path(__file__).resolve().parent
 ALONE = ("assignment", "footprint", "rebalance_faults")  # they measure, so nothing else may run
-LONG = ("rebalance_speed", "rebalance_faults", "churn", "chaos", "alerts", "faults")  # these have cases of --long
+LONG = ("rebalance_speed", "rebalance_faults", "churn", "chaos", "plan", "alerts", "faults")  # these have cases of --long
 QUICK = ("manifests", "kinds", "adoption", "webhook")  # with --quick
 AT_ONCE = 4
 SECONDS, LONG_SECONDS = allowed(600), allowed(2400)  # a file that takes longer is ended

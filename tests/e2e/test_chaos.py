@@ -291,10 +291,10 @@ class Faults:
         self._later(seconds, back)
 
 
-def create(ring):
+def create(ring, count=OBJECTS):
     result = load.run(load.Target.of(ring.env.admin),
                       [load.creation("secrets", ring.namespace, secret(number, f"first {number}"))
-                       for number in range(OBJECTS)], 8)
+                       for number in range(count)], 8)
     assert not result.failures, result.failures[0]
 
 
@@ -356,6 +356,39 @@ def chaos(notes, seconds, lease_seconds, pause):
 @suite.case("3 minutes of faults while 3,000 objects change: the judge finds nothing", short=False)
 def three_minutes(notes):
     chaos(notes, 180, lease_seconds=6, pause=(0.5, 4))
+
+
+@suite.case("a shard's Lease is deleted, and its next process makes it while a slow sharder moves the objects", short=False)
+def deleted_lease(_):
+    names = [f"deleted-{number}" for number in range(3)]
+    with contextlib.ExitStack() as stack:
+        env = stack.enter_context(Environment(1, start=False, judged=JUDGED))
+        latency = stack.enter_context(Latency(env.plane))
+        env.plane.sharder_port = latency.port  # of the sharder alone
+        env.sharders.start()
+        ring = env.ring("deleted")
+        shards = stack.enter_context(ChecksumShards(ring, reconcile_milliseconds=30))
+        shards.start(*names)
+        shards.wait_members()
+        create(ring, 1200)
+        shards.wait_settled()
+        latency.begin()
+        for gap in (0.3, 0.5, 0.7, 0.9, 1.1):  # seconds: the moves begin, are under way, come to their end
+            shards.kill(names[0])
+            env.admin.delete("leases", ring.namespace, names[0])
+            time.sleep(gap)
+            shards.start(names[0])
+            shards.wait_members()
+            shards.wait_settled(120)
+        # Of a shard that lives: it ends as soon as it notices, and is started anew.
+        env.admin.delete("leases", ring.namespace, names[0])
+        wait_until(lambda: sum(shards.ends.values()), 20, "the shard has lost its Lease")
+        shards.wait_members()
+        shards.wait_settled(120)
+        latency.end()
+        verdict = shards.verdict()
+        assert verdict.ok and not verdict.undecided, verdict.report()
+        assert verdict.figures["moves, main"] > 300, verdict.figures
 
 
 @suite.case("30 minutes of faults while 3,000 objects change: the judge finds nothing", long=True)

@@ -6,9 +6,7 @@ import base64
 import contextlib
 import http.server
 import json
-import os
 import ssl
-import subprocess
 import tarfile
 import threading
 import time
@@ -19,6 +17,7 @@ from cluster import ROOT, SYSTEM_NAMESPACE
 from environment import Environment
 from processes import Failed, Process, free_ports, wait_until
 from reach import Machine, is_loopback
+from sharderctl import ctl
 from shards import lease
 from suite import Suite
 
@@ -32,13 +31,8 @@ suite = Suite("doctor", lambda short: Environment(short=short, replicas=1, may_b
 
 
 def run(env, *arguments, timeout=LIMIT):
-    """The CompletedProcess of sharderctl."""
-    program = ROOT / "build" / "bin" / "sharderctl"
-    if not program.is_file():
-        raise Failed(f"no {program}: `make build` makes it")
-    kept = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR")}
-    return subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=timeout,
-                          env={**kept, "KUBECONFIG": str(env.plane.kubeconfig)}, stdin=subprocess.DEVNULL)
+    """The CompletedProcess of sharderctl, whatever it ends with."""
+    return ctl(env, *arguments, expect=None, timeout=timeout)
 
 
 def diagnose(env, *arguments, expect=None, timeout=LIMIT):

@@ -13,10 +13,10 @@ import time
 import yaml
 
 import oracle
-from cluster import ROOT
 from environment import Environment
 from kubeclient import path_of
-from processes import Failed, wait_until
+from processes import wait_until
+from sharderctl import ctl, document, environment, program
 from suite import Suite
 
 OBJECTS = 700  # of the large ring: more than a page
@@ -26,32 +26,6 @@ REBALANCE = "sharder.alpha.sharding.timebertt.dev/rebalance-requested-at"
 NAMES = ("shard-a", "shard-b", "shard-c")
 
 suite = Suite("sharderctl", lambda short: Environment(short=short, replicas=1), parallel=False)
-
-
-def program():
-    path = ROOT / "build" / "bin" / "sharderctl"
-    if not path.is_file():
-        raise Failed(f"no {path}: `make build` makes it")
-    return path
-
-
-def environment(env, **more):
-    kept = {name: value for name, value in os.environ.items() if name not in ("KUBECONFIG", "COLUMNS", "NO_COLOR")}
-    return {**kept, "KUBECONFIG": str(env.plane.kubeconfig), **more}
-
-
-def ctl(env, *arguments, expect=0, timeout=60, stdin=None, **variables):
-    """Runs it; its CompletedProcess. `expect`: the exit code."""
-    done = subprocess.run([program(), *map(str, arguments)], capture_output=True, text=True, check=False,
-                          timeout=timeout, env=environment(env, **variables), input=stdin or "")
-    assert done.returncode == expect, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-    return done
-
-
-def document(env, *arguments, **more):
-    read = json.loads(ctl(env, *arguments, "-o", "json", **more).stdout)
-    assert read["apiVersion"] == "sharderctl.sharding.timebertt.dev/v1alpha1", read
-    return read
 
 
 def grant(env, user, role, rules=None):
@@ -144,8 +118,9 @@ def _check_status(env, ring):
 def _check_explanations(env, ring, count):
     keys, owners = keys_of(ring), oracle.Ring(NAMES)
     chosen = random.Random(7).sample(sorted(keys), count)
-    for resource, name in chosen:
-        one, = document(env, "explain", f"{resource}/{name}", "-n", ring.namespace)["items"]
+    explained = document(env, "explain", *map("/".join, chosen), "-n", ring.namespace)["items"]
+    assert document(env, "explain", "/".join(chosen[0]), "-n", ring.namespace)["items"] == explained[:1]
+    for (resource, name), one in zip(chosen, explained, strict=True):
         key = keys[resource, name]
         assert one["key"] == key, one
         assert one["hash"] == f"{oracle.xxhash.xxh64_intdigest(key.encode()):016x}", one
@@ -202,6 +177,10 @@ def wrong_names(env):
         assert "no ring shards" in ctl(env, "explain", "pods/x", expect=2).stderr
         missing = ctl(env, "explain", "secret/mine-1", "-n", ring.namespace, expect=2).stderr
         assert "did you mean mine-0?" in missing, missing
+        some = document(env, "explain", "secret", "mine-0", "mine-1", "-n", ring.namespace, expect=2)
+        assert [one["name"] for one in some["items"]] == ["mine-0"], some
+        assert [(one["resource"], one["reason"]) for one in some["incomplete"]] == [("secret/mine-1", "not found")], some
+        assert "KIND/NAME" in ctl(env, "explain", "secret/mine-0", "mine-1", expect=2).stderr
         assert f"there is one with -n {ring.namespace}" in ctl(env, "explain", "secret/mine-0", expect=2).stderr
         assert "did you mean shard-a?" in ctl(env, "cordon", "shard-b", "--ring", ring.name, expect=2).stderr
     plain = env.ring("nobody")

@@ -16,11 +16,12 @@ from demo import is_ours, page_of_leader, ring, secret
 from embedded_cluster import EmbeddedCluster
 from processes import Failed, free_ports, wait_until
 from real_shards import RealShards
-from sharder import Sharders
+from sharder import Sharders, metric
 from shards import state
 from suite import Suite
 
 RING = "demo"
+LONELY = "lonely"  # a ring without shards
 LEASE_SECONDS = 15  # no shard crashes here, and none may lose its Lease on a busy machine
 SECRETS = 150
 PICTURES = ROOT / "build" / "e2e" / "pages"
@@ -96,6 +97,12 @@ class Plane:
 
     def ready(self):
         return [name for name, value in self.states().items() if value == "ready"]
+
+    def unassigned(self, ring_name, resource):
+        """By the leader's metric."""
+        texts = [replica.scrape(self.admin.credentials.token) for replica in self.sharders.replicas]
+        return metric("\n".join(texts), "controller_sharding_unassigned_objects", controllerring=ring_name,
+                      resource=resource)
 
     # -- the pages
 
@@ -234,6 +241,71 @@ def brightness(colour):
     return sum(map(int, colour.removeprefix("rgb(").removesuffix(")").split(","))) / 3
 
 
+# [text, colour, ground, left, right, height] of the elements, which stand on a card.
+LOOKS = """[...document.querySelectorAll({})].map(one => {{
+  const box = one.getBoundingClientRect(), colour = one => getComputedStyle(one);
+  return [one.innerText, colour(one).color, colour(one.closest('.card')).backgroundColor, box.left, box.right, box.height];
+}})"""
+
+
+@suite.case("a cordoned shard, one in grace and objects without a shard: the page says so in words that can be read")
+def out_of_the_ordinary(env):
+    page = env.browser.open(env.leader_page())
+    wait_live(page)
+    env.admin.create("namespaces", None, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": LONELY}})
+    env.admin.create("controllerrings", None, ring(LONELY, LONELY))
+    for number in range(7):
+        env.admin.create("secrets", LONELY, secret(number))
+    mark(env, "controllerrings", None, RING, grace_period="1h")
+    mark(env, "leases", RING, "shard-c", cordoned="true")
+    wait_until(lambda: not env.counts()["shard-c"], 40, "what shard-c has drains")
+    env.shards.terminate("shard-b")
+    try:
+        page.wait_for("!!document.querySelector('tr[data-shard=shard-c][data-cordoned=true][data-state=ready]') && "
+                      "!!document.querySelector('tr[data-shard=shard-b][data-in-grace=true][data-state=dead]') && "
+                      f"!!document.querySelector('[data-ring={LONELY}] tr[data-resource=secrets][data-unassigned=\"7\"]')",
+                      "the page shows the marks and the objects")
+        wait_until(lambda: env.unassigned(LONELY, "secrets") == 7, 10, "the metric has the same number")
+        rows = {row["shard"]: row for row in page.shows(f"[data-ring={RING}] tr[data-shard]")}
+        assert "in grace" in rows["shard-b"]["text"] and float(rows["shard-b"]["share"]) > 0, rows
+        assert "cordoned" in rows["shard-c"]["text"] and float(rows["shard-c"]["share"]) == 0, rows
+        for width, dark in ((320, False), (320, True), (390, True), (1280, False)):
+            page.look(width, 844, dark)
+            page.screenshot(PICTURES / f"marks-{width}-{'dark' if dark else 'light'}.png")
+            said = page.value(LOOKS.format("'tr[data-shard] .mark, tr[data-unassigned] .bad'"))
+            words = {" ".join(text.split()[:5]) for text, *_ in said}
+            assert words == {"cordoned", "in grace", "7 without a shard for"}, words
+            for text, colour, ground, left, right, height in said:
+                assert 0 <= left < right <= width and height < 2 * 15, (width, text, left, right, height)  # one line
+                assert contrast(colour, ground) >= 4.5, (text, colour, ground, contrast(colour, ground))
+    finally:
+        mark(env, "leases", RING, "shard-c", cordoned=None)
+        env.shards.start("shard-b")
+        env.admin.delete("controllerrings", None, LONELY)
+    wait_until(lambda: set(env.ready()) == {"shard-a", "shard-b", "shard-c"}, 30, "the ring is as before")
+    mark(env, "controllerrings", None, RING, grace_period=None)
+    page.wait_for(f"!document.querySelector('[data-ring={LONELY}], [data-cordoned=true], [data-in-grace=true]')",
+                  "nothing is out of the ordinary")
+    page.close()
+
+
+def mark(env, resource, namespace, name, **marks):
+    """Sets annotations of ours; None takes one away."""
+    env.admin.patch(resource, namespace, name, {"metadata": {"annotations": {
+        f"sharder.alpha.sharding.timebertt.dev/{key.replace('_', '-')}": value for key, value in marks.items()}}})
+
+
+def contrast(text, ground):
+    """Of two colours "rgb(1, 2, 3)", by the Web Content Accessibility Guidelines, which ask for 4.5."""
+    def luminance(colour):
+        parts = [int(part) / 255 for part in colour.removeprefix("rgb(").removesuffix(")").split(",")]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    dark, bright = sorted((luminance(text), luminance(ground)))
+    return (bright + 0.05) / (dark + 0.05)
+
+
 @suite.case("a standby's page says that it does not lead, and shows the ring and the shards")
 def standby(env):
     url = env.standby_page()
@@ -278,8 +350,8 @@ def hostile_figures():
                            "shards": [{"name": HOSTILE, "namespace": HOSTILE, "state": HOSTILE, "available": True,
                                        "objects": 1}],
                            "resources": [{"name": HOSTILE, "main": True, "pending": 1, "draining": 1,
-                                          "oldestDrainSeconds": 1, "moves": 1, "objects": 2, "withoutShard": 1,
-                                          "countedSecondsAgo": 1}],
+                                          "oldestDrainSeconds": 1, "moves": 1, "objects": 2, "countedSecondsAgo": 1,
+                                          "unassigned": 1, "oldestUnassignedSeconds": 1}],
                            "moves": [{"from": HOSTILE, "to": "b", "pending": 1, "draining": 1}]}]})
 
 

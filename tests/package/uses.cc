@@ -40,7 +40,7 @@ int hold_a_lease() {
 // Not called: these need an API server.
 [[maybe_unused]] void with_an_api_server(shard::Shard& one, shard::Lease& lease) {
   lease.abandon();
-  need(lease.is_seen() && !lease.comes_back(), "the Lease is a new one");
+  need(lease.is_seen() && !lease.begins_anew(), "the name has held the Lease all the time");
   need(one.valid() && one.valid_until() > sharder::BootClock::now() && one.name().empty(),
        "the shard's Lease is valid");
   need(one.add({}).has_value() && one.run().has_value() && one.metrics_port() + one.health_port() > 0, "it runs");

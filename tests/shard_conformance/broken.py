@@ -137,8 +137,19 @@ class EndsWithOne(Shard):
 @breaks("S3.12", "keeps-state-label", "trusts the state label of the tenure before")
 class KeepsStateLabel(Shard):
     class lease_type(Lease):
-        def _come_back(self, labels):
+        def _begin_anew(self, labels):
             pass
+
+
+@breaks("S3.12", "trusts-a-new-lease", "works as soon as it has made its Lease")
+class TrustsANewLease(Shard):
+    class lease_type(Lease):
+        def attempt(self):
+            is_new = self._api.find(f"{self._all}/{self.name}") is None
+            acquired = super().attempt()
+            if is_new:
+                self.begins_at = shard.steady()
+            return acquired
 
 
 @breaks("S3.12", "begins-before-the-label", "works before the sharder has seen that it is back")

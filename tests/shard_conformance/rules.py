@@ -31,8 +31,9 @@ RULES = {rule.id: rule for rule in (
     Rule("S3.9", "After SIGTERM the Lease is released: holderIdentity becomes empty."),
     Rule("S3.10", "The Lease is released after all reconciliations have ended. No object is written after that."),
     Rule("S3.11", "After SIGTERM the process ends with code 0."),
-    Rule("S3.12", "Advice: a Lease that was released, or another's, is acquired without its state label. The objects "
-                  "are listed when the sharder has set that label anew and a retry period has passed, not before."),
+    Rule("S3.12", "Advice: a Lease that was released, or another's, is acquired without its state label. Then, and when "
+                  "the shard has made its Lease, the objects are listed when the sharder has set that label and a retry "
+                  "period has passed, not before."),
     Rule("S6.1", "An object with the shard's label is taken up, whenever the label appears."),
     Rule("S6.2", "An object is not written, nor is what it owns, when it has not the shard's label, or not any more."),
     Rule("S6.3", "An object that drains is not taken up."),

@@ -218,18 +218,26 @@ def back_after_take_over(cell):
     _come_back(cell, SHARDER_IDENTITY)
 
 
+@scene("it makes its Lease, and there are objects of its name", "S3.12", seconds=15)
+def lease_made(cell):
+    _come_back(cell, None)
+
+
 def _come_back(cell, holder):
-    """The scene plays the sharder, which moves the shard's objects until it has seen who holds the Lease."""
+    """The scene plays the sharder, which moves the shard's objects until it has seen who holds the Lease. `holder`: of the
+    Lease before; None: there is none."""
     cell.end_sharder()
-    cell.leave_lease(holder)
+    if holder is not None:
+        cell.leave_lease(holder)
     name = cell.create()
     subject = cell.start()
     acquired = labels_of(cell.renewals()[0])
     cell.check("S3.12", STATE_LABEL not in acquired, f"the Lease is acquired without the label {STATE_LABEL}",
                f"labels {acquired}")
+    cell.watch(2 * RETRY_PERIOD, subject)  # it may look for the label more often at first
     cell.need(lambda: len(cell.renewals()) > 2, "the Lease is renewed", subject)
     times = [parse_time(item["spec"]["renewTime"]) for item in cell.renewals()]
-    retry_period = min(RETRY_PERIOD, *(after - before for before, after in zip(times, times[1:])))
+    retry_period = min(RETRY_PERIOD, times[-1] - times[-2])
     cell.watch(times[-1] + 0.75 * retry_period - time.time(), subject)  # so that the next renewal shows the label
     seen_at = time.time()
     cell.set_state("ready")

@@ -30,8 +30,9 @@ TEST_CASE("the status as JSON, field by field") {
                                          .oldest_drain_seconds = 1.5,
                                          .moves = 3,
                                          .objects = 9,
-                                         .without_shard = 2,
-                                         .counted_seconds_ago = 4.0}},
+                                         .counted_seconds_ago = 4.0,
+                                         .unassigned = 2,
+                                         .oldest_unassigned_seconds = 8.5}},
                           .moves = {{.from = "a", .to = "b", .pending = 5, .draining = 6}}});
   CHECK(json::parse(to_json(status)) == json::parse(R"({
     "replica": "host_1", "version": "1.2.3", "leads": true, "notReady": "", "certificateExpires": 1790000000,
@@ -40,7 +41,7 @@ TEST_CASE("the status as JSON, field by field") {
       "members": ["a", "b"], "shares": [0.25, 0.75], "arcs": [[0, 1], [1, 2], [0, 1]],
       "shards": [{"name": "a", "namespace": "ns", "state": "ready", "available": true, "inGrace": true, "cordoned": true, "objects": 7}],
       "resources": [{"name": "secrets", "main": true, "pending": 1, "draining": 2, "oldestDrainSeconds": 1.5,
-                     "moves": 3, "objects": 9, "withoutShard": 2, "countedSecondsAgo": 4.0}],
+                     "moves": 3, "objects": 9, "countedSecondsAgo": 4.0, "unassigned": 2, "oldestUnassignedSeconds": 8.5}],
       "moves": [{"from": "a", "to": "b", "pending": 5, "draining": 6}]}]})"));
 }
 
@@ -54,6 +55,7 @@ TEST_CASE("what is not known is null") {
   CHECK(ring["shards"][0]["objects"].is_null());
   CHECK(ring["resources"][0]["objects"].is_null());
   CHECK(ring["resources"][0]["countedSecondsAgo"].is_null());
+  CHECK(ring["resources"][0]["unassigned"].is_null());
 }
 
 TEST_CASE("names are data: quotes, tags and bytes that are no UTF-8 stay within their string") {

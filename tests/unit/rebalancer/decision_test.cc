@@ -133,6 +133,20 @@ TEST_CASE("what drains already is left alone; a drain label that is left over go
   CHECK(dead.has_drain_label);
 }
 
+TEST_CASE(
+    "a target is outdated when the ring chooses another shard by now; what names no shard never is (protocol, 6)") {
+  const ring::RingEntry entry = make_entry({"a", "b"});
+  Placement placement{.key = "/Secret/ns/" + name_for(entry, "a"), .shard = "b", .draining = true};
+  CHECK_FALSE(is_outdated(entry, placement, "a"));
+  CHECK(is_outdated(entry, placement, "b"));
+  CHECK(is_outdated(entry, placement, "c"));
+  CHECK_FALSE(is_outdated(entry, placement, "true"));
+  CHECK_FALSE(is_outdated(entry, placement, ""));
+  CHECK_FALSE(is_outdated(make_entry({}), placement, "c"));
+  placement.key.clear();  // the ring does not shard it
+  CHECK_FALSE(is_outdated(entry, placement, "c"));
+}
+
 TEST_CASE("a controlled object without a controller, or with a malformed one, is not sharded (protocol, 4)") {
   const ring::RingEntry entry = make_entry({"a"});
   kube::ObjectMeta object = secret("rs", {{entry.shard_label(), "gone"}});

@@ -4,6 +4,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -44,12 +45,16 @@ struct Bench {
   kube::EventRecorder events{api, clock, "sharder", Logger::none()};
   WaitGroup leader_work;
   std::shared_ptr<Recorder> metrics = std::make_shared<Recorder>();
+  std::set<std::string> outdated;  // uids
+  int misled = 0;
   std::unique_ptr<DrainCounter> counter = std::make_unique<DrainCounter>(
       std::shared_ptr<Tools>(new Tools{executor, api, discovery, events, clock, Settings(),
                                        [](const std::string&, const std::string&, const std::optional<Error>&) {},
                                        Metrics(nullptr), kube::ReconcileMetrics(nullptr, ""), Logger::none(),
                                        leader_work}),
-      "drain", "shard", metrics);
+      "drain", "shard", metrics,
+      DrainCounter::Callbacks{.is_outdated = [this](const kube::ObjectMeta& one) { return outdated.contains(one.uid); },
+                              .on_misled = [this] { ++misled; }});
 
   ~Bench() {
     counter.reset();
@@ -124,6 +129,27 @@ TEST_CASE("counts after moves, after a pass that showed something, and at the sy
   CHECK(b.list() == nullptr);
   b.counter->sync();
   CHECK(b.list() != nullptr);
+}
+
+TEST_CASE("when a drain whose target is outdated has ended, its object is misplaced") {
+  Bench b;
+  b.counter->begin(kSecrets);
+  b.answer({"1", "2", "3"});
+  b.outdated = {"2", "3"};  // the members have changed
+  b.wait(5s);
+  b.answer({"1", "2", "3"});
+  b.wait(5s);
+  b.answer({"2", "3"});
+  CHECK(b.misled == 0);
+  b.wait(5s);
+  b.answer({"3"});
+  CHECK(b.misled == 1);
+  b.wait(5s);
+  b.answer({"3"});
+  CHECK(b.misled == 1);
+  b.wait(5s);
+  b.answer({});
+  CHECK(b.misled == 2);
 }
 
 TEST_CASE("a count that takes long is followed by a long pause, one that does not end is given up") {

@@ -62,6 +62,12 @@ struct World {
     hold = false;
     shard->stop();
   }
+  // In a container that was started anew: its Lease is held under this name, and the sharder has seen it.
+  void run_again() {
+    create_lease({{"holderIdentity", "me"}, {"leaseDurationSeconds", 15}, {"renewTime", "2026-01-01T00:00:00.000000Z"}},
+                 {{kStateLabel, "ready"}});
+    run();
+  }
   void run() {
     thread = std::jthread([this] {
       ended = shard->run();
@@ -123,7 +129,7 @@ struct World {
 TEST_CASE("a shard holds its Lease with the ring's label while it works, and releases it at the end (protocol, 3)") {
   World world;
   world.create("a");
-  world.run();
+  world.run_again();
   REQUIRE(eventually([&] { return world.runs == 1; }));
   CHECK(world.holder() == "me");
   CHECK((*world.get(kLease))["metadata"]["labels"]["alpha.sharding.timebertt.dev/controllerring"] == "ring");
@@ -141,7 +147,7 @@ TEST_CASE("the Lease is released only when the running reconciliation has ended 
   World world;
   world.hold = true;
   world.create("a");
-  world.run();
+  world.run_again();
   REQUIRE(eventually([&] { return world.runs == 1; }));
   world.shard->stop();
   world.create("b");
@@ -160,7 +166,7 @@ TEST_CASE("the Lease is released only when the running reconciliation has ended 
 TEST_CASE("a shard whose Lease is lost ends with an error, and does not release it (decision 9)") {
   World world;
   world.create("a");
-  world.run();
+  world.run_again();
   REQUIRE(eventually([&] { return world.runs == 1; }));
   world.patch_lease({{"spec", {{"holderIdentity", "shardlease-controller"}}}});
   REQUIRE(eventually([&] { return world.has_ended.load(); }));
@@ -189,6 +195,21 @@ TEST_CASE("under a name that comes back, nothing begins before the sharder has s
   CHECK((*world.get(kLease))["metadata"]["labels"][kStateLabel] == "ready");
 }
 
+TEST_CASE("a shard that makes its Lease waits until the sharder has seen it (decision 9)") {
+  World world(60s);
+  world.create("a");
+  SUBCASE("the answer to its first write came") {}
+  SUBCASE("it was lost") {
+    world.server.faults().add(
+        *apiserver::Fault::from_json({{"fault", "cut"}, {"when", "after"}, {"method", "POST"}, {"count", 1}}));
+  }
+  world.run();
+  REQUIRE(eventually([&] { return world.holder() == "me"; }));
+  world.patch_lease({{"metadata", {{"labels", {{kStateLabel, "ready"}}}}}});
+  REQUIRE(eventually([&] { return world.runs == 1; }));
+  CHECK(world.waited() >= 0.19);  // retry_period, by another clock
+}
+
 TEST_CASE("without a sharder, a name that comes back begins after the time of a sharder's Lease (decision 9)") {
   World world;
   world.create("a");
@@ -214,7 +235,7 @@ TEST_CASE("a name that comes back waits too when the answer to its first write w
 TEST_CASE("the journal has begin and end of each reconciliation, and how long the Lease is valid") {
   World world;
   world.create("a");
-  world.run();
+  world.run_again();
   REQUIRE(eventually([&] { return world.runs == 1; }));
   world.shard->stop();
   REQUIRE(eventually([&] { return world.has_ended.load(); }));

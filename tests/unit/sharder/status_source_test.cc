@@ -54,6 +54,7 @@ TEST_CASE("the leader adds what it has counted, over all resources") {
   const World world;
   rebalancer::RingReport report;
   report.resources = {counted("secrets", {{"a", 3}, {"", 1}}), counted("configmaps", {{"a", 4}})};
+  report.resources[0].unassigned = rebalancer::Strays{.objects = 2, .oldest = 3s};
   report.flows[{"b", "a"}] = {.pending = 5, .draining = 6};
   const auto rings = app::ring_lines(&world.snapshot, &world.ring_set, {{"r", report}, {"gone", {}}});
   REQUIRE(rings.size() == 1);
@@ -61,8 +62,10 @@ TEST_CASE("the leader adds what it has counted, over all resources") {
   CHECK(rings[0].shards[1].objects == 0);
   REQUIRE(rings[0].resources.size() == 2);
   CHECK(rings[0].resources[0].objects == 4);
-  CHECK(rings[0].resources[0].without_shard == 1);
   CHECK(rings[0].resources[0].counted_seconds_ago == 2.0);
+  CHECK(rings[0].resources[0].unassigned == 2);  // as they are now, not as the pass saw them
+  CHECK(rings[0].resources[0].oldest_unassigned_seconds == 3.0);
+  CHECK_FALSE(rings[0].resources[1].unassigned);
   REQUIRE(rings[0].moves.size() == 1);
   CHECK(rings[0].moves[0].from == "b");
   CHECK(rings[0].moves[0].pending == 5);

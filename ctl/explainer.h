@@ -1,0 +1,58 @@
+#pragma once
+
+#include <map>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <span>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "ctl/cluster.h"
+#include "ctl/explain.h"
+#include "ctl/rings.h"
+#include "ctl/selection.h"
+#include "kube/codec/object_meta.h"
+
+namespace sharder::ctl {
+
+// Reads what there is to say about objects, one after another. What they have in common is read once.
+class Explainer {
+ public:
+  // All outlive it. `gaps` gets what could not be read, once.
+  Explainer(Cluster& cluster, const Options& options, const Rings& rings, std::vector<Gap>& gaps);
+
+  // The object of this kind ("secret", "deployments.apps") in each ring that has something to say about it, without
+  // what it controls. kNotFound: no ring shards the kind, or there is no such object; with `hints`, the message has
+  // what there is, for which all objects are listed.
+  Result<std::vector<Explanation>> explain(const std::string& kind, const std::string& name, bool hints);
+
+  // Adds what the main objects control, with one list for all owners in a namespace.
+  void read_controlled(std::span<Explanation> explanations);
+
+ private:
+  struct Place {
+    const RingFacts* ring;
+    RingResource resource;
+  };
+  struct Common {
+    std::optional<WebhookFacts> webhook;
+    Selection selection;
+  };
+
+  const Common& common(const RingFacts& ring);
+  std::optional<bool> sharder_may(const std::string& verb, const kube::Resource& resource,
+                                  const std::string& object_namespace);
+  Explanation explain_in(const Place& place, const nlohmann::json& object, const kube::ObjectMeta& meta);
+
+  Cluster& cluster_;
+  const Options& options_;
+  const Rings& rings_;
+  std::vector<Gap>& gaps_;
+  std::vector<Place> places_;  // all resources of all rings
+  kube::ObjectMetaDecoder decoder_;
+  std::map<const RingFacts*, Common> common_;
+  std::map<std::tuple<std::string, std::string, std::string>, std::optional<bool>> may_;  // verb, resource, namespace
+};
+
+}  // namespace sharder::ctl
