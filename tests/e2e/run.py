@@ -27,7 +27,7 @@ from processes import allowed
 
 HERE = Path(__file__).resolve().parent
 ALONE = ("assignment", "footprint", "rebalance_faults")  # they measure, so nothing else may run
-LONG = ("rebalance_speed", "rebalance_faults", "churn", "chaos", "alerts")  # these have cases of --long
+LONG = ("rebalance_speed", "rebalance_faults", "rolling_restart", "churn", "chaos", "alerts")  # these have cases of --long
 QUICK = ("manifests", "kinds", "adoption", "webhook")  # with --quick
 AT_ONCE = 4
 SECONDS, LONG_SECONDS = allowed(600), allowed(2400)  # a file that takes longer is ended
@@ -128,7 +128,7 @@ def main():
     if options.long:
         everything = list(LONG)
     else:
-        everything = [name for name in everything if name not in ("rebalance_speed", "alerts")]  # have no other cases
+        everything = [name for name in everything if name not in ("rebalance_speed", "rolling_restart", "alerts")]  # have no other cases
     names = options.names or (list(QUICK) if options.quick else everything)
     mode = "--long" if options.long else "--short" if options.short else ""
     unknown = sorted(set(names) - set(everything))
