@@ -1,5 +1,6 @@
 #include "ctl/console.h"
 
+#include <fcntl.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -73,6 +74,14 @@ bool Console::confirm(std::string_view question) {
     return false;
   }
   return answer == "y" || answer == "yes";
+}
+
+void hold_closed_streams() {
+  for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (fcntl(descriptor, F_GETFD) == -1) {
+      open("/dev/null", O_RDONLY);  // NOLINT(*-cloexec): as the other streams; the lowest free descriptor is this one
+    }
+  }
 }
 
 void ignore_broken_pipes() {

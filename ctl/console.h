@@ -40,6 +40,9 @@ class Console {
   bool color_;
 };
 
+// Before anything is opened: a standard stream that the caller has closed stays one that fails, and does not become
+// the connection that is opened next.
+void hold_closed_streams();
 // Before any thread is started: a write whose reader has gone fails, for our sockets too.
 void ignore_broken_pipes();
 

@@ -14,6 +14,7 @@ constexpr int kExitBroken = 70;  // a bug: EX_SOFTWARE of sysexits.h
 }  // namespace
 
 int main(int argc, char** argv) {
+  sharder::ctl::hold_closed_streams();
   sharder::ctl::ignore_broken_pipes();
   try {
     return sharder::ctl::run_program(std::vector<std::string>(argv + 1, argv + argc));

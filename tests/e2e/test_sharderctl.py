@@ -69,6 +69,10 @@ def without_cluster(env):
     for line in ctl(env, "status", "--help", COLUMNS="40").stdout.splitlines():
         assert len(line) <= 44, line
     assert "did you mean status?" in ctl(env, "statsu", expect=2).stderr
+    for target, reason in ((">/dev/full", "No space left on device"), (">&-", "Bad file descriptor")):
+        lost = subprocess.run(["sh", "-c", f"$0 version --client {target}", str(program())], capture_output=True,
+                              text=True, check=False, timeout=60)
+        assert (lost.returncode, lost.stderr) == (2, f"sharderctl: standard output: {reason}\n"), lost
     assert ctl(env, expect=2).stderr.startswith("usage:")
     linked = subprocess.run([program().with_name("kubectl-sharder"), "version", "--client"], capture_output=True,
                             text=True, check=True).stdout
