@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <nlohmann/json.hpp>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -33,7 +34,7 @@ TEST_CASE("members of a StatefulSet get the next numbers, and lose the highest")
   const RingFacts ring = facts::with_members({"ctl-0", "ctl-1", "ctl-2"});
   CHECK(members_after(ring, {.shards = 5})->added == Names{"ctl-3", "ctl-4"});
   CHECK(members_after(ring, {.shards = 1})->removed == Names{"ctl-2", "ctl-1"});
-  CHECK(members_after(ring, {.shards = 1})->members == Names{"ctl-0"});
+  CHECK(members_after(ring, {.shards = 1})->members() == Names{"ctl-0"});
 }
 
 TEST_CASE("of other members the newest go, and new ones have made-up names") {
@@ -48,8 +49,140 @@ TEST_CASE("of other members the newest go, and new ones have made-up names") {
 TEST_CASE("a change of what is not there names what is") {
   const RingFacts ring = facts::with_members({"shard-a", "shard-b"});
   CHECK(members_after(ring, {.remove = {"shard-x"}}).error().message ==
-        "no member of the ring ring is called \"shard-x\"; did you mean shard-a?");
+        "no available shard of the ring ring is called \"shard-x\"; did you mean shard-a?");
   CHECK(!members_after(ring, {.add = {"shard-a"}}));
+}
+
+TEST_CASE("a ring whose shards are all cordoned after a change, or before it, has them all as members (protocol, 12)") {
+  constexpr const char* kIgnored = "when all shards are cordoned, the cordons have no effect";
+  const RingFacts one =
+      facts::with_leases({facts::cordoned(facts::lease("ring", "a", "a")), facts::lease("ring", "b", "b")});
+  CHECK(members_after(one, {.remove = {"b"}})->members() == Names{"a"});
+  CHECK(members_after(one, {.remove = {"b"}})->assumption == kIgnored);
+  CHECK(members_after(one, {.cordon = {"b"}})->members() == Names{"a", "b"});
+  CHECK(members_after(one, {.remove = {"a"}})->members() == Names{"b"});
+  CHECK(members_after(one, {.remove = {"a"}})->assumption.empty());
+  const Plan emptied = plan_of(one, {.remove = {"b"}}, 64);
+  CHECK(emptied.moved() == 64);
+  CHECK(emptied.moves.at({"b", "a"}) == 64);
+
+  const RingFacts both = facts::with_leases(
+      {facts::cordoned(facts::lease("ring", "a", "a")), facts::cordoned(facts::lease("ring", "b", "b"))});
+  const Plan joined = plan_of(both, {.add = {"c"}}, 40);
+  CHECK(joined.change.members() == Names{"c"});
+  CHECK(joined.change.assumption == kIgnored);
+  CHECK(joined.drains == 40);
+  CHECK(members_after(both, {.add = {"a"}})->members() == Names{"a"});
+  CHECK(members_after(both, {.remove = {"a", "b"}})->members().empty());
+}
+
+TEST_CASE("a cordoned shard has its number in a StatefulSet") {
+  const RingFacts ring = facts::with_leases({facts::lease("ring", "ctl-0", "ctl-0"),
+                                             facts::cordoned(facts::lease("ring", "ctl-1", "ctl-1")),
+                                             facts::lease("ring", "ctl-2", "ctl-2")});
+  CHECK(members_after(ring, {.shards = 3})->added.empty());
+  CHECK(members_after(ring, {.shards = 4})->added == Names{"ctl-3"});
+  CHECK(members_after(ring, {.shards = 4})->members() == Names{"ctl-0", "ctl-2", "ctl-3"});
+  CHECK(members_after(ring, {.shards = 1})->removed == Names{"ctl-2", "ctl-1"});
+}
+
+TEST_CASE("after random changes the members are those that the sharder would have, Lease by Lease") {
+  const auto lease = [](const std::string& name, bool is_cordoned) {
+    const nlohmann::json held = facts::lease("ring", name, name);
+    return is_cordoned ? facts::cordoned(held) : held;
+  };
+  std::mt19937 random(15);
+  const auto draw = [&random](std::size_t below) {
+    return std::uniform_int_distribution<std::size_t>(0, below - 1)(random);
+  };
+  for (int round = 0; round < 500; ++round) {
+    std::map<std::string, bool> shards;  // whether they are cordoned
+    for (std::size_t number = 0, count = draw(5); number < count; ++number) {
+      shards["s-" + std::to_string(draw(8))] = draw(2) == 0;
+    }
+    const auto ring_of = [&lease](const std::map<std::string, bool>& all) {
+      std::vector<nlohmann::json> leases;
+      std::ranges::transform(all, std::back_inserter(leases),
+                             [&](const auto& one) { return lease(one.first, one.second); });
+      return facts::with_leases(leases);
+    };
+    const RingFacts before = ring_of(shards);
+    Change change;
+    for (const auto& [name, is_cordoned] : std::map(shards)) {
+      switch (draw(4)) {
+        case 0:
+          change.remove.push_back(name);
+          shards.erase(name);
+          break;
+        case 1:
+          (is_cordoned ? change.add : change.cordon).push_back(name);
+          shards[name] = !is_cordoned;
+          break;
+        default:
+          break;
+      }
+    }
+    if (draw(3) == 0) {
+      change.add.emplace_back("joins");
+      shards["joins"] = false;
+    }
+    const auto after = members_after(before, change);
+    REQUIRE(after);
+    const RingFacts expected = ring_of(shards);
+    CHECK(after->members() == expected.entry->ring().shards());
+    CHECK(after->entry->cordoned() == expected.entry->cordoned());
+    // Said once more without the sharder's code.
+    Names members;
+    const bool all_cordoned = std::ranges::all_of(shards, [](const auto& one) { return one.second; });
+    for (const auto& [name, is_cordoned] : shards) {
+      if (!is_cordoned || all_cordoned) {
+        members.push_back(name);
+      }
+    }
+    CHECK(after->members() == members);
+  }
+}
+
+TEST_CASE("a cordon ends the grace of a shard: it leaves, and acknowledges nothing (protocol, 12)") {
+  nlohmann::json object = facts::ring("ring");
+  object["metadata"]["annotations"][ring::kGracePeriodAnnotation] = "2m";
+  std::vector<RingFacts> rings{*decode_ring_facts(object)};
+  enrol(rings,
+        {*membership::decode_shard_lease(facts::lease("ring", "a", "a").dump()),
+         *membership::decode_shard_lease(facts::lease("ring", "b", "").dump())},
+        facts::kNow);
+  const RingFacts& ring = rings.front();
+  REQUIRE(ring.entry->ring().shards() == Names{"a", "b"});
+  const Plan plan = plan_of(ring, {.cordon = {"b"}}, 100);
+  CHECK(plan.change.members() == Names{"a"});
+  CHECK(plan.change.assumption == "a cordon ends a grace");
+  CHECK(plan.drains == 0);
+  CHECK(plan.reassigns == plan.now.at("b"));
+}
+
+TEST_CASE("a name that is given twice, has its cordon already or can be no shard is refused") {
+  const RingFacts ring =
+      facts::with_leases({facts::lease("ring", "a", "a"), facts::cordoned(facts::lease("ring", "b", "b"))});
+  CHECK(members_after(ring, {.remove = {"a", "a"}}).error().message == "the shard \"a\" is given twice");
+  CHECK(members_after(ring, {.remove = {"a"}, .cordon = {"a"}}).error().message == "the shard \"a\" is given twice");
+  CHECK(members_after(ring, {.cordon = {"b"}}).error().message == "\"b\" of the ring ring is cordoned already");
+  CHECK(members_after(ring, {.add = {std::string(63, 'x')}}));
+  for (const std::string& name : {std::string(64, 'x'), std::string("A B;$(x)"), std::string("-x")}) {
+    CHECK(
+        members_after(ring, {.add = {name}}).error().message.starts_with("a shard cannot be called \"" + name + "\""));
+  }
+  CHECK(members_after(ring, {.add = {"", ""}})->added == Names{"new-1", "new-2"});
+}
+
+TEST_CASE("a ring of the most shards is planned at once, and one of more is refused") {
+  const RingFacts ring = facts::with_members({"x", "y"});
+  const auto began = std::chrono::steady_clock::now();
+  const auto after = members_after(ring, {.shards = kMostShards});
+  CHECK(after->members().size() == kMostShards);
+  CHECK(after->added.back() == "new-9998");
+  CHECK(std::chrono::steady_clock::now() - began < std::chrono::seconds(20));  // made-up names one by one took minutes
+  CHECK(members_after(ring, {.shards = kMostShards + 1}).error().message ==
+        "--shards: 10001 are too many; want 10000 at most");
 }
 
 TEST_CASE("a shard that joins gets objects by drains, and only what belongs to it moves") {
