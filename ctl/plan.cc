@@ -1,6 +1,8 @@
 #include "ctl/plan.h"
 
 #include <algorithm>
+#include <array>
+#include <charconv>
 #include <chrono>
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -233,6 +235,12 @@ std::chrono::seconds duration_of(const Plan& plan, double rate) {
 
 }  // namespace
 
+std::string shortest(double value) {
+  std::array<char, 32> buffer{};
+  const auto end = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value, std::chars_format::fixed).ptr;
+  return {buffer.data(), end};
+}
+
 Result<MembersAfter> members_after(const RingFacts& ring, const Change& change) {
   if (const auto name = named_twice(change)) {
     return fail(ErrorCode::kInvalid, "the shard \"" + *name + "\" is given twice");
@@ -266,6 +274,12 @@ double Plan::balance_after() const {
 
 double Plan::moved_share() const {
   return objects == 0 ? 0 : static_cast<double>(moved()) / static_cast<double>(objects);
+}
+
+bool Plan::moves_more_than(double percent) const {
+  // 57 of 10,000 are not more than 0.57%, though no double is 0.57.
+  constexpr double kRounding = 1e-9;
+  return 100 * static_cast<double>(moved()) > percent * static_cast<double>(objects) + kRounding;
 }
 
 std::int64_t Plan::requests() const {
@@ -338,8 +352,8 @@ std::string render_plan(const Plan& plan, double rate, const Style& style) {
                                                           " of them are not where they belong now either"));
   facts.emplace_back("by", count_of(plan.drains, "drain") + ", " + count_of(plan.reassigns, "reassignment"));
   facts.emplace_back("requests", "about " + std::to_string(plan.requests()));
-  facts.emplace_back(
-      "time", "about " + short_duration(duration_of(plan, rate)) + " at " + decimal(rate, 0) + " moves a second");
+  facts.emplace_back("time",
+                     "about " + short_duration(duration_of(plan, rate)) + " at " + shortest(rate) + " moves a second");
   facts.emplace_back("max/mean",
                      decimal(plan.balance_now(), 2) + " now, " + decimal(plan.balance_after(), 2) + " after");
   std::string text = render_facts(facts, style);

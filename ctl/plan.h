@@ -68,6 +68,7 @@ struct Plan {
   double balance_after() const;
   std::int64_t moved() const { return drains + reassigns; }
   double moved_share() const;
+  bool moves_more_than(double percent) const;
   // Patches of the sharder and of shards, and pages of lists.
   std::int64_t requests() const;
 };
@@ -86,6 +87,9 @@ class Planner {
   rebalancer::Placement placement_;  // reused
   Plan plan_;
 };
+
+// "300", "0.01", for numbers from 1e-9 to 1e9: no more digits than it needs.
+std::string shortest(double value);
 
 // `rate`: moves per second for the estimate.
 std::string render_plan(const Plan& plan, double rate, const Style& style);

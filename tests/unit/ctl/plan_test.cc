@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "ctl/plan_command.h"
 #include "ctl/plan_file.h"
 #include "tests/unit/ctl/facts.h"
 
@@ -231,6 +232,41 @@ TEST_CASE("what would move without the change is said to") {
   CHECK(planner.plan().anyway == 1);
   CHECK(planner.plan().list.empty());
   CHECK(render_plan(planner.plan(), 300, {}).contains("1 of them are not where they belong now either"));
+}
+
+TEST_CASE("the numbers of a gate and of an estimate are in their ranges") {
+  const auto request = [](const char* flag, const char* value) {
+    Invocation invocation;
+    invocation.flags = {{"add", "x"}, {flag, value}};
+    return read_plan_request(invocation);
+  };
+  for (const char* const value : {"nan", "inf", "-0%", "-1", "101%", "40%%", "", "1e999", "x"}) {
+    CHECK(request("fail-over", value).error().message ==
+          "--fail-over: want a number from 0 to 100%, got \"" + std::string(value) + "\"");
+  }
+  for (const char* const value : {"nan", "inf", "0", "-0", "1e-300", "1e300", "300%"}) {
+    CHECK(request("rate", value).error().message ==
+          "--rate: want a number from 0.01 to 1000000, got \"" + std::string(value) + "\"");
+  }
+  CHECK(request("fail-over", "12.5%")->most == 12.5);
+  CHECK(request("fail-over", "0")->most == 0);
+  CHECK(request("rate", "0.5")->rate == 0.5);
+  CHECK(request("rate", "40")->most == 100);
+}
+
+TEST_CASE("a gate is open for as many moves as it says, and closed for one more") {
+  Plan plan;
+  const auto moves_more_than = [&plan](std::int64_t moved, std::int64_t objects, double percent) {
+    plan.drains = moved;
+    plan.objects = objects;
+    return plan.moves_more_than(percent);
+  };
+  CHECK_FALSE(moves_more_than(7, 100, 7));
+  CHECK(moves_more_than(8, 100, 7));
+  CHECK_FALSE(moves_more_than(57, 10'000, 0.57));
+  CHECK(moves_more_than(58, 10'000, 0.57));
+  CHECK_FALSE(moves_more_than(0, 0, 0));
+  CHECK(moves_more_than(1, 1'000'000, 0));
 }
 
 TEST_CASE("a plan is made of what kubectl prints, as JSON and as YAML") {
