@@ -63,8 +63,8 @@ Result<Change> read_change(const Invocation& invocation) {
   return change;
 }
 
-Result<Plan> plan_from_files(const std::vector<std::string>& names, const std::string& ring, const Change& change,
-                             bool keep) {
+Result<Plan> plan_from_files(const std::vector<std::string>& names, const Options& options, const std::string& ring,
+                             const Change& change, bool keep, std::vector<Gap>& gaps) {
   std::vector<std::string> texts;
   for (const std::string& name : names) {
     auto text = read_file(name == "-" ? "/dev/stdin" : name, kMaxFileBytes);
@@ -73,10 +73,11 @@ Result<Plan> plan_from_files(const std::vector<std::string>& names, const std::s
     }
     texts.push_back(*std::move(text));
   }
-  const auto file = read_plan_file(texts, ring, SystemClock().wall());
+  auto file = read_plan_file(texts, ring, options.object_namespace.value_or(""), SystemClock().wall());
   if (!file) {
-    return std::unexpected(file.error());
+    return std::unexpected(std::move(file.error()));
   }
+  gaps = std::move(file->gaps);
   auto after = members_after(file->ring, change);
   if (!after) {
     return std::unexpected(std::move(after.error()));
@@ -151,9 +152,9 @@ Result<ExitCode> run_plan(Context& context) {
   const bool keep = context.options.structured() || context.options.output == Output::kName;
   std::vector<Gap> gaps;
   const std::string& ring = invocation.arguments.front();
-  const auto plan = invocation.has("filename")
-                        ? plan_from_files(invocation.values("filename"), ring, request->change, keep)
-                        : plan_from_cluster(context.options, ring, request->change, keep, gaps);
+  const auto plan = invocation.has("filename") ? plan_from_files(invocation.values("filename"), context.options, ring,
+                                                                 request->change, keep, gaps)
+                                               : plan_from_cluster(context.options, ring, request->change, keep, gaps);
   if (!plan) {
     return std::unexpected(plan.error());
   }

@@ -280,16 +280,128 @@ TEST_CASE("a plan is made of what kubectl prints, as JSON and as YAML") {
       {"apiVersion", "v1"},
       {"kind", "List"},
       {"items", {facts::ring("ring"), facts::lease("ring", "a", "a"), facts::lease("ring", "b", "b"), secret}}};
-  const auto file = read_plan_file({list.dump()}, "ring", facts::kNow);
+  const auto file = read_plan_file({list.dump()}, "ring", "", facts::kNow);
   REQUIRE(file);
   REQUIRE(file->objects.size() == 1);
   CHECK(file->objects[0].first.role == ring::Role::kMain);
   CHECK(file->objects[0].second.name == name);
   CHECK(file->ring.entry->ring().shards() == Names{"a", "b"});
   // JSON with a comment is YAML only.
-  CHECK(read_plan_file({"# as YAML\n" + list.dump(2)}, "ring", facts::kNow)->objects.size() == 1);
-  CHECK(read_plan_file({list.dump()}, "rign", facts::kNow).error().message ==
+  CHECK(read_plan_file({"# as YAML\n" + list.dump(2)}, "ring", "", facts::kNow)->objects.size() == 1);
+  CHECK(read_plan_file({list.dump()}, "rign", "", facts::kNow).error().message ==
         "no ring \"rign\" in the file; did you mean ring?");
-  CHECK(!read_plan_file({facts::ring("ring").dump()}, "ring", facts::kNow));
-  CHECK(!read_plan_file({"{"}, "ring", facts::kNow));
+  CHECK(!read_plan_file({facts::ring("ring").dump()}, "ring", "", facts::kNow));
+  CHECK(!read_plan_file({"{"}, "ring", "", facts::kNow));
+}
+
+namespace {
+
+nlohmann::json object_of(const char* api_version, const char* kind, const std::string& name,
+                         const std::string& object_namespace = "ns") {
+  return {{"apiVersion", api_version}, {"kind", kind}, {"metadata", {{"name", name}, {"namespace", object_namespace}}}};
+}
+
+// A ring with a namespaceSelector, two Leases, and these.
+std::string file_of(const nlohmann::json& ring, const std::vector<nlohmann::json>& objects) {
+  nlohmann::json list{{"apiVersion", "v1"},
+                      {"kind", "List"},
+                      {"items", {ring, facts::lease("ring", "a", "a"), facts::lease("ring", "b", "b")}}};
+  for (const nlohmann::json& object : objects) {
+    list["items"].push_back(object);
+  }
+  return list.dump();
+}
+
+nlohmann::json ring_for(const nlohmann::json& selector, const nlohmann::json& resources = {}) {
+  nlohmann::json ring = facts::ring("ring");
+  ring["spec"]["namespaceSelector"] = selector;
+  if (!resources.is_null()) {
+    ring["spec"]["resources"] = resources;
+  }
+  return ring;
+}
+
+std::vector<std::string> messages_of(const PlanFile& file) {
+  std::vector<std::string> messages;
+  std::ranges::transform(file.gaps, std::back_inserter(messages), [](const Gap& gap) { return gap.error.message; });
+  return messages;
+}
+
+const auto kAll = nlohmann::json::object();
+const nlohmann::json kTeam{{"matchLabels", {{"team", "x"}}}};
+const nlohmann::json kConfigMap = object_of("v1", "ConfigMap", "c");
+
+}  // namespace
+
+TEST_CASE("what the files lack for the selection of objects is said, and is a finding") {
+  const nlohmann::json secret = object_of("v1", "Secret", "s");
+  nlohmann::json labelled = object_of("v1", "Namespace", "ns");
+  labelled["metadata"]["labels"] = {{"team", "x"}};
+  const auto read = [](const std::string& text) { return *read_plan_file({text}, "ring", "", facts::kNow); };
+
+  CHECK(messages_of(read(file_of(ring_for(kAll), {secret, kConfigMap}))).empty());
+  CHECK(messages_of(read(file_of(ring_for(kTeam), {secret, kConfigMap, labelled}))).empty());
+  const PlanFile without = read(file_of(ring_for(kTeam), {secret, kConfigMap}));
+  CHECK(messages_of(without) ==
+        Names{"the files have no labels of 1 namespace, such as ns: objects there are counted as selected"});
+  CHECK(worst_of(without.gaps) == ExitCode::kFindings);
+  // One of two.
+  CHECK(messages_of(
+            read(file_of(ring_for(kTeam), {secret, kConfigMap, labelled, object_of("v1", "Secret", "s", "other")}))) ==
+        Names{"the files have no labels of 1 namespace, such as other: objects there are counted as selected"});
+  CHECK(messages_of(read(file_of(facts::ring("ring"), {secret, kConfigMap}))) ==
+        Names{"the files have no MutatingWebhookConfiguration of the ring ring, which has no namespaceSelector: the "
+              "default one is assumed"});
+}
+
+TEST_CASE("a resource of which the files have nothing is said, unless they have its empty list") {
+  const std::string objects = file_of(ring_for(kAll), {object_of("v1", "Secret", "s")});
+  const auto without = read_plan_file({objects}, "ring", "", facts::kNow);
+  CHECK(messages_of(*without) == Names{"the files have no configmaps; if there are none, what kubectl get --raw prints "
+                                       "of them, as a further file, says so"});
+  CHECK(worst_of(without->gaps) == ExitCode::kFindings);
+  const std::string empty = R"({"kind": "ConfigMapList", "apiVersion": "v1", "metadata": {}, "items": []})";
+  CHECK(read_plan_file({objects, empty}, "ring", "", facts::kNow)->gaps.empty());
+  // The objects of such a list do not say their kind.
+  const std::string raw =
+      R"({"kind": "ConfigMapList", "apiVersion": "v1", "items": [{"metadata": {"name": "c", "namespace": "ns"}}]})";
+  const auto with = read_plan_file({objects, raw}, "ring", "", facts::kNow);
+  CHECK(with->gaps.empty());
+  REQUIRE(with->objects.size() == 2);
+  CHECK(with->objects[1].first.resource == facts::kConfigMaps.resource);
+  CHECK(with->objects[1].first.role == ring::Role::kControlled);
+}
+
+TEST_CASE("a kind with an irregular plural is known by its CRD; without it, the kinds that it may be are said") {
+  const nlohmann::json ring = ring_for(
+      kAll, {{{"group", "x.example.com"}, {"resource", "oxen"}}, {{"group", "x.example.com"}, {"resource", "toys"}}});
+  const nlohmann::json ox = object_of("x.example.com/v1", "Ox", "o");
+  const nlohmann::json toy = object_of("x.example.com/v1", "Toy", "t");
+  const nlohmann::json crd{{"apiVersion", "apiextensions.k8s.io/v1"},
+                           {"kind", "CustomResourceDefinition"},
+                           {"metadata", {{"name", "oxen.x.example.com"}}},
+                           {"spec", {{"group", "x.example.com"}, {"names", {{"kind", "Ox"}, {"plural", "oxen"}}}}}};
+  const auto without = read_plan_file({file_of(ring, {ox, toy})}, "ring", "", facts::kNow);
+  CHECK(without->objects.size() == 1);
+  REQUIRE(without->gaps.size() == 1);
+  CHECK(without->gaps[0].resource == "oxen.x.example.com");
+  CHECK(
+      without->gaps[0].error.message ==
+      "the files have no oxen.x.example.com, unless it is what Ox is: its CustomResourceDefinition, as a further file, "
+      "says so");
+  const auto with = read_plan_file({file_of(ring, {ox, toy, crd})}, "ring", "", facts::kNow);
+  CHECK(with->gaps.empty());
+  REQUIRE(with->objects.size() == 2);
+  CHECK(with->objects[0].first.resource == kube::Resource{"x.example.com", "v1", "oxen", "Ox", true});
+}
+
+TEST_CASE("an object that is in the files twice counts once, and -n counts those of one namespace") {
+  const std::string text =
+      file_of(ring_for(kAll), {object_of("v1", "Secret", "s"), object_of("v1", "Secret", "s", "other"),
+                               object_of("v1", "Secret", "s"), kConfigMap});
+  CHECK(read_plan_file({text, text}, "ring", "", facts::kNow)->objects.size() == 3);
+  const auto other = read_plan_file({text, text}, "ring", "other", facts::kNow);
+  REQUIRE(other->objects.size() == 1);
+  CHECK(other->objects[0].second.object_namespace == "other");
+  CHECK(other->gaps.empty());
 }
