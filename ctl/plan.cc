@@ -24,9 +24,11 @@ constexpr std::int64_t kPageSize = 500;
 
 constexpr std::string_view kMadeUp = "names of new shards are made up; others move other objects, about as many";
 
+// The Leases of available shards, by name.
+using Shards = std::map<std::string, std::vector<ring::ShardStatus>>;
+
 // "NAME-" when the shards are NAME-0 to NAME-<n-1>.
-template <typename ByName>
-std::optional<std::string> ordinal_prefix(const ByName& shards) {
+std::optional<std::string> ordinal_prefix(const Shards& shards) {
   if (shards.empty()) {
     return std::nullopt;
   }
@@ -182,21 +184,24 @@ class Draft {
         time = std::max(time, shard.lease.acquire_time.value_or(WallTime::min()));
       }
     }
+    std::vector<std::string> names = all_names();
+    std::ranges::sort(names, {}, [&acquired](const std::string& name) { return std::pair(acquired.at(name), name); });
+    return names;
+  }
+
+  std::vector<std::string> all_names() const {
     std::vector<std::string> names;
     std::ranges::transform(shards_, std::back_inserter(names), [](const auto& shard) { return shard.first; });
-    std::ranges::stable_sort(names, {}, [&acquired](const std::string& name) { return acquired.at(name); });
     return names;
   }
 
   std::unexpected<Error> not_there(const std::string& name) const {
-    std::vector<std::string> names;
-    std::ranges::transform(shards_, std::back_inserter(names), [](const auto& shard) { return shard.first; });
     return fail(ErrorCode::kInvalid, "no available shard of the ring " + ring_.name() + " is called \"" + name + "\"" +
-                                         what_there_is(name, names));
+                                         what_there_is(name, all_names()));
   }
 
   const RingFacts& ring_;
-  std::map<std::string, std::vector<ring::ShardStatus>> shards_;  // their Leases by name
+  Shards shards_;
   MembersAfter after_;
   int made_up_ = 0;
 };
