@@ -40,6 +40,9 @@ std::string own_hostname() {
 Result<ShardLease> find_shard(Cluster& cluster, const Context& context, const std::string& name,
                               const std::string& object_namespace) {
   const std::string ring = context.invocation.value("ring").value_or("");
+  if (!ring::is_label_value(ring)) {
+    return fail(ErrorCode::kInvalid, "--ring: \"" + ring + "\" is no name of a ring");
+  }
   std::vector<ShardLease> found;
   std::vector<std::string> names;
   const std::string selector = std::string(ring::kRingLabel) + (ring.empty() ? "" : "=" + ring);
@@ -78,6 +81,18 @@ Result<ShardLease> wanted_shard(Cluster& cluster, const Context& context) {
   }
   return self ? find_shard(cluster, context, own_hostname(), cluster.default_namespace())
               : find_shard(cluster, context, arguments.front(), context.options.object_namespace.value_or(""));
+}
+
+// What the API server does not answer is asked again until the deadline: a hook must not end at a short outage.
+template <class Request>
+auto ask_until(steady_clock::time_point deadline, const Request& request) {
+  for (;;) {
+    auto answer = request();
+    if (answer || exit_code_of(answer.error()) != ExitCode::kTimeout || steady_clock::now() + kLook > deadline) {
+      return answer;
+    }
+    std::this_thread::sleep_for(kLook);
+  }
 }
 
 // The uid says that it is the Lease that was found. Its resourceVersion would change before the patch comes: the shard
@@ -145,7 +160,8 @@ Result<std::int64_t> objects_left(Cluster& cluster, const std::vector<kube::Reso
   return left;
 }
 
-// All resources of the shard's ring: only of all it can be said that nothing is left.
+// All resources of the shard's ring: only of all it can be said that nothing is left. One that is not served has no
+// objects.
 Result<std::vector<kube::Resource>> resources_of_ring(Cluster& cluster, const std::string& name) {
   const auto object = cluster.get(kube::kControllerRings, "", name);
   if (!object) {
@@ -158,10 +174,11 @@ Result<std::vector<kube::Resource>> resources_of_ring(Cluster& cluster, const st
   std::vector<kube::Resource> resources;
   for (const ring::GroupResource& one : ring::resources_of(ring->object.spec)) {
     auto resource = cluster.resolve(one);
-    if (!resource) {
+    if (resource) {
+      resources.push_back(*std::move(resource));
+    } else if (resource.error().code != ErrorCode::kNotFound) {
       return std::unexpected(std::move(resource.error()));
     }
-    resources.push_back(*std::move(resource));
   }
   return resources;
 }
@@ -179,9 +196,9 @@ Result<void> check_effect(Cluster& cluster, const ShardLease& shard) {
 
 // A short outage of the API server does not end the wait.
 Result<void> wait_until_empty(Context& context, Cluster& cluster, const ShardLease& shard,
-                              std::chrono::milliseconds timeout) {
+                              steady_clock::time_point deadline) {
   const auto cordoned = steady_clock::now();
-  const auto resources = resources_of_ring(cluster, shard.ring);
+  const auto resources = ask_until(deadline, [&] { return resources_of_ring(cluster, shard.ring); });
   if (!resources) {
     return std::unexpected(resources.error());
   }
@@ -201,11 +218,9 @@ Result<void> wait_until_empty(Context& context, Cluster& cluster, const ShardLea
     last = left ? std::optional(*left) : last;
     // A list that takes long is not begun again and again.
     const auto pause = std::max<steady_clock::duration>(kLook, 3 * (steady_clock::now() - began));
-    if (steady_clock::now() + pause > cordoned + timeout) {
-      return fail(ErrorCode::kTimeout, "the shard " + shard.id.name + " is not drained after " +
-                                           short_duration(std::chrono::ceil<std::chrono::seconds>(timeout)) + ": " +
-                                           (last ? count_of(*last, "object") + " left" : left.error().message) +
-                                           "; it stays cordoned");
+    if (steady_clock::now() + pause > deadline) {
+      return fail(ErrorCode::kTimeout, "the shard " + shard.id.name + " is not drained in time: " +
+                                           (last ? count_of(*last, "object") + " left" : left.error().message));
     }
     std::this_thread::sleep_for(pause);
   }
@@ -231,22 +246,26 @@ Result<ExitCode> run_drain(Context& context) {
     return std::unexpected(connected.error());
   }
   Cluster& cluster = **connected;
-  const auto shard = wanted_shard(cluster, context);
+  const bool wait = context.invocation.enabled("wait");
+  const auto deadline = steady_clock::now() + (wait ? *timeout : std::chrono::milliseconds(0));
+  const auto shard = ask_until(deadline, [&] { return wanted_shard(cluster, context); });
   if (!shard) {
     return std::unexpected(shard.error());
   }
-  if (const auto marked = mark(cluster, *shard, true); !marked) {
+  if (const auto marked = ask_until(deadline, [&] { return mark(cluster, *shard, true); }); !marked) {
     return std::unexpected(marked.error());
   }
-  if (!context.invocation.enabled("wait")) {
+  if (!wait) {
     report(context, *shard, "Drain", "cordoned, its objects drain", false);
     return ExitCode::kOk;
   }
-  if (const auto checked = check_effect(cluster, *shard); !checked) {
-    return std::unexpected(checked.error());
+  auto drained = check_effect(cluster, *shard);
+  if (drained) {
+    drained = wait_until_empty(context, cluster, *shard, deadline);
   }
-  if (const auto empty = wait_until_empty(context, cluster, *shard, *timeout); !empty) {
-    return std::unexpected(empty.error());
+  if (!drained) {
+    drained.error().message += "; it stays cordoned";
+    return std::unexpected(std::move(drained.error()));
   }
   report(context, *shard, "Drain", "drained", true);
   return ExitCode::kOk;

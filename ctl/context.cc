@@ -47,10 +47,11 @@ Result<std::chrono::milliseconds> duration_flag(const Invocation& invocation, st
   if (!text) {
     return otherwise;
   }
+  constexpr std::chrono::hours kLongest{365 * 24};  // no sum with a time of a clock overflows
   const auto duration = parse_go_duration(*text);
-  if (!duration || *duration < std::chrono::nanoseconds(0)) {
+  if (!duration || *duration < std::chrono::nanoseconds(0) || *duration > kLongest) {
     return fail(ErrorCode::kInvalid,
-                "--" + std::string(name) + ": want a duration such as 5s or 2m, got \"" + *text + "\"");
+                "--" + std::string(name) + ": want a duration such as 5s or 2m, up to a year, got \"" + *text + "\"");
   }
   return std::chrono::ceil<std::chrono::milliseconds>(*duration);
 }

@@ -43,6 +43,18 @@ Result<std::vector<ring::GroupResource>> wanted_resources(Cluster& cluster, cons
   return ring::resources_of(ring->object.spec);
 }
 
+Result<std::vector<kube::Resource>> resolve_all(Cluster& cluster, const std::vector<ring::GroupResource>& names) {
+  std::vector<kube::Resource> resources;
+  for (const ring::GroupResource& name : names) {
+    auto resource = cluster.resolve(name);
+    if (!resource) {
+      return std::unexpected(std::move(resource.error()));
+    }
+    resources.push_back(*std::move(resource));
+  }
+  return resources;
+}
+
 class Remover {
  public:
   Remover(Cluster& cluster, std::string shard_label, std::string drain_label)
@@ -110,9 +122,16 @@ Result<ExitCode> run_labels_remove(Context& context) {
   }
   Cluster& cluster = **connected;
   const std::string& name = context.invocation.arguments.front();
+  if (name.empty() || !ring::is_label_value(name)) {
+    return fail(ErrorCode::kInvalid, "\"" + name + "\" is no name of a ring");
+  }
   const auto resources = wanted_resources(cluster, context.invocation, name);
   if (!resources) {
     return std::unexpected(resources.error());
+  }
+  const auto served = resolve_all(cluster, *resources);  // before anything is removed
+  if (!served) {
+    return std::unexpected(served.error());
   }
   std::vector<std::string> names;
   std::ranges::transform(*resources, std::back_inserter(names), [](const auto& one) { return to_string(one); });
@@ -123,15 +142,12 @@ Result<ExitCode> run_labels_remove(Context& context) {
   }
   const std::string shard_label = ring::shard_label(name), drain_label = ring::drain_label(name);
   Remover remover(cluster, shard_label, drain_label);
-  for (const ring::GroupResource& one : *resources) {
-    const auto resource = cluster.resolve(one);
-    if (!resource) {
-      return std::unexpected(resource.error());
-    }
-    const std::string object_namespace = resource->namespaced ? context.options.object_namespace.value_or("") : "";
+  for (const kube::Resource& resource : *served) {
+    const std::string object_namespace = resource.namespaced ? context.options.object_namespace.value_or("") : "";
     for (const std::string& label : {shard_label, drain_label}) {
-      if (const auto removed = remover.remove(*resource, object_namespace, label); !removed) {
-        return std::unexpected(removed.error());
+      if (auto removed = remover.remove(resource, object_namespace, label); !removed) {
+        removed.error().message += "; labels were removed from " + count_of(remover.removed(), "object") + " before";
+        return std::unexpected(std::move(removed.error()));
       }
     }
   }

@@ -132,7 +132,7 @@ class Reader {
 };
 
 void remove_values(json& pod_spec) {
-  for (const char* const containers : {"containers", "initContainers"}) {
+  for (const char* const containers : {"containers", "initContainers", "ephemeralContainers"}) {
     const auto found = pod_spec.find(containers);
     if (found == pod_spec.end() || !found->is_array()) {
       continue;

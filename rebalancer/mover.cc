@@ -70,8 +70,8 @@ ObjectId id_of(const Source& source, const kube::ObjectMeta& object) {
 Mover::Mover(std::shared_ptr<Tools> tools, RingView& view)
     : tools_(std::move(tools)),
       view_(view),
-      ring_(view.reference()),
-      log_(tools_->log.with({{"ring", ring_.name}})),
+      log_(tools_->log.with({{"ring", view.reference().name}})),
+      complaints_(tools_, view.reference(), log_),
       limit_(tools_->settings.concurrent_moves),
       timer_(tools_->control),
       requests_(tools_) {}
@@ -263,10 +263,12 @@ void Mover::succeeded(const FlightPointer& flight, bool has_changed) {
   const std::uint64_t ring_version = requests_.ring_version();
   recent_.moved(move.object, has_changed ? move.resource_version : std::string(), ring_version, now);
   if (recent_.repeats(move.object, ring_version, now) == kQuarrel) {
-    log_.warn("the labels of an object do not last, it is moved with growing pauses", {{"object", to_string(*flight)}});
-    tools_->events.record(ring_, kube::EventType::kWarning, "LabelsDoNotLast",
-                          "The labels of " + to_string(*flight) +
-                              " have to be put right again and again: something else removes or changes them");
+    const std::string object = to_string(*flight);
+    complaints_.say({.line = "the labels of an object do not last, it is moved with growing pauses",
+                     .reason = "LabelsDoNotLast",
+                     .message = "The labels of " + object +
+                                " have to be put right again and again: something else removes or changes them"},
+                    object, "");
   }
   settle(flight);
 }
@@ -328,10 +330,11 @@ void Mover::note_failure(const FlightPointer& flight, const Error& error) {
 void Mover::rejected(const FlightPointer& flight, const Error& error) {
   if (!std::exchange(flight->move.delayed, true)) {
     flight->move.failures = 0;
-    log_.warn("an object cannot be moved, it is tried again with growing pauses",
-              {{"object", to_string(*flight)}, {"error", error.message}});
-    tools_->events.record(ring_, kube::EventType::kWarning, "MoveFailed",
-                          "Cannot move " + to_string(*flight) + ": " + error.message);
+    const std::string object = to_string(*flight);
+    complaints_.say({.line = "an object cannot be moved, it is tried again with growing pauses",
+                     .reason = "MoveFailed",
+                     .message = "Cannot move " + object + ": " + error.message},
+                    object, error.message);
   }
   retry(flight, kRejection);
 }

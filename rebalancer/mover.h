@@ -10,7 +10,7 @@
 #include "base/backoff.h"
 #include "base/timer.h"
 #include "kube/codec/object_meta.h"
-#include "kube/events/events.h"
+#include "rebalancer/complaints.h"
 #include "rebalancer/flight.h"
 #include "rebalancer/move_limit.h"
 #include "rebalancer/move_queue.h"
@@ -102,8 +102,8 @@ class Mover {
 
   const std::shared_ptr<Tools> tools_;
   RingView& view_;
-  const kube::ObjectReference ring_;  // for Events
   const Logger log_;
+  Complaints complaints_;
 
   MoveQueue queue_;
   MoveLimit limit_;

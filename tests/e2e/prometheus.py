@@ -116,10 +116,10 @@ class Prometheus:
         """[(labels, value)] of an expression now."""
         return [(one["metric"], float(one["value"][1])) for one in self._get("query", query=expression)["result"]]
 
-    def firing(self):
-        """{(alert, ring or "")} of the alerts that fire now."""
+    def firing(self, states=("firing",)):
+        """{(alert, ring or "")} of the alerts that fire now, or are in one of these states: "pending", "firing"."""
         return {(alert["labels"]["alertname"], alert["labels"].get("controllerring", ""))
-                for alert in self._get("alerts")["alerts"] if alert["state"] == "firing"}
+                for alert in self._get("alerts")["alerts"] if alert["state"] in states}
 
 
 def dashboard_queries(path):

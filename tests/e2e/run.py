@@ -27,7 +27,8 @@ from processes import allowed
 
 HERE = Path(__file__).resolve().parent
 ALONE = ("assignment", "footprint", "rebalance_faults")  # they measure, so nothing else may run
-LONG = ("rebalance_speed", "rebalance_faults", "churn", "chaos", "plan", "alerts", "faults")  # these have cases of --long
+LONG = ("rebalance_speed", "rebalance_faults", "rolling_restart", "churn", "chaos", "plan", "alerts", "faults")  # have cases of --long
+ONLY_LONG = ("rebalance_speed", "rolling_restart", "alerts", "faults")  # have no others
 QUICK = ("manifests", "kinds", "adoption", "webhook")  # with --quick
 AT_ONCE = 4
 SECONDS, LONG_SECONDS = allowed(600), allowed(2400)  # a file that takes longer is ended
@@ -128,7 +129,7 @@ def main():
     if options.long:
         everything = list(LONG)
     else:
-        everything = [name for name in everything if name not in ("rebalance_speed", "alerts", "faults")]  # have no other cases
+        everything = [name for name in everything if name not in ONLY_LONG]
     names = options.names or (list(QUICK) if options.quick else everything)
     mode = "--long" if options.long else "--short" if options.short else ""
     unknown = sorted(set(names) - set(everything))

@@ -2,7 +2,8 @@
 their objects and acknowledge drains (agent.py).
 
 Leases are renewed as client-go's leader election would: PUT with the resourceVersion, a new holder only where the old one
-has released or lost the Lease. No shard waits for another one's request.
+has released or lost the Lease. No shard waits for another one's request. They work as soon as they hold their Lease, as
+the Go project's shards do: the advice S3.12 is not for them.
 """
 
 import collections

@@ -66,8 +66,10 @@ class Alerts:
 
     @contextlib.contextmanager
     def fired(self, *alerts):
-        """A fault is made inside. On leaving, the alerts fire, what was put into the list is called to repair it, and they
-        end."""
+        """A fault is made inside, when none of the alerts fires, or is about to, because of an earlier one. On leaving, they
+        fire, what was put into the list is called to repair it, and they end."""
+        wait_until(lambda: not self._prometheus.firing(("pending", "firing")) & set(alerts), ENDS,
+                   f"nothing is left of {alerts}", interval=0.5)
         repairs, began = [], time.monotonic()
         yield repairs
         try:

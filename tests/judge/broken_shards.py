@@ -182,7 +182,8 @@ class _RenewsAlways(Lease):
         if self._valid_until == float("-inf"):
             return super().attempt()
         began = shard.steady()
-        self._renew()
+        renewed = self._renew()
+        self._look_at_state(renewed["metadata"]["labels"].get(shard.STATE_LABEL), acquired=False)
         self._valid_until = began + shard.RENEW_DEADLINE
         self._journal.note("lease", shard.time.time() + self.remaining())
         return True
@@ -197,14 +198,14 @@ class RenewsWithoutHolding(Shard):
         def _renew(self):
             lease = self._api.find(f"{self._all}/{self.name}")
             lease["spec"].update(self._spec(True, 1))
-            self._api.request("PUT", f"{self._all}/{self.name}", lease)
+            return self._api.request("PUT", f"{self._all}/{self.name}", lease)
 
 
 @breaks("renews-without-version", "writes over its Lease, whatever was written to it meanwhile", "J8")
 class RenewsWithoutVersion(Shard):
     class lease_type(_RenewsAlways):
         def _renew(self):
-            self._api.request("PATCH", f"{self._all}/{self.name}", {"spec": self._spec(True, 1)})
+            return self._api.request("PATCH", f"{self._all}/{self.name}", {"spec": self._spec(True, 1)})
 
 
 @breaks("trusts-its-lease-too-long", "takes its Lease for valid three times as long", "J8")

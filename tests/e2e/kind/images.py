@@ -37,6 +37,11 @@ def go_project():
     return binaries.sources(*GO_PROJECT, GO_SUMS)
 
 
+def go_sharder():
+    """The Go project's sharder."""
+    return binaries.tool(*GO_PROJECT, "cmd/sharder", name="go-sharder", sums=GO_SUMS)
+
+
 def cert_manager():
     """The folder with cert-manager's files."""
     return binaries.sources(*CERT_MANAGER)
@@ -75,7 +80,7 @@ def build_others():
     for program in CERT_MANAGER_PROGRAMS:
         _static(cert_manager_image(program), program, lambda program=program: binaries.tool(
             *CERT_MANAGER, f"cmd/{program}", name=f"cert-manager-{program}"))
-    _static(GO_SHARDER, "sharder", lambda: binaries.tool(*GO_PROJECT, "cmd/sharder", name="go-sharder", sums=GO_SUMS))
+    _static(GO_SHARDER, "sharder", go_sharder)
     _static(GO_SHARD, "checksum-controller", lambda: binaries.tool(
         *GO_PROJECT, "cmd/checksum-controller", name="go-checksum-controller", sums=GO_SUMS))
 

@@ -53,5 +53,9 @@ TEST_CASE("annotations, managedFields and values of variables stay out of a bund
   const json deployment = without_secrets(
       {{"metadata", annotated}, {"spec", {{"template", {{"metadata", annotated}, {"spec", pod_spec}}}}}});
   CHECK_FALSE(deployment.dump().contains("marker"));
+  for (const char* const containers : {"initContainers", "ephemeralContainers"}) {
+    const json other = without_secrets({{"spec", {{containers, pod_spec["containers"]}}}});
+    CHECK(other["spec"][containers][0]["env"][0]["value"] == "(removed)");
+  }
   CHECK(without_secrets(json::object()) == json::object());
 }

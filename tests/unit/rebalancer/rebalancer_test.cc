@@ -533,6 +533,36 @@ TEST_CASE(
   CHECK(h.misplaced() == 0);
 }
 
+TEST_CASE("of thousands of objects that cannot be patched, a few are named each minute") {
+  Harness h;
+  h.cluster.refuse = failing("patch", "secrets", 422, "denied by a policy");
+  h.start({"a", "b"});
+  for (int number = 0; number < 2000; ++number) {
+    h.add_secret("s-" + std::to_string(number));
+  }
+  const auto lines_with = [&](std::string_view text) {
+    int count = 0;
+    for (auto at = h.lines->find(text); at != std::string::npos; at = h.lines->find(text, at + 1)) {
+      ++count;
+    }
+    return count;
+  };
+  h.advance(40s);
+  CHECK(lines_with("an object cannot be moved") == 10);
+  CHECK(lines_with("none is named") == 1);
+  CHECK(h.misplaced() == 2000);
+  h.advance(30s);
+  for (int number = 0; number < 100; ++number) {
+    h.add_secret("t-" + std::to_string(number));
+  }
+  h.advance(20s);
+  CHECK(lines_with("an object cannot be moved") == 20);
+  CHECK(lines_with("none is named") == 2);
+  h.cluster.refuse = nullptr;
+  h.advance(6min, 1s);
+  CHECK(h.misplaced() == 0);
+}
+
 TEST_CASE("a tool that strips the shard label again and again is no hot loop, and gets an Event") {
   Harness h;
   h.start({"a", "b"});
