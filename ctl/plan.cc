@@ -153,6 +153,7 @@ class Draft {
   static bool is_cordoned(const std::vector<ring::ShardStatus>& leases) {
     return std::ranges::any_of(leases, &ring::ShardStatus::cordoned);
   }
+
   void assume(std::string_view what) {
     if (!after_.assumption.contains(what)) {
       after_.assumption += (after_.assumption.empty() ? "" : "; ") + std::string(what);
