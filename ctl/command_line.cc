@@ -173,6 +173,9 @@ class Parser {
     if (invocation_.arguments.size() < command.least) {
       return fail(ErrorCode::kInvalid, name + " needs more arguments; " + usage);
     }
+    if (std::ranges::find(invocation_.arguments, "") != invocation_.arguments.end()) {
+      return fail(ErrorCode::kInvalid, name + ": an argument is empty; " + usage);
+    }
     if (invocation_.arguments.size() > command.most) {
       return fail(ErrorCode::kInvalid,
                   name + ": what is \"" + invocation_.arguments[command.most] + "\" for? " + usage);
@@ -258,11 +261,12 @@ std::string help_text(std::span<const Command> commands, std::span<const Flag> g
     text += "\nflags of every command:\n";
     add_flags(text, global_flags, width);
     text += "\nexit codes:\n";
-    for (const auto& [code, meaning] : {std::pair{"0", "all is well"},
-                                        {"1", "something is not as it ought to be"},
-                                        {"2", "flags, names, a file or the kubeconfig are wrong"},
-                                        {"3", "not allowed; the message names verb and resource"},
-                                        {"124", "the API server, or what was waited for, took too long"}}) {
+    for (const auto& [code, meaning] :
+         {std::pair{"0", "all is well"},
+          {"1", "something is not as it ought to be"},
+          {"2", "flags, names, a file or the kubeconfig are wrong"},
+          {"3", "not allowed; the message names verb and resource"},
+          {"124", "no answer from the API server or a failure of it, or what was waited for took too long"}}) {
       add_entry(text, code, meaning, 8, width);
     }
     return text;

@@ -37,6 +37,8 @@ struct Command {
   std::size_t least = 0, most = 0;
   std::string_view summary;
   std::vector<Flag> flags;                      // besides the global ones
+  bool names = false;                           // has -o name
+  bool goes_on = false;                         // has --watch
   Result<ExitCode> (*run)(Context&) = nullptr;  // an error is printed, and ends the program as exit_code_of() says
 };
 

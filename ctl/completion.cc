@@ -19,7 +19,11 @@ constexpr std::string_view kBash = R"(_sharderctl() {
   local line
   COMPREPLY=()
   while IFS= read -r line; do
-    [[ $line == :* ]] || COMPREPLY+=("${line%%$'\t'*}")
+    case $line in
+      :0) compopt -o default ;;
+      :*) ;;
+      *) COMPREPLY+=("${line%%$'\t'*}") ;;
+    esac
   done < <(sharderctl __complete "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
 }
 complete -F _sharderctl sharderctl
@@ -64,14 +68,15 @@ std::string_view bare(std::string_view argument) {
   return argument.starts_with('[') && argument.ends_with(']') ? argument.substr(1, argument.size() - 2) : argument;
 }
 
-void add_names(std::vector<Candidate>& candidates, std::string_view what, const Lookup& lookup) {
+void add_names(std::vector<Candidate>& candidates, std::string_view what, const Invocation& typed,
+               const Lookup& lookup) {
   if (what.contains('|')) {
     for (const std::string_view choice : split(what, '|')) {
       candidates.push_back({.text = std::string(choice)});
     }
     return;
   }
-  for (std::string& name : lookup(what)) {
+  for (std::string& name : lookup(what, typed)) {
     candidates.push_back({.text = std::move(name)});
   }
 }
@@ -80,19 +85,32 @@ void add_names(std::vector<Candidate>& candidates, std::string_view what, const 
 
 std::vector<Candidate> complete(std::span<const Command> commands, std::span<const Flag> global_flags,
                                 std::span<const std::string> words, const Lookup& lookup) {
-  const std::string last = words.empty() ? "" : words.back();
+  std::string last = words.empty() ? "" : words.back();
   const auto before = words.first(words.empty() ? 0 : words.size() - 1);
   std::vector<std::string> plain;  // words that are no flags and no flags' values
-  const Flag* pending = nullptr;   // whose value comes next
+  Invocation typed;
+  const Flag* flag = nullptr;     // the last one
+  const Flag* pending = nullptr;  // whose value comes next
   for (const std::string& word : before) {
-    if (pending != nullptr) {
+    if (word == "=") {  // bash makes three words of --output=json
+      pending = flag;
+    } else if (pending != nullptr) {
+      typed.flags.emplace(pending->name, word);
       pending = nullptr;
     } else if (word.starts_with('-')) {
-      const Flag* const flag = find_flag(commands, global_flags, word);
-      pending = flag != nullptr && flag->takes == FlagValue::kRequired ? flag : nullptr;
+      const auto equals = word.find('=');
+      flag = find_flag(commands, global_flags, word.substr(0, equals));
+      pending = flag != nullptr && flag->takes == FlagValue::kRequired && equals == std::string::npos ? flag : nullptr;
+      if (flag != nullptr && pending == nullptr) {
+        typed.flags.emplace(flag->name, equals != std::string::npos ? word.substr(equals + 1) : "true");
+      }
     } else {
       plain.push_back(word);
     }
+  }
+  if (last == "=") {
+    pending = flag;
+    last.clear();
   }
   std::vector<Candidate> candidates;
   const Command* command = nullptr;
@@ -106,17 +124,17 @@ std::vector<Candidate> complete(std::span<const Command> commands, std::span<con
     }
   }
   if (pending != nullptr) {
-    add_names(candidates, pending->value, lookup);
+    add_names(candidates, pending->value, typed, lookup);
   } else if (const auto equals = last.find('='); last.starts_with('-') && equals != std::string::npos) {
-    if (const Flag* const flag = find_flag(commands, global_flags, last.substr(0, equals))) {
-      add_names(candidates, flag->value, lookup);
+    if (const Flag* const begun = find_flag(commands, global_flags, last.substr(0, equals))) {
+      add_names(candidates, begun->value, typed, lookup);
       for (Candidate& candidate : candidates) {
         candidate.text = last.substr(0, equals + 1) + candidate.text;
       }
     }
   } else if (last.starts_with('-')) {
-    const auto add = [&candidates](const Flag& flag) {
-      candidates.push_back({.text = "--" + std::string(flag.name), .meaning = std::string(flag.help)});
+    const auto add = [&candidates](const Flag& one) {
+      candidates.push_back({.text = "--" + std::string(one.name), .meaning = std::string(one.help)});
     };
     if (command != nullptr) {
       std::ranges::for_each(command->flags, add);
@@ -124,7 +142,7 @@ std::vector<Candidate> complete(std::span<const Command> commands, std::span<con
     std::ranges::for_each(global_flags, add);
   } else if (command != nullptr) {
     if (plain.size() - length < command->most) {
-      add_names(candidates, bare(command->arguments), lookup);
+      add_names(candidates, bare(command->arguments), typed, lookup);
     }
   } else {
     // Of a command of two words, the second one when the first is there.
@@ -140,14 +158,17 @@ std::vector<Candidate> complete(std::span<const Command> commands, std::span<con
 }
 
 void print_candidates(std::span<const std::string> words, Console& console) {
-  const Lookup lookup = [](std::string_view what) {
+  bool files = false;
+  const Lookup lookup = [&files](std::string_view what, const Invocation& typed) {
     std::vector<std::string> names;
-    Options options{};
-    options.request_timeout = kPatience;
-    if (what != "RING" && what != "SHARD") {
+    auto options = read_options(typed);
+    files = what == "FILE";
+    if (!options || (what != "RING" && what != "SHARD")) {
       return names;
     }
-    const auto cluster = Cluster::connect(options);
+    options->request_timeout = kPatience;
+    const std::optional<std::string> typed_ring = typed.value("ring");
+    const auto cluster = Cluster::connect(*options);
     const auto rings = cluster ? read_rings(**cluster) : std::unexpected(cluster.error());
     if (!rings) {
       return names;
@@ -155,7 +176,7 @@ void print_candidates(std::span<const std::string> words, Console& console) {
     for (const RingFacts& ring : rings->rings) {
       if (what == "RING") {
         names.push_back(ring.name());
-      } else {
+      } else if (!typed_ring || ring.name() == *typed_ring) {
         std::ranges::copy(ring.shard_names(), std::back_inserter(names));
       }
     }
@@ -163,9 +184,9 @@ void print_candidates(std::span<const std::string> words, Console& console) {
   };
   std::string text;
   for (const Candidate& candidate : complete(commands(), global_flags(), words, lookup)) {
-    text += candidate.text + (candidate.meaning.empty() ? "" : "\t" + candidate.meaning) + "\n";
+    text += printable(candidate.text) + (candidate.meaning.empty() ? "" : "\t" + candidate.meaning) + "\n";
   }
-  console.print(text + ":4\n");
+  console.print(text + (files ? ":0\n" : ":4\n"));
 }
 
 Result<ExitCode> run_completion(Context& context) {

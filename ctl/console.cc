@@ -9,6 +9,8 @@
 #include <cstdlib>
 #include <iostream>
 
+#include "ctl/text.h"
+
 namespace sharder::ctl {
 
 namespace {
@@ -18,7 +20,8 @@ std::string_view variable(const char* name) {
   return value == nullptr ? std::string_view() : value;
 }
 
-void write_all(int descriptor, std::string_view text) {
+// False with errno.
+bool write_all(int descriptor, std::string_view text) {
   while (!text.empty()) {
     const ssize_t written = write(descriptor, text.data(), text.size());
     if (written >= 0) {
@@ -27,9 +30,10 @@ void write_all(int descriptor, std::string_view text) {
       std::signal(SIGPIPE, SIG_DFL);
       std::raise(SIGPIPE);
     } else if (errno != EINTR && errno != EAGAIN) {
-      return;
+      return false;
     }
   }
+  return true;
 }
 
 }  // namespace
@@ -39,11 +43,13 @@ Console::Console(bool no_color)
       color_(terminal_ && !no_color && variable("NO_COLOR").empty() && variable("TERM") != "dumb") {}
 
 void Console::print(std::string_view text) {
-  write_all(STDOUT_FILENO, text);
+  if (!write_all(STDOUT_FILENO, text)) {
+    throw WriteFailed(errno);
+  }
 }
 
 void Console::note(std::string_view line) {
-  write_all(STDERR_FILENO, std::string(line) + "\n");
+  write_all(STDERR_FILENO, printable(line) + "\n");
 }
 
 std::optional<std::size_t> Console::width() const {
@@ -60,7 +66,7 @@ std::optional<std::size_t> Console::width() const {
 }
 
 bool Console::confirm(std::string_view question) {
-  write_all(STDERR_FILENO, std::string(question) + " [y/N] ");
+  write_all(STDERR_FILENO, printable(question) + " [y/N] ");
   std::string answer;
   if (!std::getline(std::cin, answer)) {
     note("");

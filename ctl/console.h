@@ -4,8 +4,15 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 
 namespace sharder::ctl {
+
+// Standard output takes no more, as on a full disk.
+class WriteFailed : public std::system_error {
+ public:
+  explicit WriteFailed(int error) : system_error(error, std::generic_category(), "standard output") {}
+};
 
 // Where results go: standard output, notes for a person to standard error. Used by one thread.
 class Console {
@@ -14,8 +21,9 @@ class Console {
   explicit Console(bool no_color);
 
   // Writes all of it at once. When the reader has gone (`| head -1`), the process ends as SIGPIPE ends it, silently.
+  // Throws WriteFailed.
   void print(std::string_view text);
-  // A line on standard error.
+  // A line on standard error, as printable() makes it.
   void note(std::string_view line);
 
   bool terminal() const { return terminal_; }  // standard output is one

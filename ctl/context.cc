@@ -22,7 +22,7 @@ constexpr std::array<Flag, 12> kGlobalFlags{{
     {"no-color", 0, FlagValue::kNone, "", "no colors; also with $NO_COLOR, and where there is no terminal"},
     {"request-timeout", 0, FlagValue::kRequired, "DURATION",
      "for one request, such as 5s or 2m (default 15s; 0: none)"},
-    {"watch", 'w', FlagValue::kNone, "", "go on, and show each change"},
+    {"watch", 'w', FlagValue::kNone, "", "status and top go on, and show each change"},
     {"sharder-namespace", 0, FlagValue::kRequired, "NAME", "where the sharder runs (default sharding-system)"},
     {"help", 'h', FlagValue::kNone, "", "show the command's flags"},
 }};
@@ -77,13 +77,19 @@ Result<Options> read_options(const Invocation& invocation) {
   if (options.object_namespace && options.all_namespaces) {
     return fail(ErrorCode::kInvalid, "--namespace and --all-namespaces exclude each other");
   }
+  if (const Command* const command = invocation.command) {
+    if (options.watch && !command->goes_on) {
+      return fail(ErrorCode::kInvalid, "--watch: " + std::string(command->name) + " does not go on");
+    }
+    if (options.output == Output::kName && !command->names) {
+      return fail(ErrorCode::kInvalid, "--output name: " + std::string(command->name) + " has no names to print");
+    }
+  }
   return options;
 }
 
 void print_document(const Context& context, const nlohmann::ordered_json& value) {
-  context.console.print(context.options.output == Output::kYaml
-                            ? to_yaml(value)
-                            : value.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+  context.console.print(context.options.output == Output::kYaml ? to_yaml(value) : to_json_text(value));
 }
 
 }  // namespace sharder::ctl

@@ -35,7 +35,7 @@ struct Options {
 
 // The global flags, for the parser and the help.
 std::span<const Flag> global_flags();
-// kInvalid: a duration that is none, -n with -A.
+// kInvalid: a duration that is none, -n with -A, what the command does not have.
 Result<Options> read_options(const Invocation& invocation);
 
 // What a command works with.

@@ -36,6 +36,10 @@ Result<ExitCode> run_doctor(Context& context) {
   if (!overdue || !timeout) {
     return std::unexpected(overdue ? timeout.error() : overdue.error());
   }
+  if (invocation.enabled("pre") && !invocation.arguments.empty()) {
+    return fail(ErrorCode::kInvalid,
+                "doctor --pre looks at a cluster without rings: what is \"" + invocation.arguments.front() + "\" for?");
+  }
   const auto cluster = Cluster::connect(context.options);
   if (!cluster) {
     return std::unexpected(cluster.error());

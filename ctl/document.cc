@@ -4,6 +4,8 @@
 #include <nlohmann/json.hpp>
 
 #include "base/ascii.h"
+#include "base/utf8.h"
+#include "ctl/text.h"
 
 namespace sharder::ctl {
 
@@ -20,11 +22,29 @@ bool is_plain(const std::string& text) {
          std::ranges::find(kWords, to_lower(text)) == std::end(kWords);
 }
 
+// As JSON, which YAML understands too, without the characters that YAML does not allow. They are all in strings: what
+// is between them is ASCII.
+std::string dumped(const ordered_json& value, int indent) {
+  const std::string text = value.dump(indent, ' ', false, ordered_json::error_handler_t::replace);
+  std::string clean;
+  clean.reserve(text.size());
+  for (std::string_view rest = text; !rest.empty();) {
+    const auto [code, bytes] = first_utf8(rest);
+    rest.remove_prefix(bytes.size());
+    if (code != '\n' && steers_terminal(code)) {
+      clean += escaped(code);
+    } else {
+      clean += bytes;
+    }
+  }
+  return clean;
+}
+
 std::string scalar(const ordered_json& value) {
   if (value.is_string() && is_plain(value.get_ref<const std::string&>())) {
     return value.get<std::string>();
   }
-  return value.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
+  return dumped(value, -1);
 }
 
 bool is_block(const ordered_json& value) {
@@ -59,6 +79,10 @@ void write(std::string& text, const ordered_json& value, std::size_t indent) {
 
 ordered_json document(std::string_view kind) {
   return ordered_json{{"apiVersion", kApiVersion}, {"kind", kind}};
+}
+
+std::string to_json_text(const ordered_json& value) {
+  return dumped(value, 2) + "\n";
 }
 
 std::string to_yaml(const ordered_json& value) {

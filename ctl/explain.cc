@@ -165,8 +165,9 @@ ExitCode Explanation::exit_code() const {
   if (selected == false || key.empty()) {
     return ExitCode::kOk;
   }
-  const bool well = shard == desired || (shard_available && drain);
-  return well && !desired.empty() ? ExitCode::kOk : ExitCode::kFindings;
+  const bool moves = shard_available && drain;
+  const bool apart = std::ranges::any_of(controlled, [](const ControlledObjects& one) { return one.elsewhere > 0; });
+  return !desired.empty() && (moves || (shard == desired && !apart)) ? ExitCode::kOk : ExitCode::kFindings;
 }
 
 std::string render(const Explanation& one, const Style& style) {

@@ -55,7 +55,8 @@ struct Explanation {
 
   // What there is to say about it, the most important first: "it is where it belongs", ...
   std::vector<std::string> verdict() const;
-  // kFindings when it is without a live shard, or misplaced and not draining, though the ring selects it.
+  // kFindings when it is without a live shard, or misplaced and not draining, though the ring selects it; or when an
+  // object that it controls is on another shard, unless it moves itself.
   ExitCode exit_code() const;
 };
 

@@ -60,7 +60,9 @@ Result<ExitCode> run_explain(Context& context) {
   std::vector<Explanation> explanations;
   std::vector<Gap> missing;  // single objects
   Explainer explainer(**connected, context.options, *rings, gaps);
+  std::size_t asked = 0;
   for (const Wanted& one : *wanted) {
+    ++asked;
     auto explained = explainer.explain(one.kind, one.name, wanted->size() == 1);
     if (explained) {
       std::ranges::move(*explained, std::back_inserter(explanations));
@@ -71,9 +73,15 @@ Result<ExitCode> run_explain(Context& context) {
       break;  // each further object would take as long
     }
   }
-  if (explanations.empty()) {
+  if (explanations.empty() && wanted->size() == 1) {
     note_gaps(context.console, gaps);
     return std::unexpected(missing.front().error);
+  }
+  for (const Wanted& one : std::span(*wanted).subspan(asked)) {
+    missing.push_back({.verb = "get",
+                       .resource = one.kind + "/" + one.name,
+                       .error = {.code = ErrorCode::kTimeout,
+                                 .message = one.kind + "/" + one.name + " was not asked for after that"}});
   }
   explainer.read_controlled(explanations);
   ExitCode code = worst_of(gaps);

@@ -11,6 +11,7 @@
 #include "ctl/access.h"
 #include "ctl/text.h"
 #include "ring/object_key.h"
+#include "ring/resources.h"
 
 namespace sharder::ctl {
 
@@ -60,15 +61,11 @@ std::optional<bool> sharder_may(Cluster& cluster, const Options& options, const 
 using Owners = std::unordered_multimap<std::string, Explanation*>;
 
 // Counts the objects of one controlled resource.
-void count_controlled(Cluster& cluster, const RingFacts& ring, const ring::GroupResource& name,
+void count_controlled(Cluster& cluster, const RingFacts& ring, const kube::Resource& resource,
                       const std::string& object_namespace, const Owners& owners, std::vector<Gap>& gaps) {
-  const auto resource = cluster.resolve(name);
-  if (!resource) {
-    return;  // one of the ring's resources too: `gaps` has the reason
-  }
   std::unordered_map<const Explanation*, ControlledObjects> found;
   std::string key;  // reused
-  auto listed = cluster.list_metadata(*resource, object_namespace, "", [&](const kube::ObjectMeta& object) {
+  auto listed = cluster.list_metadata(resource, object_namespace, "", [&](const kube::ObjectMeta& object) {
     if (!object.controller) {
       return;
     }
@@ -85,12 +82,12 @@ void count_controlled(Cluster& cluster, const RingFacts& ring, const ring::Group
     }
   });
   if (!listed) {
-    gaps.push_back({.verb = "list", .resource = to_string(name), .error = std::move(listed.error())});
+    gaps.push_back({.verb = "list", .resource = name_of(resource), .error = std::move(listed.error())});
     return;
   }
   for (Explanation* const owner : owners | std::views::values) {
     ControlledObjects& controlled = found[owner];
-    controlled.resource = to_string(name);
+    controlled.resource = name_of(resource);
     owner->controlled.push_back(std::move(controlled));
   }
 }
@@ -109,10 +106,21 @@ void keep_those_that_matter(std::vector<Explanation>& explanations) {
 Explainer::Explainer(Cluster& cluster, const Options& options, const Rings& rings, std::vector<Gap>& gaps)
     : cluster_(cluster), options_(options), rings_(rings), gaps_(gaps) {
   for (const RingFacts& ring : rings.rings) {
-    for (RingResource& resource : resolve_resources(cluster, ring, gaps)) {
-      places_.push_back({.ring = &ring, .resource = std::move(resource)});
+    for (const ring::GroupResource& name : ring::resources_of(ring.object.spec)) {
+      if (const auto& resource = resolve(name)) {
+        places_.push_back(
+            {.ring = &ring, .resource = {.resource = *resource, .role = ring.entry->role(name.group, name.resource)}});
+      } else if (std::ranges::find(unserved_, name) == unserved_.end()) {
+        unserved_.push_back(name);
+      }
     }
   }
+}
+
+const Result<kube::Resource>& Explainer::resolve(const ring::GroupResource& name) {
+  const auto known = resources_.find(to_string(name));
+  return known != resources_.end() ? known->second
+                                   : resources_.emplace(to_string(name), cluster_.resolve(name)).first->second;
 }
 
 const Explainer::Common& Explainer::common(const RingFacts& ring) {
@@ -150,12 +158,19 @@ Explanation Explainer::explain_in(const Place& place, const json& object, const 
 }
 
 Result<std::vector<Explanation>> Explainer::explain(const std::string& kind, const std::string& name, bool hints) {
-  std::vector<const Place*> places;
+  std::map<std::string, std::vector<const Place*>> places;  // by resource
   for (const Place& place : places_) {
-    // Of several groups with such a kind, the first.
-    if (is_called(place.resource.resource, kind) &&
-        (places.empty() || name_of(place.resource.resource) == name_of(places.front()->resource.resource))) {
-      places.push_back(&place);
+    if (is_called(place.resource.resource, kind)) {
+      places[name_of(place.resource.resource)].push_back(&place);
+    }
+  }
+  for (const ring::GroupResource& one : unserved_) {
+    const Error& error = resolve(one).error();
+    if (places.empty() && error.code != ErrorCode::kNotFound) {
+      return fail("it is not known what \"" + kind + "\" is", error);
+    }
+    if (is_called({.group = one.group, .version = "", .plural = one.resource, .kind = ""}, kind)) {
+      gaps_.push_back({.verb = "discover", .resource = to_string(one), .error = error});
     }
   }
   if (places.empty()) {
@@ -166,15 +181,35 @@ Result<std::vector<Explanation>> Explainer::explain(const std::string& kind, con
     return fail(ErrorCode::kNotFound, "no ring shards \"" + kind + "\"" +
                                           what_there_is(kind, std::vector<std::string>(known.begin(), known.end())));
   }
+  std::vector<Explanation> explanations;
+  std::vector<Gap> failed;
+  for (const auto& [resource, in_rings] : places) {
+    auto explained = explain_at(in_rings, name);
+    if (explained) {
+      std::ranges::move(*explained, std::back_inserter(explanations));
+    } else if (explained.error().code != ErrorCode::kNotFound) {
+      failed.push_back({.verb = "get", .resource = resource, .error = std::move(explained.error())});
+    }
+  }
+  if (!explanations.empty()) {
+    std::ranges::move(failed, std::back_inserter(gaps_));
+    return explanations;
+  }
+  if (!failed.empty()) {
+    return std::unexpected(std::move(failed.front().error));
+  }
+  const kube::Resource& resource = places.begin()->second.front()->resource.resource;
+  const std::string object_namespace = resource.namespaced ? cluster_.default_namespace() : "";
+  return fail(ErrorCode::kNotFound, "there is no " + kind + " \"" + name + "\"" +
+                                        (resource.namespaced ? " in the namespace " + object_namespace : "") +
+                                        (hints ? hint(cluster_, resource, object_namespace, name) : ""));
+}
+
+Result<std::vector<Explanation>> Explainer::explain_at(std::span<const Place* const> places, const std::string& name) {
   const kube::Resource& resource = places.front()->resource.resource;
   const std::string object_namespace = resource.namespaced ? cluster_.default_namespace() : "";
   auto object = cluster_.get_metadata(resource, object_namespace, name);
   if (!object) {
-    if (object.error().code == ErrorCode::kNotFound) {
-      return fail(ErrorCode::kNotFound, "there is no " + kind + " \"" + name + "\"" +
-                                            (resource.namespaced ? " in the namespace " + object_namespace : "") +
-                                            (hints ? hint(cluster_, resource, object_namespace, name) : ""));
-    }
     return std::unexpected(std::move(object.error()));
   }
   const auto meta = decoder_.decode(object->dump());
@@ -203,7 +238,11 @@ void Explainer::read_controlled(std::span<Explanation> explanations) {
       }
       for (const auto& [object_namespace, of_namespace] : owners) {
         for (const ring::GroupResource& name : spec.controlled) {
-          count_controlled(cluster_, ring, name, object_namespace, of_namespace, gaps_);
+          if (const auto& resource = resolve(name)) {
+            count_controlled(cluster_, ring, *resource, object_namespace, of_namespace, gaps_);
+          } else {
+            gaps_.push_back({.verb = "discover", .resource = to_string(name), .error = resource.error()});
+          }
         }
       }
     }

@@ -19,7 +19,7 @@ struct Gap {
 
 // How the program ends because of them. What does not exist, or cannot be read as it is, is a finding.
 ExitCode worst_of(const std::vector<Gap>& gaps);
-// The field "incomplete" of a document.
+// The field "incomplete" of a document. The same gap of two rings is there once, here and below.
 nlohmann::ordered_json to_json(const std::vector<Gap>& gaps);
 // A line each on standard error.
 void note_gaps(Console& console, const std::vector<Gap>& gaps);

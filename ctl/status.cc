@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/rfc3339.h"
+#include "certs/x509.h"
 #include "ctl/document.h"
 #include "ctl/text.h"
 #include "kube/codec/json.h"
@@ -61,6 +62,12 @@ Tone certificate_tone(const RingReport& report, WallTime now) {
   return left.count() < 0 ? Tone::kBad : left < kSoon ? Tone::kWarn : Tone::kPlain;
 }
 
+// Of one of the ring's Leases. The same name in two namespaces is one shard of the ring: its objects and its share are
+// with one of them, and the other has none.
+bool counts(const RingReport& report, const Shard& shard) {
+  return report.ring.find_shard(shard.lease.id.name) == &shard;
+}
+
 double balance(const RingReport& report) {
   return max_to_mean(report.ring.entry->ring().shards(),
                      [&report](const std::string& shard) { return report.census.objects_of(shard); });
@@ -114,11 +121,11 @@ std::string render_shards(const RingReport& report, WallTime now, bool wide, con
     columns.insert(columns.end(), {{"NAMESPACE"}, {"LEASE AGE", true}, {"TRANSITIONS", true}, {"POD"}});
   }
   Table table(std::move(columns));
-  const auto add = [&](const std::string& name, Cell state, bool counts, std::vector<Cell> more) {
+  const auto add = [&](const std::string& name, Cell state, bool counted, std::vector<Cell> more) {
     static const Census::OfShard none;
     const auto found = report.census.shards.find(name);
-    const Census::OfShard& census = found == report.census.shards.end() || !counts ? none : found->second;
-    const double share = counts ? share_of(report.ring, name) : 0;
+    const Census::OfShard& census = found == report.census.shards.end() || !counted ? none : found->second;
+    const double share = counted ? share_of(report.ring, name) : 0;
     std::vector<Cell> row{name,
                           std::move(state),
                           std::to_string(census.objects),
@@ -133,9 +140,7 @@ std::string render_shards(const RingReport& report, WallTime now, bool wide, con
   for (const Shard& shard : report.ring.shards) {
     const auto& lease = shard.lease;
     const auto pod = report.pods.find(to_string(lease.id));
-    // The same name in two namespaces is one shard of the ring: it is counted once.
-    const bool counts = report.ring.find_shard(lease.id.name) == &shard;
-    add(lease.id.name, {state_text(shard), tone_of(shard)}, counts,
+    add(lease.id.name, {state_text(shard), tone_of(shard)}, counts(report, shard),
         {lease.id.lease_namespace,
          lease.renew_time ? Cell(short_duration(seconds_between(*lease.renew_time, now))) : Cell(""),
          std::to_string(lease.lease_transitions), pod == report.pods.end() ? Cell("") : Cell(pod->second)});
@@ -174,7 +179,8 @@ std::string_view to_string(Selection::Source source) {
 ordered_json shard_to_json(const RingReport& report, const Shard& shard, WallTime now) {
   const auto& lease = shard.lease;
   const auto found = report.census.shards.find(lease.id.name);
-  const Census::OfShard census = found == report.census.shards.end() ? Census::OfShard() : found->second;
+  const bool counted = counts(report, shard);
+  const Census::OfShard census = found == report.census.shards.end() || !counted ? Census::OfShard() : found->second;
   ordered_json one{{"name", lease.id.name},
                    {"namespace", lease.id.lease_namespace},
                    {"state", membership::to_string(shard.state)},
@@ -185,7 +191,7 @@ ordered_json shard_to_json(const RingReport& report, const Shard& shard, WallTim
                    {"member", shard.member},
                    {"holderIdentity", lease.holder_identity},
                    {"renewTime", optional_time(lease.renew_time)},
-                   {"share", share_of(report.ring, lease.id.name)},
+                   {"share", counted ? share_of(report.ring, lease.id.name) : 0},
                    {"objects", census.objects},
                    {"belonging", census.belonging},
                    {"draining", census.draining}};
@@ -235,6 +241,14 @@ ordered_json ring_to_json(const RingReport& report, WallTime now) {
 
 }  // namespace
 
+std::optional<WallTime> last_expiry(const std::string& ca_pem) {
+  const auto certificates = certs::read_certificates(ca_pem);
+  if (!certificates) {
+    return std::nullopt;
+  }
+  return std::ranges::max(*certificates, {}, &certs::CertificateFacts::not_after).not_after;
+}
+
 LeaderFacts decode_leader(const json& lease, WallTime now) {
   LeaderFacts leader{
       .lease = kube::string_at(lease, "/metadata/namespace") + "/" + kube::string_at(lease, "/metadata/name"),
@@ -273,7 +287,7 @@ std::vector<std::string> findings(const StatusReport& report) {
                       one.census.example);
     }
     if (one.certificate_expiry && *one.certificate_expiry < report.now) {
-      found.push_back(ring + "the certificate in the webhook configuration has expired");
+      found.push_back(ring + "the caBundle of the webhook configuration has expired");
     }
   }
   for (const Shard& stray : report.strays) {
@@ -308,7 +322,7 @@ std::string render_status(const StatusReport& report, bool shards, bool wide, co
   std::string text = render_rings(report, style);
   for (const RingReport& one : report.rings) {
     if (shards) {
-      text += (report.rings.size() > 1 ? "\nring " + one.ring.name() + "\n" : "\n") +
+      text += (report.rings.size() > 1 ? "\nring " + printable(one.ring.name()) + "\n" : "\n") +
               render_shards(one, report.now, wide, style);
     }
   }
@@ -332,6 +346,20 @@ ordered_json to_json(const StatusReport& report) {
   all["findings"] = findings(report);
   all["incomplete"] = to_json(report.gaps);
   return all;
+}
+
+ordered_json without_times(ordered_json document) {
+  for (const char* const time : {"time", "renewTime", "leaseAgeSeconds"}) {
+    if (document.is_object()) {
+      document.erase(time);
+    }
+  }
+  for (ordered_json& element : document) {
+    if (element.is_structured()) {
+      element = without_times(std::move(element));
+    }
+  }
+  return document;
 }
 
 }  // namespace sharder::ctl

@@ -32,7 +32,7 @@ struct ResourceStatus {
 struct RingReport {
   RingFacts ring;
   Selection selection = {};
-  std::optional<WallTime> certificate_expiry = {};  // of the first certificate of the caBundle that expires
+  std::optional<WallTime> certificate_expiry = {};  // of the certificate of the caBundle that lasts longest
   std::vector<ResourceStatus> resources = {};
   Census census = {};                            // the sum
   std::map<std::string, std::string> pods = {};  // of shards, "namespace/name" → what is known of the pod; for -o wide
@@ -61,5 +61,11 @@ std::string render_leader(const StatusReport& report, const Style& style);
 // A line for each ring; `shards`: and below them a line for each shard of each ring; `wide`: with its Lease and pod.
 std::string render_status(const StatusReport& report, bool shards, bool wide, const Style& style);
 nlohmann::ordered_json to_json(const StatusReport& report);
+// Of such a document, what does not change while nothing happens: without times.
+nlohmann::ordered_json without_times(nlohmann::ordered_json document);
+
+// When a webhook's caBundle is of no use any more: during a rotation it has an old and a new certificate, and one that
+// is valid is enough. nullopt: it has none.
+std::optional<WallTime> last_expiry(const std::string& ca_pem);
 
 }  // namespace sharder::ctl

@@ -7,7 +7,6 @@
 #include <utility>
 
 #include "base/rfc3339.h"
-#include "certs/x509.h"
 #include "ctl/text.h"
 #include "kube/codec/json.h"
 
@@ -20,14 +19,6 @@ using nlohmann::json;
 constexpr std::string_view kLeaderLease = "sharder";
 constexpr std::chrono::seconds kRefresh{2};
 const kube::Resource kPods{"", "v1", "pods", "Pod", true};
-
-std::optional<WallTime> first_expiry(const std::string& pem) {
-  const auto certificates = certs::read_certificates(pem);
-  if (!certificates) {
-    return std::nullopt;
-  }
-  return std::ranges::min(*certificates, {}, &certs::CertificateFacts::not_after).not_after;
-}
 
 std::optional<LeaderFacts> read_leader(Cluster& cluster, const Options& options, WallTime now, std::vector<Gap>& gaps) {
   auto lease = cluster.get(kube::kLeases, options.sharder_namespace, std::string(kLeaderLease));
@@ -82,30 +73,41 @@ void note_troubles(Context& context, const StatusReport& report) {
   note_gaps(context.console, report.gaps);
 }
 
-std::string rendered(const Context& context, const StatusReport& report, bool shards) {
-  return render_status(report, shards, context.options.output == Output::kWide, context.style());
+// As -o asks for it.
+void show(const Context& context, const StatusReport& report, bool shards) {
+  if (context.options.structured()) {
+    print_document(context, to_json(report));
+  } else if (context.options.output == Output::kName) {
+    std::string names;
+    for (const RingReport& one : report.rings) {
+      names += "controllerring.sharding.timebertt.dev/" + one.ring.name() + "\n";
+    }
+    context.console.print(names);
+  } else {
+    context.console.print(render_status(report, shards, context.options.output == Output::kWide, context.style()));
+  }
+}
+
+bool is_table(const Context& context) {
+  return context.options.output == Output::kTable || context.options.output == Output::kWide;
 }
 
 Result<ExitCode> watch_status(Context& context, Cluster& cluster, const StatusQuery& query, bool shards) {
-  std::string last;
+  const bool drawn = context.console.terminal() && is_table(context);
+  nlohmann::ordered_json last;
   for (;;) {
     const auto report = read_status(cluster, context.options, query, {});
     if (!report) {
-      if (exit_code_of(report.error()) != ExitCode::kTimeout) {
+      if (!passes(context.console, report.error())) {
         return std::unexpected(report.error());
       }
-      context.console.note("sharderctl: " + report.error().message);  // the next try may succeed
-    } else if (context.options.structured()) {
-      print_document(context, to_json(*report));
-    } else {
-      const std::string text = rendered(context, *report, shards);
-      if (context.console.terminal()) {
-        context.console.print("\033[H\033[2J" + render_leader(*report, context.style()) + text);
-        note_troubles(context, *report);
-      } else if (text != last) {
-        context.console.print(text);
-      }
-      last = text;
+    } else if (drawn) {
+      context.console.print("\033[H\033[2J" + render_leader(*report, context.style()));
+      show(context, *report, shards);
+      note_troubles(context, *report);
+    } else if (auto now = without_times(to_json(*report)); now != last) {
+      show(context, *report, shards);
+      last = std::move(now);
     }
     std::this_thread::sleep_for(kRefresh);
   }
@@ -140,7 +142,7 @@ Result<StatusReport> read_status(Cluster& cluster, const Options& options, const
   for (RingReport& one : report.rings) {
     const auto webhook = read_webhook(cluster, one.ring.name(), report.gaps);
     if (webhook) {
-      one.certificate_expiry = first_expiry(webhook->ca_pem);
+      one.certificate_expiry = last_expiry(webhook->ca_pem);
     }
     one.selection = read_selection(cluster, one.ring, webhook, report.gaps);
     if (query.pods) {
@@ -149,6 +151,14 @@ Result<StatusReport> read_status(Cluster& cluster, const Options& options, const
     count_objects(cluster, one, query.object_namespace, report.gaps);
   }
   return report;
+}
+
+bool passes(Console& console, const Error& error) {
+  const bool may_pass = exit_code_of(error) == ExitCode::kTimeout;
+  if (may_pass) {
+    console.note("sharderctl: " + error.message);
+  }
+  return may_pass;
 }
 
 Result<ExitCode> run_status(Context& context) {
@@ -165,29 +175,18 @@ Result<ExitCode> run_status(Context& context) {
   if (context.options.watch) {
     return watch_status(context, **cluster, query, shards);
   }
-  const bool table = output == Output::kTable || output == Output::kWide;
   const auto report = read_status(**cluster, context.options, query, [&](const StatusReport& so_far) {
-    if (table) {
+    if (is_table(context)) {
       context.console.print(render_leader(so_far, context.style()));
     }
   });
   if (!report) {
     return std::unexpected(report.error());
   }
-  if (output == Output::kName) {
-    std::string names;
-    for (const RingReport& one : report->rings) {
-      names += "controllerring.sharding.timebertt.dev/" + one.ring.name() + "\n";
-    }
-    context.console.print(names);
-    return exit_code_of(*report);
+  show(context, *report, shards);
+  if (is_table(context)) {
+    note_troubles(context, *report);
   }
-  if (!table) {
-    print_document(context, to_json(*report));
-    return exit_code_of(*report);
-  }
-  context.console.print(rendered(context, *report, shards));
-  note_troubles(context, *report);
   return exit_code_of(*report);
 }
 

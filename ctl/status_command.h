@@ -16,6 +16,9 @@ struct StatusQuery {
 Result<StatusReport> read_status(Cluster& cluster, const Options& options, const StatusQuery& query,
                                  const std::function<void(const StatusReport&)>& early);
 
+// Whether a command that goes on tries again after this error, which is said: an API server that is away may come back.
+bool passes(Console& console, const Error& error);
+
 Result<ExitCode> run_status(Context& context);
 
 }  // namespace sharder::ctl

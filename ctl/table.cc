@@ -14,15 +14,9 @@ namespace {
 constexpr std::size_t kGap = 3;  // between columns, as kubectl has it
 constexpr std::size_t kIndent = 2;
 
-const std::string& shown(const Cell& cell) {
-  static const std::string nothing = "-";
-  return cell.text.empty() ? nothing : cell.text;
-}
-
-// Terminals count characters, not bytes.
-std::size_t length(const std::string& text) {
-  return static_cast<std::size_t>(
-      std::ranges::count_if(text, [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U; }));
+// What is in a cell may be anybody's text.
+std::string shown(const Cell& cell) {
+  return cell.text.empty() ? "-" : printable(cell.text);
 }
 
 }  // namespace
@@ -57,8 +51,9 @@ std::string Table::render(const Style& style) const {
     std::string line;
     for (std::size_t i = 0; i < columns_.size(); ++i) {
       const Cell& cell = cell_of(i);
-      const std::string padding(widths[i] - length(shown(cell)), ' ');
-      const std::string value = colored(shown(cell), cell.tone, style);
+      const std::string text_of_cell = shown(cell);
+      const std::string padding(widths[i] - length(text_of_cell), ' ');
+      const std::string value = colored(text_of_cell, cell.tone, style);
       line += columns_[i].right ? padding + value : value + padding;
       line.append(i + 1 < columns_.size() ? kGap : 0, ' ');
     }
@@ -93,13 +88,13 @@ std::string Table::render_records(const Style& style) const {
 std::string render_facts(const std::vector<std::pair<std::string, Cell>>& facts, const Style& style) {
   std::size_t column = 0;
   for (const auto& [name, cell] : facts) {
-    column = std::max(column, name.size() + 2);
+    column = std::max(column, length(printable(name)) + 2);
   }
   const std::size_t width = style.width.value_or(SIZE_MAX);
   const bool below = column > width / 2;
   std::string text;
   for (const auto& [name, cell] : facts) {
-    std::string line = name + ":";
+    std::string line = printable(name) + ":";
     const std::size_t start = below ? std::min(name.find_first_not_of(' ') + 2 * kIndent, width / 2) : column;
     if (below && line.size() + 1 + length(shown(cell)) <= width) {
       text += line + " " + colored(shown(cell), cell.tone, style) + "\n";

@@ -10,6 +10,7 @@ namespace sharder::ctl {
 // What a cell says about the world; shown as a color.
 enum class Tone { kPlain, kGood, kWarn, kBad };
 
+// Its text may be anybody's: it is shown as printable() makes it.
 struct Cell {
   Cell(std::string shown, Tone meaning = Tone::kPlain) : text(std::move(shown)), tone(meaning) {}
   Cell(const char* shown) : text(shown) {}

@@ -4,6 +4,7 @@
 #include <array>
 #include <charconv>
 
+#include "base/utf8.h"
 #include "sharder/values.h"
 
 namespace sharder::ctl {
@@ -40,13 +41,65 @@ std::string join(std::span<const std::string> parts, std::string_view separator)
   return joined(parts, separator);
 }
 
+bool steers_terminal(char32_t character) {
+  struct Range {
+    char32_t first, last;
+  };
+  static constexpr Range kRanges[] = {{0x00, 0x1f},     {0x7f, 0x9f},     {0x61c, 0x61c},
+                                      {0x200e, 0x200f}, {0x2028, 0x202e}, {0x2066, 0x2069},
+                                      {0xfeff, 0xfeff}, {0xfff9, 0xfffb}, {0xfffe, 0xffff}};
+  return std::ranges::any_of(
+      kRanges, [character](const Range& range) { return character >= range.first && character <= range.last; });
+}
+
+std::string escaped(char32_t character) {
+  std::string text = "\\u";
+  for (int shift = 12; shift >= 0; shift -= 4) {
+    text += "0123456789abcdef"[character >> static_cast<unsigned>(shift) & 0xfU];
+  }
+  return text;
+}
+
+std::string printable(std::string_view text) {
+  std::string line;
+  line.reserve(text.size());
+  while (!text.empty()) {
+    const auto [code, bytes] = first_utf8(text);
+    text.remove_prefix(bytes.size());
+    if (code == '\n' || code == '\r' || code == '\t') {
+      line += ' ';
+    } else if (code < 0x20 || code == 0x7f) {
+      line += '^';
+      line += static_cast<char>(code ^ 0x40U);
+    } else if (steers_terminal(code)) {
+      line += escaped(code);
+    } else {
+      line += code == 0xfffd ? std::string_view("\xEF\xBF\xBD") : bytes;
+    }
+  }
+  return line;
+}
+
+std::size_t length(std::string_view text) {
+  return static_cast<std::size_t>(
+      std::ranges::count_if(text, [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U; }));
+}
+
 std::vector<std::string> wrapped(std::string_view text, std::size_t width) {
   width = std::max<std::size_t>(width, 1);
+  // Where the character begins that has so many before it.
+  const auto offset = [&text](std::size_t characters) {
+    std::size_t at = 0;
+    for (; characters > 0 && at < text.size(); --characters) {
+      at += first_utf8(text.substr(at)).bytes.size();
+    }
+    return at;
+  };
   std::vector<std::string> lines;
-  while (text.size() > width) {
-    auto end = text.rfind(' ', width);
+  for (std::size_t most = offset(width); most < text.size(); most = offset(width)) {
+    auto end = text.rfind(' ', most);
     if (end == std::string_view::npos || end == 0) {
-      end = width;
+      end = most;
     }
     lines.emplace_back(text.substr(0, end));
     text.remove_prefix(end);

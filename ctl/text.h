@@ -16,7 +16,19 @@ std::vector<std::string_view> split(std::string_view text, char separator);
 std::string join(std::span<const std::string_view> parts, std::string_view separator);
 std::string join(std::span<const std::string> parts, std::string_view separator);
 
-// Lines of at most `width` bytes, cut at spaces; a longer word is cut.
+// Whether a character would steer a terminal instead of being seen: controls (C0, DEL, C1), marks of the direction of
+// writing, separators of lines, and the like.
+bool steers_terminal(char32_t character);
+// "\u009b", as JSON escapes it. For characters of up to U+FFFF, as all are that steer terminals.
+std::string escaped(char32_t character);
+// A text of anybody as one line that a terminal may be given: line breaks and tabs are spaces, ESC is "^[", others are
+// escaped, and what is no UTF-8 is U+FFFD.
+std::string printable(std::string_view text);
+
+// How many characters a text has: terminals count these, not bytes.
+std::size_t length(std::string_view text);
+
+// Lines of at most `width` characters, cut at spaces; a longer word is cut.
 std::vector<std::string> wrapped(std::string_view text, std::size_t width);
 
 // "; did you mean --watch?" when one of the names is like `word`, else "". `prefix` stands before the name.

@@ -15,6 +15,8 @@ namespace sharder::ctl {
 
 namespace {
 
+constexpr std::chrono::milliseconds kShortest{500};  // between two counts: each lists all objects
+
 using Counts = std::map<std::string, std::int64_t>;  // of objects, by shard
 
 std::string bar(std::int64_t count, std::int64_t most) {
@@ -58,6 +60,9 @@ Result<ExitCode> run_top(Context& context) {
   if (!interval) {
     return std::unexpected(interval.error());
   }
+  if (*interval < kShortest) {
+    return fail(ErrorCode::kInvalid, "--interval: want at least 500ms");
+  }
   const auto cluster = Cluster::connect(context.options);
   if (!cluster) {
     return std::unexpected(cluster.error());
@@ -70,7 +75,11 @@ Result<ExitCode> run_top(Context& context) {
   for (;;) {
     const auto report = read_status(**cluster, context.options, query, {});
     if (!report) {
-      return std::unexpected(report.error());
+      if (!live || !passes(context.console, report.error())) {
+        return std::unexpected(report.error());
+      }
+      std::this_thread::sleep_for(*interval);
+      continue;
     }
     const RingReport& ring = report->rings.front();
     if (context.options.structured()) {

@@ -4,6 +4,7 @@
 
 #include "ctl/cluster.h"
 #include "ctl/document.h"
+#include "ctl/text.h"
 #include "kube/codec/json.h"
 #include "sharder/version.h"
 
@@ -36,7 +37,7 @@ Result<ExitCode> run_version(Context& context) {
         cluster ? sharder_image(**cluster, context.options) : Result<std::string>(std::unexpected(cluster.error()));
     if (image) {
       versions["sharderImage"] = *image;
-      text += "sharder " + *image + "\n";
+      text += "sharder " + printable(*image) + "\n";
     } else {
       // Without a sharder in the cluster, or without a cluster, the program still has its version.
       code = image.error().code == ErrorCode::kNotFound || !cluster ? ExitCode::kOk : exit_code_of(image.error());

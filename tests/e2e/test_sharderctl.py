@@ -18,6 +18,7 @@ from environment import Environment
 from kubeclient import path_of
 from processes import wait_until
 from sharderctl import ctl, document, environment, program
+from stub_api import StubApi, lease, ring as ring_object, secret
 from suite import Suite
 
 OBJECTS = 700  # of the large ring: more than a page
@@ -203,6 +204,72 @@ def wrong_names(env):
     assert one["verdict"] == ["the ring has no available shard: it stays as it is"], one
 
 
+@suite.case("explain takes each object from its own group, and what does not concern it does not matter", short=False)
+def groups(env):
+    other = "x.example.com"
+    label = {f"shard.alpha.sharding.timebertt.dev/{name}": "shard-a" for name in ("core", "other", "both")}
+    rings = (ring_object("core", ("", "secrets"), ("gone.example.com", "things")),
+             ring_object("other", (other, "secrets")))
+    with StubApi(rings, [lease("core", "shard-a"), lease("other", "shard-a")]) as api:
+        api.serve_kinds(other, "v1", secrets="Secret")
+        core, others = "/api/v1/namespaces/default/secrets", f"/apis/{other}/v1/namespaces/default/secrets"
+        api.answers |= {f"{core}/both": secret("both", **label), f"{others}/both": secret("both", **label),
+                        f"{others}/only": secret("only", **label)}
+
+        def explained(*arguments, **more):
+            read = document(env, "explain", *arguments, KUBECONFIG=str(api.kubeconfig), **more)
+            return [(one["ring"], one["group"], one["name"]) for one in read["items"]], read["incomplete"]
+
+        of_both = [("core", "", "both"), ("other", other, "both")]
+        assert [one[:2] for one in explained("secret/both", expect=None)[0]] == [one[:2] for one in of_both]
+        found, gaps = explained("secret/only", expect=None)
+        assert found == [("other", other, "only")], found
+        assert "things" not in json.dumps(gaps), gaps  # another resource
+        found, gaps = explained("secret/both", "secret/no", "secret/nor", expect=2)
+        assert found == of_both, found
+        assert [gap["resource"] for gap in gaps if gap["verb"] == "get"] == ["secret/no", "secret/nor"], gaps
+        for wrong in (("secret/no", "secret/nor"), ("secret/no",)):
+            assert 'there is no secret "no"' in ctl(env, "explain", *wrong, expect=2,
+                                                    KUBECONFIG=str(api.kubeconfig)).stderr
+        api.answers["/api/v1"] = 5  # seconds
+        silent = ctl(env, "explain", "configmap/x", "--request-timeout", "1s", expect=124,
+                     KUBECONFIG=str(api.kubeconfig)).stderr
+        assert silent.count("discover") == 1 and 'what "configmap" is' in silent, silent
+
+
+@suite.case("what anybody wrote does not steer the terminal; top goes on after an outage, and looks at a ring that it has",
+            short=False)
+def stubborn(env):
+    hostile = "\x1b[2J\x1b]0;x\x07 a\r\nring-b   True \x00 \u009b31m \u202egnp \x7f"
+    events = "/api/v1/namespaces/default/events"
+    with StubApi([ring_object("ring-a", ("", "secrets"))], [lease("ring-a", "shard-a")]) as api:
+        more = {"KUBECONFIG": str(api.kubeconfig)}
+        api.answers[events] = [{"type": "Warning", "reason": hostile, "message": hostile, "source": {"component": "x"}}]
+        api.answers["/apis/apps/v1/namespaces/sharding-system/deployments/sharder"] = {
+            "spec": {"template": {"spec": {"containers": [{"image": hostile}]}}}}
+        for arguments in (("events", "ring-a"), ("events", "ring-a", "-o", "json"), ("events", "ring-a", "-o", "yaml"),
+                          ("version",), ("status", hostile.replace("\0", "")), ("events", "ring-a", "-o", hostile[:9])):
+            done = ctl(env, *arguments, expect=None, **more)
+            said = done.stdout + done.stderr
+            bad = [c for c in said if c != "\n" and (ord(c) < 32 or 127 <= ord(c) < 160 or c == "\u202e")]
+            assert said and not bad and "\nring-b" not in said, (arguments, said)
+        assert yaml.safe_load(ctl(env, "events", "ring-a", "-o", "yaml", **more).stdout)["items"][0][
+            "message"] == hostile
+        assert "an argument is empty" in ctl(env, "top", "", expect=2, **more).stderr
+        assert "at least 500ms" in ctl(env, "top", "ring-a", "--interval", "0", expect=2, **more).stderr
+        with subprocess.Popen([program(), "top", "ring-a", "-w", "--interval=500ms", "--request-timeout=1s"], text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(env, **more)) as top:
+            try:
+                assert any("shard-a" in line for line in iter(top.stdout.readline, ""))
+                leases = api.answers.pop("/apis/coordination.k8s.io/v1/leases")
+                api.answers["/apis/coordination.k8s.io/v1/leases"] = 2  # seconds
+                assert any("list leases" in line for line in iter(top.stderr.readline, ""))
+                api.answers["/apis/coordination.k8s.io/v1/leases"] = leases + [lease("ring-a", "shard-new")]
+                assert any("shard-new" in line for line in iter(top.stdout.readline, ""))
+            finally:
+                top.kill()
+
+
 @suite.case("who may only view reads rings and Leases; what is not allowed is named, and the rest is said: exit 3",
             short=False)
 def viewers(env):
@@ -327,6 +394,10 @@ def the_rest(env):
         assert "##" in ctl(env, "top", ring.name).stdout
         words = ctl(env, "__complete", "status", "re").stdout.splitlines()
         assert "rest" in words and words[-1] == ":4", words
+        assert ctl(env, "__complete", "--kubeconfig", "/none", "status", "re").stdout == ":4\n"
+        for ring_name, names in (("rest", "shard-a\n"), ("other", "")):
+            assert ctl(env, "__complete", "drain", "--ring", ring_name, "sh").stdout == names + ":4\n"
+        assert ctl(env, "__complete", "plan", "rest", "-f", "").stdout == ":0\n"
         for shell in ("bash", "zsh", "fish"):
             assert "__complete" in ctl(env, "completion", shell).stdout
         pressed = ("source <(sharderctl completion bash); COMP_WORDS=(sharderctl status re); COMP_CWORD=2; _sharderctl;"

@@ -76,6 +76,8 @@ TEST_CASE("a wrong word is answered with what there is") {
   CHECK(message({"status", "--watch=maybe"}) == "--watch: want true or false, got maybe");
   CHECK(message({"status", "a", "b"}).starts_with("status: what is \"b\" for?"));
   CHECK(message({"plan"}).starts_with("plan needs more arguments"));
+  CHECK(message({"top", ""}) == "top: an argument is empty; usage: sharderctl top RING");
+  CHECK(message({"status", ""}).starts_with("status: an argument is empty"));
   CHECK(message({"status", "--shards=3"}) == "status has no flag --shards");
 }
 
@@ -127,4 +129,31 @@ TEST_CASE("global flags are read, and contradictions found") {
   CHECK(read_options(*parse({"status", "--request-timeout=0"}))->request_timeout >= std::chrono::hours(1));
   CHECK(!read_options(*parse({"status", "--request-timeout=5"})));
   CHECK(!read_options(*parse({"status", "-n", "a", "-A"})));
+}
+
+TEST_CASE("a flag that a command has no use for is refused") {
+  for (const Words& words : std::vector<Words>{{"status", "-w", "-o", "name"},
+                                               {"top", "r", "-w"},
+                                               {"plan", "r", "-o", "name"},
+                                               {"cordon", "s", "-oname"},
+                                               {"events", "r", "--watch=false"}}) {
+    CAPTURE(words.front());
+    CHECK(read_options(*parse(words)));
+  }
+  const auto refusal = [](const Words& words) { return read_options(*parse(words)).error().message; };
+  CHECK(refusal({"events", "r", "-w"}) == "--watch: events does not go on");
+  CHECK(refusal({"labels", "remove", "r", "-o", "name"}) == "--output name: labels remove has no names to print");
+  for (const Words& words : std::vector<Words>{{"explain", "a/b", "-w"},
+                                               {"plan", "r", "-w"},
+                                               {"doctor", "-w"},
+                                               {"rebalance", "r", "-w"},
+                                               {"version", "-w"},
+                                               {"explain", "a/b", "-oname"},
+                                               {"top", "r", "-oname"},
+                                               {"events", "r", "-oname"},
+                                               {"support-bundle", "-oname"},
+                                               {"version", "-oname"}}) {
+    CAPTURE(words.front());
+    CHECK(!read_options(*parse(words)));
+  }
 }

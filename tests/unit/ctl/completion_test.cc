@@ -15,7 +15,10 @@ namespace {
 using Words = std::vector<std::string>;
 
 Words texts(const Words& words) {
-  const auto lookup = [](std::string_view what) {
+  const auto lookup = [](std::string_view what, const Invocation& typed) {
+    if (const auto context = typed.value("context")) {
+      return Words{*context + "-" + typed.value("ring").value_or("any")};
+    }
     return what == "RING" ? Words{"ring-a", "ring-b"} : what == "SHARD" ? Words{"shard-a"} : Words();
   };
   Words found;
@@ -53,4 +56,17 @@ TEST_CASE("flags and their values are completed") {
   CHECK(texts({"status", "-o", "j"}) == Words{"json"});
   CHECK(texts({"status", "--output=y"}) == Words{"--output=yaml"});
   CHECK(texts({"completion", "f"}) == Words{"fish"});
+}
+
+TEST_CASE("names are looked up where the flags say that have been typed") {
+  CHECK(texts({"--context", "other", "status", ""}) == Words{"other-any"});
+  CHECK(texts({"drain", "--context=other", "--ring", "alpha", ""}) == Words{"other-alpha"});
+  CHECK(texts({"status", "--context", "=", "other", ""}) == Words{"other-any"});  // as bash has it
+  CHECK(texts({"-w", "--context", "other", "status", ""}) == Words{"other-any"});
+}
+
+TEST_CASE("bash's three words of a flag and its value are one") {
+  CHECK(texts({"status", "--output", "=", "js"}) == Words{"json"});
+  CHECK(has(texts({"status", "--output", "="}), "yaml"));
+  CHECK(texts({"status", "--output", "=", "json", "ring-a"}) == Words{"ring-a"});
 }

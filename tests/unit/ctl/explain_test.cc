@@ -66,6 +66,24 @@ TEST_CASE("an object without a controller is no controlled object, and one outsi
   CHECK(outside.exit_code() == ExitCode::kOk);
 }
 
+TEST_CASE("a controlled object that is apart from its owner is a finding, unless the owner moves") {
+  const RingFacts ring = facts::with_members({"a", "b"});
+  const std::string name = facts::name_for(ring, "b");
+  const std::vector<ControlledObjects> apart{
+      {.resource = "configmaps", .by_shard = {{"a", 1}, {"b", 1}}, .elsewhere = 1, .example = "x"}};
+  Explanation one = explained(ring, facts::secret(name, "b"));
+  one.controlled = apart;
+  CHECK(one.verdict().back() == "1 object of configmaps that it controls is on another shard, such as x");
+  CHECK(one.exit_code() == ExitCode::kFindings);
+  one.controlled[0].elsewhere = 0;
+  CHECK(one.exit_code() == ExitCode::kOk);
+  kube::ObjectMeta draining = facts::secret(name, "a");
+  draining.labels.emplace_back(ring::drain_label("ring"), "b");
+  Explanation moving = explained(ring, draining);
+  moving.controlled = apart;
+  CHECK(moving.exit_code() == ExitCode::kOk);
+}
+
 TEST_CASE("managedFields tell who set the label last") {
   const nlohmann::json owns{
       {"f:metadata", {{"f:labels", {{"f:" + ring::shard_label("ring"), nlohmann::json::object()}}}}}};

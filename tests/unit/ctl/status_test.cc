@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "certs/x509.h"
+#include "tests/support/test_certificate.h"
 #include "tests/unit/ctl/facts.h"
 
 using namespace sharder;
@@ -84,12 +86,56 @@ TEST_CASE("what is not as it ought to be is found, with an example; what moves i
   CHECK(found == std::vector<std::string>{"no replica of the sharder leads: nobody moves objects",
                                           "ring ring: not ready: m",
                                           "ring ring: 2 objects without an available shard, such as secrets ns/x",
-                                          "ring ring: the certificate in the webhook configuration has expired"});
+                                          "ring ring: the caBundle of the webhook configuration has expired"});
   CHECK(exit_code_of(report) == ExitCode::kFindings);
   report.gaps.push_back({.verb = "list",
                          .resource = "secrets",
                          .error = {.code = ErrorCode::kForbidden, .message = "not allowed to list secrets"}});
   CHECK(exit_code_of(report) == ExitCode::kNotAllowed);
+}
+
+TEST_CASE("during a rotation a caBundle is valid as long as one of its certificates") {
+  const sharder::testing::TestCa ca;
+  const std::string expired =
+      ca.issue({.valid_from = std::chrono::hours(-2), .valid_for = std::chrono::hours(-1)}).certificate_pem;
+  const std::string valid = ca.issue({}).certificate_pem;
+  const auto until = certs::read_certificates(valid)->front().not_after;
+  CHECK(last_expiry(expired + valid) == until);
+  CHECK(last_expiry(valid + expired) == until);
+  CHECK(last_expiry(expired) < until);
+  CHECK(last_expiry("") == std::nullopt);
+}
+
+TEST_CASE("a shard that has Leases in two namespaces is counted once, as in the table") {
+  nlohmann::json elsewhere = facts::lease("ring", "a", "a");
+  elsewhere["metadata"]["namespace"] = "other";
+  const StatusReport report =
+      report_of(facts::with_leases({facts::lease("ring", "a", "a"), elsewhere, facts::lease("ring", "b", "b")}),
+                {facts::secret("x", "a"), facts::secret("y", "a"), facts::secret("z", "b")});
+  const auto json = to_json(report);
+  const auto sum = [&json](const char* field) {
+    double all = 0;
+    for (const auto& shard : json["rings"][0]["shards"]) {
+      all += shard[field].get<double>();
+    }
+    return all;
+  };
+  CHECK(json["rings"][0]["shards"].size() == 3);
+  CHECK(sum("objects") == 3);
+  CHECK(sum("belonging") == 3);
+  CHECK(sum("share") == doctest::Approx(1));
+}
+
+TEST_CASE("a status has not changed when only time has passed") {
+  StatusReport report = report_of(facts::with_members({"a"}), {facts::secret("x", "a")});
+  const auto before = without_times(to_json(report));
+  report.now += std::chrono::seconds(2);
+  report.leader->renewed = report.now;
+  *report.rings[0].ring.shards[0].lease.renew_time += std::chrono::seconds(1);
+  CHECK(without_times(to_json(report)) == before);
+  CHECK(before["rings"][0]["shards"][0]["objects"] == 1);
+  report.rings[0].census.misplaced = 1;
+  CHECK(without_times(to_json(report)) != before);
 }
 
 TEST_CASE("a leader whose Lease has expired does not lead") {

@@ -41,6 +41,16 @@ TEST_CASE("a table has its columns under each other, numbers to the right, and n
         "bb   1234567890   -\n");
 }
 
+TEST_CASE("no cell steers the terminal or begins a line, whatever it has") {
+  Table table({{"A"}, {"B"}});
+  table.add({"\x1b[2J", "x\nring  Ready"});
+  CHECK(table.render({}) ==
+        "A       B\n"
+        "^[[2J   x ring  Ready\n");
+  CHECK(table.render({.width = 11}) == "^[[2J\n  b: x ring\n     Ready\n");
+  CHECK(render_facts({{"n\x07", "\u009b"}}, {}) == "n^G: \\u009b\n");
+}
+
 TEST_CASE("where a line has no room, each row becomes a few lines, none longer than the terminal") {
   const std::string text = shards().render({.width = 40});
   CHECK(longest_line(text) <= 40);

@@ -38,5 +38,18 @@ TEST_CASE("a name that is not there is answered with one that is like it, or wit
 TEST_CASE("lines are cut at spaces, and a long word anywhere") {
   CHECK(wrapped("one two three", 7) == std::vector<std::string>{"one two", "three"});
   CHECK(wrapped("abcdefghij k", 4) == std::vector<std::string>{"abcd", "efgh", "ij k"});
+  CHECK(wrapped("\u00e4\u00f6\u20ac\U0001f600x", 2) ==
+        std::vector<std::string>{"\u00e4\u00f6", "\u20ac\U0001f600", "x"});
+  CHECK(wrapped("\u00e4\u00f6 \u00fc", 4) == std::vector<std::string>{"\u00e4\u00f6 \u00fc"});
   CHECK(wrapped("", 4) == std::vector<std::string>{""});
+}
+
+TEST_CASE("a text of anybody neither steers the terminal nor begins a line") {
+  CHECK(printable("plain \u00e4 \U0001f600") == "plain \u00e4 \U0001f600");
+  CHECK(printable("\x1b[31mred\x1b]0;title\x07") == "^[[31mred^[]0;title^G");
+  CHECK(printable("a\r\nFORGED\tb") == "a  FORGED b");
+  CHECK(printable(std::string("\0\x7f", 2)) == "^@^?");
+  CHECK(printable("\u009b2J\u202egnp.exe\u2066\u200f\ufeff\u2028") ==
+        "\\u009b2J\\u202egnp.exe\\u2066\\u200f\\ufeff\\u2028");
+  CHECK(printable("\x9b\xc3") == "\ufffd\ufffd");
 }
