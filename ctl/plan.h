@@ -17,24 +17,31 @@
 
 namespace sharder::ctl {
 
-// A change of a ring's members.
+// More would be a slip of the pen: a ring has 100 tokens for each.
+inline constexpr std::size_t kMostShards = 10'000;
+
+// A change of a ring's shards.
 struct Change {
-  std::optional<std::size_t> shards = {};  // so many members in all
+  std::optional<std::size_t> shards = {};  // so many available shards in all, cordoned ones too
   std::vector<std::string> add = {};       // "": a name that is made up
   std::vector<std::string> remove = {};
   std::vector<std::string> cordon = {};
 };
 
-// The members before and after a change.
+// A ring after a change.
 struct MembersAfter {
-  std::vector<std::string> added, removed, cordoned;
-  std::vector<std::string> members;
-  std::string assumption;  // what was assumed about the names, as a sentence; "": nothing
+  std::vector<std::string> added, removed, cordoned;  // by the change
+  std::shared_ptr<const ring::RingEntry> entry;       // the members, and who is cordoned
+  std::string assumption;                             // what was assumed, as a sentence; "": nothing
+
+  const std::vector<std::string>& members() const { return entry->ring().shards(); }
 };
 
-// kInvalid: a shard that is not there, or is there already; a change of nothing. With Change::shards: members called
-// NAME-0 to NAME-<n-1>, as a StatefulSet's pods, get the next numbers, or lose the highest; else the newest Leases go,
-// because a ReplicaSet deletes its youngest pods first, and new members get made-up names.
+// The change is made to the available shards; who of them is a member, the sharder's own rule says
+// (membership/ring_roster.h). kInvalid: a shard that is not there, or is there already, or can be none; a shard that is
+// given twice. With Change::shards: shards called NAME-0 to NAME-<n-1>, as a StatefulSet's pods, get the next numbers,
+// or lose the highest; else the newest Leases go, because a ReplicaSet deletes its youngest pods first, and new shards
+// get made-up names. Change::add of a cordoned shard ends its cordon.
 Result<MembersAfter> members_after(const RingFacts& ring, const Change& change);
 
 struct PlannedMove {
@@ -61,6 +68,7 @@ struct Plan {
   double balance_after() const;
   std::int64_t moved() const { return drains + reassigns; }
   double moved_share() const;
+  bool moves_more_than(double percent) const;
   // Patches of the sharder and of shards, and pages of lists.
   std::int64_t requests() const;
 };
@@ -76,10 +84,12 @@ class Planner {
  private:
   const RingFacts& ring_;
   const bool keep_;
-  ring::RingEntry after_;
   rebalancer::Placement placement_;  // reused
   Plan plan_;
 };
+
+// "300", "0.01", for numbers from 1e-9 to 1e9: no more digits than it needs.
+std::string shortest(double value);
 
 // `rate`: moves per second for the estimate.
 std::string render_plan(const Plan& plan, double rate, const Style& style);

@@ -1,13 +1,13 @@
 #include "ctl/plan_command.h"
 
 #include <charconv>
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <utility>
 
 #include "base/read_file.h"
 #include "ctl/cluster.h"
 #include "ctl/document.h"
-#include "ctl/plan.h"
 #include "ctl/plan_file.h"
 
 namespace sharder::ctl {
@@ -17,9 +17,16 @@ namespace {
 // Moves a second that a sharder carries out with its default concurrentMoves on a small API server. It only serves the
 // estimate; --rate has a better one.
 constexpr double kDefaultRate = 300;
+
+struct Range {
+  double least, most;
+};
+constexpr Range kRates{.least = 0.01, .most = 1'000'000};
+constexpr Range kPercent{.least = 0, .most = 100};
+
 constexpr std::size_t kMaxFileBytes = std::size_t{1} << 30U;
 
-Result<double> number_flag(const Invocation& invocation, std::string_view name, std::string_view unit,
+Result<double> number_flag(const Invocation& invocation, std::string_view name, std::string_view unit, Range range,
                            double otherwise) {
   const auto text = invocation.value(name);
   if (!text) {
@@ -28,9 +35,11 @@ Result<double> number_flag(const Invocation& invocation, std::string_view name, 
   const char* const end = text->data() + text->size();
   double number = 0;
   const auto [rest, error] = std::from_chars(text->data(), end, number);
-  if (error != std::errc() || number < 0 || (rest != end && std::string_view(rest, end) != unit)) {
-    return fail(ErrorCode::kInvalid, "--" + std::string(name) + ": want a number such as 40" + std::string(unit) +
-                                         ", got \"" + *text + "\"");
+  const bool whole = error == std::errc() && (rest == end || std::string_view(rest, end) == unit);
+  // NaN is in no range.
+  if (!whole || std::signbit(number) || !(number >= range.least && number <= range.most)) {
+    return fail(ErrorCode::kInvalid, "--" + std::string(name) + ": want a number from " + shortest(range.least) +
+                                         " to " + shortest(range.most) + std::string(unit) + ", got \"" + *text + "\"");
   }
   return number;
 }
@@ -54,8 +63,8 @@ Result<Change> read_change(const Invocation& invocation) {
   return change;
 }
 
-Result<Plan> plan_from_files(const std::vector<std::string>& names, const std::string& ring, const Change& change,
-                             bool keep) {
+Result<Plan> plan_from_files(const std::vector<std::string>& names, const Options& options, const std::string& ring,
+                             const Change& change, bool keep, std::vector<Gap>& gaps) {
   std::vector<std::string> texts;
   for (const std::string& name : names) {
     auto text = read_file(name == "-" ? "/dev/stdin" : name, kMaxFileBytes);
@@ -64,10 +73,11 @@ Result<Plan> plan_from_files(const std::vector<std::string>& names, const std::s
     }
     texts.push_back(*std::move(text));
   }
-  const auto file = read_plan_file(texts, ring, SystemClock().wall());
+  auto file = read_plan_file(texts, ring, options.object_namespace.value_or(""), SystemClock().wall());
   if (!file) {
-    return std::unexpected(file.error());
+    return std::unexpected(std::move(file.error()));
   }
+  gaps = std::move(file->gaps);
   auto after = members_after(file->ring, change);
   if (!after) {
     return std::unexpected(std::move(after.error()));
@@ -117,39 +127,48 @@ std::string names_of(const Plan& plan) {
 
 }  // namespace
 
+Result<PlanRequest> read_plan_request(const Invocation& invocation) {
+  auto change = read_change(invocation);
+  if (!change) {
+    return std::unexpected(std::move(change.error()));
+  }
+  const auto rate = number_flag(invocation, "rate", "", kRates, kDefaultRate);
+  if (!rate) {
+    return std::unexpected(rate.error());
+  }
+  const auto most = number_flag(invocation, "fail-over", "%", kPercent, kPercent.most);
+  if (!most) {
+    return std::unexpected(most.error());
+  }
+  return PlanRequest{.change = *std::move(change), .rate = *rate, .most = *most};
+}
+
 Result<ExitCode> run_plan(Context& context) {
   const Invocation& invocation = context.invocation;
-  const auto change = read_change(invocation);
-  const auto rate = number_flag(invocation, "rate", "", kDefaultRate);
-  const auto most = number_flag(invocation, "fail-over", "%", 100);
-  for (const Error* const error :
-       {change ? nullptr : &change.error(), rate ? nullptr : &rate.error(), most ? nullptr : &most.error()}) {
-    if (error != nullptr) {
-      return std::unexpected(*error);
-    }
-  }
-  if (*rate == 0) {
-    return fail(ErrorCode::kInvalid, "--rate: want more than 0 moves a second");
+  const auto request = read_plan_request(invocation);
+  if (!request) {
+    return std::unexpected(request.error());
   }
   const bool keep = context.options.structured() || context.options.output == Output::kName;
   std::vector<Gap> gaps;
   const std::string& ring = invocation.arguments.front();
-  const auto plan = invocation.has("filename") ? plan_from_files(invocation.values("filename"), ring, *change, keep)
-                                               : plan_from_cluster(context.options, ring, *change, keep, gaps);
+  const auto plan = invocation.has("filename") ? plan_from_files(invocation.values("filename"), context.options, ring,
+                                                                 request->change, keep, gaps)
+                                               : plan_from_cluster(context.options, ring, request->change, keep, gaps);
   if (!plan) {
     return std::unexpected(plan.error());
   }
   if (context.options.structured()) {
-    auto all = to_json(*plan, *rate);
+    auto all = to_json(*plan, request->rate);
     all["incomplete"] = to_json(gaps);
     print_document(context, all);
   } else {
-    context.console.print(keep ? names_of(*plan) : render_plan(*plan, *rate, context.style()));
+    context.console.print(keep ? names_of(*plan) : render_plan(*plan, request->rate, context.style()));
     note_gaps(context.console, gaps);
   }
   ExitCode code = ExitCode::kOk;
-  if (100 * plan->moved_share() > *most) {
-    context.console.note("more than " + invocation.value("fail-over").value_or("") + " of the objects move");
+  if (plan->moves_more_than(request->most)) {
+    context.console.note("more than " + shortest(request->most) + "% of the objects move");
     code = ExitCode::kFindings;
   }
   return worse(code, worst_of(gaps));

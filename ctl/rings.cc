@@ -14,21 +14,24 @@
 
 namespace sharder::ctl {
 
-namespace {
-
 using nlohmann::json;
 
-// Of one ring. `entry`: null for a ring that takes no part, because its name is no label.
-void choose_members(RingFacts& ring, std::shared_ptr<const ring::RingEntry> entry) {
-  ring.entry = entry ? std::move(entry)
-                     : std::make_shared<const ring::RingEntry>(
-                           ring.object.spec, std::make_shared<const ring::Ring>(std::vector<std::string>()));
-  for (Shard& shard : ring.shards) {
-    shard.member = shard.available && ring.entry->ring().contains(shard.lease.id.name);
-  }
+ring::ShardStatus status_of(const Shard& shard) {
+  return {.lease_namespace = shard.lease.id.lease_namespace,
+          .name = shard.lease.id.name,
+          .uid = shard.lease.uid,
+          .state = shard.lease.state_label,
+          .available = shard.available,
+          .in_grace = shard.in_grace,
+          .cordoned = shard.lease.cordoned};
 }
 
-}  // namespace
+std::shared_ptr<const ring::RingEntry> entry_of(const ring::RingSet& rings, const ring::RingObject& ring) {
+  const auto found = rings.rings.find(ring.spec.name);
+  return found != rings.rings.end() ? found->second
+                                    : std::make_shared<const ring::RingEntry>(
+                                          ring.spec, std::make_shared<const ring::Ring>(std::vector<std::string>()));
+}
 
 std::string state_text(const Shard& shard) {
   return std::string(to_string(shard.state)) + (shard.lease.cordoned ? ",cordoned" : "") +
@@ -90,20 +93,16 @@ std::vector<Shard> enrol(std::vector<RingFacts>& rings, std::vector<membership::
     }
     const bool in_grace = membership::in_grace(lease, ring->object.grace_period);
     const bool available = lease.held() || in_grace;
-    roster.put_shard(lease.ring, {.lease_namespace = lease.id.lease_namespace,
-                                  .name = lease.id.name,
-                                  .uid = lease.uid,
-                                  .state = lease.state_label,
-                                  .available = available,
-                                  .in_grace = in_grace,
-                                  .cordoned = lease.cordoned});
     const auto state = membership::judge(lease, at, ring->object.grace_period).state;
     ring->shards.push_back({.lease = std::move(lease), .state = state, .available = available, .in_grace = in_grace});
+    roster.put_shard(ring->name(), status_of(ring->shards.back()));
   }
   const auto entries = roster.publish().ring_set;
   for (RingFacts& ring : rings) {
-    const auto entry = entries->rings.find(ring.name());
-    choose_members(ring, entry == entries->rings.end() ? nullptr : entry->second);
+    ring.entry = entry_of(*entries, ring.object);
+    for (Shard& shard : ring.shards) {
+      shard.member = shard.available && ring.entry->ring().contains(shard.lease.id.name);
+    }
   }
   return strays;
 }

@@ -13,6 +13,7 @@
 #include "membership/shard_lease.h"
 #include "ring/ring_object.h"
 #include "ring/ring_set.h"
+#include "ring/snapshot.h"
 
 namespace sharder::ctl {
 
@@ -23,6 +24,11 @@ struct Shard {
   bool in_grace = false;         // it has gone, and keeps its place (protocol, 12)
   bool member = false;           // objects are assigned to it
 };
+
+// As the rule for members takes it (membership/ring_roster.h).
+ring::ShardStatus status_of(const Shard& shard);
+// The ring in the set. A ring that takes no part, because its name is no label, has no members.
+std::shared_ptr<const ring::RingEntry> entry_of(const ring::RingSet& rings, const ring::RingObject& ring);
 
 // "ready", "ready,cordoned", "dead,grace".
 std::string state_text(const Shard& shard);

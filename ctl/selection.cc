@@ -95,7 +95,7 @@ std::optional<bool> Selection::selects_namespace(const std::string& name) const 
     return std::nullopt;
   }
   const auto labels = namespaces->find(name);
-  return labels != namespaces->end() && selector.matches(labels->second);
+  return labels == namespaces->end() ? std::nullopt : std::optional(selector.matches(labels->second));
 }
 
 std::optional<bool> Selection::selects(const kube::Resource& resource, const kube::ObjectMeta& object) const {

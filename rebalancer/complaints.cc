@@ -20,7 +20,7 @@ void Complaints::say(const Complaint& complaint, const std::string& object, cons
   } else {
     log_.warn(complaint.line, {{"object", object}, {"error", error}});
   }
-  tools_->events.record(ring_, kube::EventType::kWarning, complaint.reason, complaint.message);
+  tools_->events.record(ring_, kube::EventType::kWarning, complaint.event, complaint.message);
 }
 
 }  // namespace sharder::rebalancer

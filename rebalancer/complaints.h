@@ -21,8 +21,8 @@ class Complaints {
   static constexpr std::chrono::minutes kPeriod{1};
 
   struct Complaint {
-    std::string_view line;    // of the log
-    std::string_view reason;  // of the Event
+    std::string_view line;   // of the log
+    std::string_view event;  // its reason
     std::string message;
   };
 

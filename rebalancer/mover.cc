@@ -265,7 +265,7 @@ void Mover::succeeded(const FlightPointer& flight, bool has_changed) {
   if (recent_.repeats(move.object, ring_version, now) == kQuarrel) {
     const std::string object = to_string(*flight);
     complaints_.say({.line = "the labels of an object do not last, it is moved with growing pauses",
-                     .reason = "LabelsDoNotLast",
+                     .event = "LabelsDoNotLast",
                      .message = "The labels of " + object +
                                 " have to be put right again and again: something else removes or changes them"},
                     object, "");
@@ -332,7 +332,7 @@ void Mover::rejected(const FlightPointer& flight, const Error& error) {
     flight->move.failures = 0;
     const std::string object = to_string(*flight);
     complaints_.say({.line = "an object cannot be moved, it is tried again with growing pauses",
-                     .reason = "MoveFailed",
+                     .event = "MoveFailed",
                      .message = "Cannot move " + object + ": " + error.message},
                     object, error.message);
   }

@@ -166,6 +166,15 @@ def planned_from_a_file(env):
             files = [part for name in ("ring", "leases", "objects") for part in ("-f", texts[name, form])]
             offline = document(env, "plan", ring.name, "--shards=3", *files, KUBECONFIG="/dev/null")
             assert offline["moves"] == online["moves"] and offline["moved"] > 0, form
+            assert offline["incomplete"] == [], offline["incomplete"]
+        partial = env.plane.folder / "secrets.json"
+        partial.write_text(env.plane.kubectl("get", "secrets", "-n", ring.namespace, "-o", "json").stdout, encoding="utf-8")
+        files = ("-f", texts["ring", "json"], "-f", texts["leases", "json"], "-f", partial)
+        lacking = ctl(env, "plan", ring.name, "--shards=3", "--fail-over", "100%", *files, expect=1, KUBECONFIG="/dev/null")
+        assert "incomplete: the files have no configmaps" in lacking.stderr, lacking.stderr
+        empty = env.plane.folder / "none.json"  # in a namespace that has none
+        empty.write_text(env.plane.kubectl("get", "--raw", "/api/v1/namespaces/absent/configmaps").stdout, encoding="utf-8")
+        ctl(env, "plan", ring.name, "--shards=3", *files, "-f", empty, KUBECONFIG="/dev/null")
         names = ctl(env, "plan", ring.name, "--shards=3", "-o", "name").stdout.splitlines()
         assert len(names) == online["moved"], names
         ctl(env, "plan", ring.name, "--shards=3", "--fail-over", "90%")

@@ -70,6 +70,7 @@ TEST_CASE("a namespaceSelector is the ring's own, else the webhook configuration
   by_webhook.namespaces = {{"ns", {{"team", "x"}}}, {"other", {}}};
   CHECK(by_webhook.selects_namespace("ns") == true);
   CHECK(by_webhook.selects_namespace("other") == false);
+  CHECK(by_webhook.selects_namespace("third") == std::nullopt);
   ring.object.spec.namespace_selector = ring::LabelSelector();
   CHECK(selection_of(ring, webhook).source == Selection::Source::kRing);
   CHECK(selection_of(ring, webhook).selects_namespace("kube-system") == true);
