@@ -1,6 +1,6 @@
 """Deletion: preconditions, finalizers, collections, and the garbage collection of what a ring owned."""
 
-from api import RINGS, path
+from api import path
 from behaviour import behaviour, eventually, names, rule, version
 
 

@@ -2,10 +2,8 @@
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
-import threading
 import urllib.request
 from pathlib import Path
 
