@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-NOW = "2026-11-23T00:00:00.000000Z"
+import shards
 
 
 def ring(name, *resources):
@@ -23,11 +23,9 @@ def ring(name, *resources):
 
 def lease(ring_name, name, namespace="shards"):
     """The Lease of a shard that holds it for long."""
-    return {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
-            "metadata": {"name": name, "namespace": namespace,
-                         "labels": {"alpha.sharding.timebertt.dev/controllerring": ring_name}},
-            "spec": {"holderIdentity": name, "leaseDurationSeconds": 2_000_000_000, "acquireTime": NOW,
-                     "renewTime": NOW}}
+    held = shards.lease(ring_name, name, duration=2_000_000_000)
+    held["metadata"]["namespace"] = namespace
+    return held
 
 
 def secret(name, **labels):
