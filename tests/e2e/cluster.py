@@ -66,6 +66,19 @@ def _done(patches):
     return answered
 
 
+def stored_objects(events, namespace, *resources):
+    """[(event, resource, object)] of the namespace's objects as they were stored, in the order of their resourceVersions,
+    by events of an audit log that has them. A dry run stores nothing."""
+    found = {}
+    for event in events:
+        reference, item = event.get("objectRef", {}), event.get("responseObject", {})
+        version = item.get("metadata", {}).get("resourceVersion")
+        if (reference.get("namespace") == namespace and reference.get("resource") in resources and version and
+                "dryRun" not in event["requestURI"]):
+            found[int(version)] = (event, reference["resource"], item)
+    return [found[version] for version in sorted(found)]
+
+
 class Cluster:
     """Subclasses set, as soon as they are known: `admin`, a Client that may do everything; `kubectl_program`; `audit_log`; `port` of
     the API server on 127.0.0.1, `ca_file` of its certificate, and `sharder_port`, where the sharder finds it."""

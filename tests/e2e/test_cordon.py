@@ -8,6 +8,7 @@ import time
 
 import oracle
 from agent import overlaps
+from cluster import stored_objects
 from environment import Environment
 from processes import allowed, wait_until
 from shards import SHARDER_IDENTITY, labels_of_stopped, parse_time, state
@@ -34,14 +35,8 @@ def cordon(ring, *names, cordoned="true"):
 def writes(ring):
     """[(resource, name, object)] of all Secrets and Leases of the ring's namespace as they were stored, in order."""
     ring.env.plane.flush_audit_log()
-    found = {}
-    for event in ring.env.plane.audit_events():
-        reference, item = event.get("objectRef", {}), event.get("responseObject", {})
-        version = item.get("metadata", {}).get("resourceVersion")
-        if (reference.get("namespace") == ring.namespace and reference.get("resource") in ("secrets", "leases") and
-                version and "dryRun" not in event["requestURI"]):
-            found[int(version)] = (reference["resource"], item["metadata"]["name"], item)
-    return [found[version] for version in sorted(found)]
+    return [(resource, item["metadata"]["name"], item) for _, resource, item in
+            stored_objects(ring.env.plane.audit_events(), ring.namespace, "secrets", "leases")]
 
 
 def moves(ring, before=None):

@@ -12,6 +12,7 @@ import random
 import time
 
 import oracle
+from cluster import stored_objects
 from environment import CONFIG_MAPS, SECRETS, Environment
 from processes import wait_until
 from sharderctl import document
@@ -110,22 +111,20 @@ class Objects:
     def next_writes(self):
         """[Write] since the last call, in the order in which they were stored."""
         begin, self._seen = self._seen, self._plane.flush_audit_log()
-        found, self._cut = {}, False
-        for event in self._plane.audit_events(begin=begin):
-            self._cut |= event["responseStatus"]["code"] == 504
-            reference, item = event.get("objectRef", {}), event.get("responseObject", {})
-            metadata = item.get("metadata", {})
-            if (reference.get("namespace") == self._ring.namespace and "resourceVersion" in metadata and
-                    reference.get("resource") in ("secrets", "configmaps") and "dryRun" not in event["requestURI"]):
-                key = (oracle.main_key("", "Secret", self._ring.namespace, metadata["name"])
-                       if reference["resource"] == "secrets" else oracle.controlled_key(item))
-                if key is not None:  # the cluster's own ConfigMap has none
-                    self.keys[reference["resource"], metadata["name"]] = key
-                    found[int(metadata["resourceVersion"])] = Write(
-                        reference["resource"], metadata["name"], oracle.shard_of(item, self._ring.name) or "",
-                        metadata.get("labels", {}).get(self._ring.drain_label))
+        events = self._plane.audit_events(begin=begin)
+        self._cut = any(event["responseStatus"]["code"] == 504 for event in events)
+        found = {}
+        for _, resource, item in stored_objects(events, self._ring.namespace, "secrets", "configmaps"):
+            metadata = item["metadata"]
+            key = (oracle.main_key("", "Secret", self._ring.namespace, metadata["name"]) if resource == "secrets" else
+                   oracle.controlled_key(item))
+            if key is not None:  # the cluster's own ConfigMap has none
+                self.keys[resource, metadata["name"]] = key
+                found[int(metadata["resourceVersion"])] = Write(
+                    resource, metadata["name"], oracle.shard_of(item, self._ring.name) or "",
+                    metadata.get("labels", {}).get(self._ring.drain_label))
         self._versions.update(found)
-        return [found[version] for version in sorted(found)]
+        return list(found.values())
 
     def version(self, version):
         """The Write that stored it; None when a cut connection has hidden it."""

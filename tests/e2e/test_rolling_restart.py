@@ -10,7 +10,7 @@ import time
 import load
 import oracle
 from checksum_shards import JUDGED, ChecksumShards
-from cluster import ROOT, SHARDER
+from cluster import ROOT, SHARDER, stored_objects
 from environment import Environment
 from processes import wait_until
 from shards import parse_time
@@ -59,18 +59,12 @@ class Witness:
 def states(ring, since):
     """{Secret: [(when, shard, whether it drains), ...]} by the audit log, from the last state before `since` on."""
     ring.env.plane.flush_audit_log()
-    found = collections.defaultdict(dict)
-    for event in ring.env.plane.audit_events():
-        reference, item = event.get("objectRef", {}), event.get("responseObject", {})
-        version = item.get("metadata", {}).get("resourceVersion")
-        if (reference.get("namespace") == ring.namespace and reference.get("resource") == "secrets" and version and
-                "dryRun" not in event["requestURI"]):
-            found[item["metadata"]["name"]][int(version)] = (
-                parse_time(event["stageTimestamp"]), oracle.shard_of(item, ring.name),
-                ring.drain_label in item["metadata"].get("labels", {}))
+    found = collections.defaultdict(list)
+    for event, _, item in stored_objects(ring.env.plane.audit_events(), ring.namespace, "secrets"):
+        found[item["metadata"]["name"]].append((parse_time(event["stageTimestamp"]), oracle.shard_of(item, ring.name),
+                                                ring.drain_label in item["metadata"].get("labels", {})))
     history = {}
-    for name, versions in found.items():
-        ordered = [versions[version] for version in sorted(versions)]
+    for name, ordered in found.items():
         first = max(index for index, (when, _, _) in enumerate(ordered) if when <= since or index == 0)
         history[name] = ordered[first:]
     return history
