@@ -34,7 +34,8 @@ struct ReconcileMetrics::Impl {
                   .Help("How long reconciliations took.")
                   .Register(registry)
                   .Add(labels, buckets())) {
-    for (const std::string_view result : {kSuccess, kRequeueAfter, kError}) {
+    // As there, where "requeue" is one that ours never have.
+    for (const std::string_view result : {kSuccess, std::string_view("requeue"), kRequeueAfter, kError}) {
       of(result);
     }
   }

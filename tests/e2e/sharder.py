@@ -15,6 +15,8 @@ from cluster import ROOT, SYSTEM_NAMESPACE
 from processes import Failed, Process, free_ports, wait_until
 from reach import Address
 
+GO_PORT = 9443  # where the Go project's sharder serves webhooks
+
 
 def binary():
     """The program under test."""
@@ -158,6 +160,16 @@ class Sharders:
         """Webhook configurations point to this replica, not to the balancer. Before they are started."""
         for one in self.replicas:
             one.config["webhook"]["config"]["clientConfig"]["url"] = f"https://127.0.0.1:{replica.port}"
+
+    def become(self, go_sharder):
+        """The only replica runs this program, the Go project's sharder. Before it is started. It serves webhooks at a
+        port that is always the same."""
+        replica, = self.replicas
+        command = replica.process.command
+        replica.process.environment["KUBECONFIG"] = command[command.index("--kubeconfig") + 1]
+        replica.process.command = [str(go_sharder), f"--config={command[command.index('--config') + 1]}"]
+        merge(replica.config, {"shutdownDelay": None, "webhook": {"server": {"bindAddress": None}}})
+        self.balancer.command[-1], replica.port = str(GO_PORT), GO_PORT
 
     @contextlib.contextmanager
     def forgotten(self, replica):

@@ -15,19 +15,17 @@ import sys
 import time
 import typing
 
-import binaries
 from cluster import ROOT
 from environment import CONFIG_MAPS, SECRETS, Environment
 from processes import allowed, wait_until
 from prometheus import Prometheus, rules
-from sharder import merge
 from shards import Shards
 from suite import Suite
 from test_alerts import ENDS, FASTER, Alerts, creating, refuse_patches
 from test_doctor import diagnose, label, named, run, shard_of, stopped_sharder, wait_well
 
 sys.path.append(str(ROOT / "tests" / "e2e" / "kind"))
-from images import GO_PROJECT, GO_SUMS  # pylint: disable=wrong-import-position
+import images  # pylint: disable=wrong-import-position
 
 BOUND = 10  # seconds
 NAMES = ("shard-a", "shard-b", "shard-c")
@@ -280,22 +278,16 @@ for each in FAULTS:
 
 
 class OfGo(Field):
-    """The same with the Go project's sharder, and fewer objects. It serves webhooks at a port that is always the same."""
+    """The same with the Go project's sharder, and fewer objects."""
 
-    WINDOW, SYNC_PERIOD, PORT = 12, 10, 9443  # seconds in which a fault can show: in each of them is a pass
+    WINDOW, SYNC_PERIOD = 12, 10  # seconds in which a fault can show: in each of them is a pass
     NOT_ITS_OWN = re.compile(r"#|go_|process_|\w+_(bucket|sum)\b")  # of the Go runtime, and details of histograms
 
     def __init__(self, short):
         super().__init__(short, objects=2_000, owned=100, sync_period=self.SYNC_PERIOD)
 
     def prepare(self):
-        replica, = self.sharders.replicas
-        command = [str(part) for part in replica.process.command]
-        replica.process.environment["KUBECONFIG"] = command[command.index("--kubeconfig") + 1]
-        replica.process.command = [str(binaries.tool(*GO_PROJECT, "cmd/sharder", name="go-sharder", sums=GO_SUMS)),
-                                   f"--config={command[command.index('--config') + 1]}"]
-        merge(replica.config, {"shutdownDelay": None, "webhook": {"server": {"bindAddress": None}}})
-        self.sharders.balancer.command[-1], replica.port = str(self.PORT), self.PORT
+        self.sharders.become(images.go_sharder())
 
     def values(self):
         """{family, with the code or the result: the sum of its samples} of what it exports after WINDOW seconds."""
