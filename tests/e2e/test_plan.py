@@ -104,6 +104,7 @@ class Objects:
         self._ring, self._plane = ring, ring.env.plane
         self._seen = 0  # bytes of the audit log
         self._cut = False  # by 504s of the last writes
+        self._hidden = set()  # (resource, name) of those that a 504 may ever have changed
         self._versions = {}  # resourceVersion -> Write
         self._labels = {}  # (resource, name) -> (shard, whether it drains), by the last write
         self.keys = {}
@@ -112,7 +113,9 @@ class Objects:
         """[Write] since the last call, in the order in which they were stored."""
         begin, self._seen = self._seen, self._plane.flush_audit_log()
         events = self._plane.audit_events(begin=begin)
-        self._cut = any(event["responseStatus"]["code"] == 504 for event in events)
+        lost = [event.get("objectRef", {}) for event in events if event["responseStatus"]["code"] == 504]
+        hidden = {(reference.get("resource"), reference.get("name")) for reference in lost}
+        self._cut, self._hidden = bool(hidden), self._hidden | hidden
         found = {}
         for _, resource, item in stored_objects(events, self._ring.namespace, "secrets", "configmaps"):
             metadata = item["metadata"]
@@ -126,9 +129,9 @@ class Objects:
         self._versions.update(found)
         return list(found.values())
 
-    def version(self, version):
+    def version(self, resource, name, version):
         """The Write that stored it; None when a cut connection has hidden it."""
-        assert self._cut or int(version) in self._versions, version
+        assert (resource, name) in self._hidden or int(version) in self._versions, (resource, name, version)
         return self._versions.get(int(version))
 
     def next_moves(self):
@@ -195,7 +198,7 @@ def check_at_rest(explained, owned):
 def check_read(explained, objects):
     """That it says what was stored in the version that it read."""
     for one in explained:
-        stored = objects.version(one["resourceVersion"])
+        stored = objects.version(one["resource"], one["name"], one["resourceVersion"])
         assert stored in (None, Write(one["resource"], one["name"], one["shard"], one["drain"])), (one, stored)
         well = one["shard"] == one["desired"] and one["drain"] is None
         assert (one["verdict"][0] == "it is where it belongs") == well, one
