@@ -26,7 +26,7 @@ POOL = [f"ctl-{number}" for number in range(16)]
 LIKE_GO = POOL[::4]  # they remove both labels, and the webhook assigns
 FIRST, FEWEST, MOST = 6, 3, 14  # members
 FLAGS = {"join": "--add", "uncordon": "--add", "leave": "--remove", "crash": "--remove", "cordon": "--cordon"}
-# Changes are drawn like cards. "several": up to 4 shards at once.
+# Changes are drawn like cards; one that is not possible is drawn later. "several": up to 4 shards at once.
 DECK = [*FLAGS, "several"]
 SEVERAL = range(2, 5)
 
@@ -50,7 +50,10 @@ class Shards:
         """The next change: [(what, shard)]."""
         if not self._deck:
             self._deck = self._rng.sample(DECK, len(DECK))
-        card = self._deck.pop()
+        possible = self._choices([])
+        card = next((card for card in self._deck if card == "several" or possible[card]), None)
+        if card is not None:
+            self._deck.remove(card)
         steps = []
         for _ in range(self._rng.choice(SEVERAL) if card == "several" else 1):
             choices = self._choices(steps)
