@@ -17,18 +17,21 @@ constexpr BackoffPolicy kPermanent{.initial = std::chrono::seconds(2), .max = st
 }  // namespace
 
 std::string acknowledgement_body(const std::string& ring, const std::string& drain,
-                                 const std::string& resource_version) {
+                                 const kube::Precondition& precondition) {
   const bool names_target = !drain.empty() && drain != ring::kDrainLabelValue;
   nlohmann::json labels{{ring::drain_label(ring), nullptr}};
   labels[ring::shard_label(ring)] = names_target ? nlohmann::json(drain) : nlohmann::json();
-  return nlohmann::json{{"metadata", {{"resourceVersion", resource_version}, {"labels", std::move(labels)}}}}.dump();
+  return nlohmann::json{
+      {"metadata", {{"resourceVersion", precondition.resource_version()}, {"labels", std::move(labels)}}}}
+      .dump();
 }
 
-Acknowledgements::Acknowledgements(kube::Api& api, kube::Resource resource, std::string ring, std::string field_manager,
-                                   Callbacks callbacks, Logger log)
+Acknowledgements::Acknowledgements(kube::Api& api, kube::Resource resource, std::string ring, std::string shard,
+                                   std::string field_manager, Callbacks callbacks, Logger log)
     : api_(api),
       resource_(std::move(resource)),
       ring_(std::move(ring)),
+      shard_(std::move(shard)),
       field_manager_(std::move(field_manager)),
       callbacks_(std::move(callbacks)),
       log_(std::move(log)) {}
@@ -67,16 +70,51 @@ void Acknowledgements::pump() {
     waiting_.pop_front();
     if (is_wanted(flight)) {
       ++under_way_;
-      patch(flight);
+      send(flight);
     }
   }
 }
 
-void Acknowledgements::patch(const FlightPointer& flight) {
+void Acknowledgements::send(const FlightPointer& flight) {
   flight->is_newer = false;
+  if (const auto precondition = kube::Precondition::of(flight->resource_version)) {
+    patch(flight, *precondition);
+  } else {
+    get(flight);
+  }
+}
+
+void Acknowledgements::get(const FlightPointer& flight) {
+  kube::Request request = kube::get_request(resource_, flight->name.object_namespace, flight->name.name);
+  request.accept = kube::kCompactMetadata;
+  request.lane = kube::Lane::kMove;
+  api_.send(std::move(request), [self = shared_from_this(), flight](const Result<kube::Response>& answer) {
+    if (!self->stopped_) {
+      self->got(flight, answer ? self->decoder_.decode(answer->body) : std::unexpected(answer.error()));
+    }
+  });
+}
+
+void Acknowledgements::got(const FlightPointer& flight, const Result<kube::ObjectMeta>& object) {
+  if (!object) {
+    failed(flight, object.error());
+    return;
+  }
+  const bool drains_so =
+      object->label(ring::shard_label(ring_)) == shard_ && object->label(ring::drain_label(ring_)) == flight->drain;
+  if (!drains_so || !is_wanted(flight)) {
+    finish(flight);  // the watch is going to show it
+  } else if (const auto precondition = kube::Precondition::of(object->resource_version)) {
+    patch(flight, *precondition);
+  } else {
+    failed(flight, {.code = ErrorCode::kInvalid, .message = "the API server shows it without a resourceVersion"});
+  }
+}
+
+void Acknowledgements::patch(const FlightPointer& flight, const kube::Precondition& precondition) {
   kube::Request request =
       kube::patch_request(resource_, flight->name.object_namespace, flight->name.name, kube::kMergePatch,
-                          acknowledgement_body(ring_, flight->drain, flight->resource_version), field_manager_);
+                          acknowledgement_body(ring_, flight->drain, precondition), field_manager_);
   request.accept = kube::kCompactMetadata;
   request.lane = kube::Lane::kMove;
   request.still_wanted = callbacks_.may_write;
@@ -91,22 +129,26 @@ void Acknowledgements::patched(const FlightPointer& flight, const Result<kube::R
   if (answer) {
     callbacks_.on_acknowledged();
     finish(flight);
-    return;
+  } else {
+    failed(flight, answer.error());
   }
-  switch (answer.error().code) {
+}
+
+void Acknowledgements::failed(const FlightPointer& flight, const Error& error) {
+  switch (error.code) {
     case ErrorCode::kNotFound:
     case ErrorCode::kCancelled:
       finish(flight);
       return;
     case ErrorCode::kConflict:
       if (is_wanted(flight) && flight->is_newer) {
-        patch(flight);
+        send(flight);
       } else {
         finish(flight);  // the watch is going to show the newer version
       }
       return;
     default:
-      try_again(flight, answer.error());
+      try_again(flight, error);
   }
 }
 
@@ -120,7 +162,7 @@ void Acknowledgements::try_again(const FlightPointer& flight, const Error& error
   const auto pause = backoff_pause(is_permanent ? kPermanent : kTransient, flight->failures++, random_);
   api_.loop().post_after(pause, [self = shared_from_this(), flight] {
     if (self->is_wanted(flight)) {
-      self->patch(flight);
+      self->send(flight);
     } else {
       self->finish(flight);
     }
