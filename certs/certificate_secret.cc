@@ -19,6 +19,7 @@
 #include "certs/x509.h"
 #include "kube/client/lasting_failure.h"
 #include "kube/client/resource.h"
+#include "kube/codec/pem.h"
 #include "kube/watch/list_watch.h"
 
 namespace sharder::certs {
@@ -35,12 +36,14 @@ constexpr BackoffPolicy kPauses{.initial = std::chrono::milliseconds(200), .max 
 
 using Pair = std::shared_ptr<const TlsIdentity>;
 
-// The caBundles of the webhook configurations. Mostly all are the same, and that one is verified only once.
+// The caBundles of the webhook configurations: of each what the API server reads, without damaged certificates. Mostly
+// all are the same, and that one is verified only once.
 class Bundles {
  public:
   explicit Bundles(const std::vector<std::string>& all) : all_(std::ssize(all)) {
     for (const std::string& bundle : all) {
-      ++counts_[bundle];
+      const auto readable = kube::read_ca_bundle(bundle);
+      ++counts_[readable ? readable->pem : ""];
     }
   }
 

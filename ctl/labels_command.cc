@@ -43,14 +43,23 @@ Result<std::vector<ring::GroupResource>> wanted_resources(Cluster& cluster, cons
   return ring::resources_of(ring->object.spec);
 }
 
-Result<std::vector<kube::Resource>> resolve_all(Cluster& cluster, const std::vector<ring::GroupResource>& names) {
+// Of the ring's resources, one that is not served has no objects; one that --resource names has to be there. Those that
+// cannot be looked up become gaps, and the others do not wait for them.
+Result<std::vector<kube::Resource>> resolve_all(Cluster& cluster, const std::vector<ring::GroupResource>& names,
+                                                bool are_named, std::vector<Gap>& gaps) {
   std::vector<kube::Resource> resources;
   for (const ring::GroupResource& name : names) {
     auto resource = cluster.resolve(name);
-    if (!resource) {
+    if (resource) {
+      resources.push_back(*std::move(resource));
+    } else if (resource.error().code != ErrorCode::kNotFound) {
+      gaps.push_back({.verb = "discover", .resource = to_string(name), .error = std::move(resource.error())});
+    } else if (are_named) {
       return std::unexpected(std::move(resource.error()));
     }
-    resources.push_back(*std::move(resource));
+  }
+  if (resources.empty() && !gaps.empty()) {
+    return std::unexpected(std::move(gaps.front().error));
   }
   return resources;
 }
@@ -129,7 +138,9 @@ Result<ExitCode> run_labels_remove(Context& context) {
   if (!resources) {
     return std::unexpected(resources.error());
   }
-  const auto served = resolve_all(cluster, *resources);  // before anything is removed
+  std::vector<Gap> gaps;
+  const bool are_named = !context.invocation.values("resource").empty();
+  const auto served = resolve_all(cluster, *resources, are_named, gaps);  // before anything is removed
   if (!served) {
     return std::unexpected(served.error());
   }
@@ -146,8 +157,7 @@ Result<ExitCode> run_labels_remove(Context& context) {
     const std::string object_namespace = resource.namespaced ? context.options.object_namespace.value_or("") : "";
     for (const std::string& label : {shard_label, drain_label}) {
       if (auto removed = remover.remove(resource, object_namespace, label); !removed) {
-        removed.error().message += "; labels were removed from " + count_of(remover.removed(), "object") + " before";
-        return std::unexpected(std::move(removed.error()));
+        gaps.push_back({.verb = "list", .resource = name_of(resource), .error = std::move(removed.error())});
       }
     }
   }
@@ -156,17 +166,20 @@ Result<ExitCode> run_labels_remove(Context& context) {
     all["ring"] = name;
     all["objects"] = remover.removed();
     all["failed"] = remover.failures().size();
+    all["incomplete"] = to_json(gaps);
     print_document(context, all);
   } else {
     context.console.print("ring " + name + ": labels removed from " + count_of(remover.removed(), "object") + "\n");
+    note_gaps(context.console, gaps);
   }
-  if (!remover.failures().empty()) {
-    const Error& first = remover.failures().front();
-    context.console.note(count_of(static_cast<std::int64_t>(remover.failures().size()), "object") +
-                         " could not be patched: " + first.message);
-    return worse(ExitCode::kFindings, exit_code_of(first));
+  const ExitCode code = worst_of(gaps);
+  if (remover.failures().empty()) {
+    return code;
   }
-  return ExitCode::kOk;
+  const Error& first = remover.failures().front();
+  context.console.note(count_of(static_cast<std::int64_t>(remover.failures().size()), "object") +
+                       " could not be patched: " + first.message);
+  return worse(code, worse(ExitCode::kFindings, exit_code_of(first)));
 }
 
 }  // namespace sharder::ctl

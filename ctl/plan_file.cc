@@ -217,8 +217,14 @@ Result<PlanFile> read_plan_file(const std::vector<std::string>& texts, const std
   const auto resources = match_kinds(ring::resources_of(file.ring.object.spec), contents, file.gaps);
   for (const json& item : contents.items) {
     const auto resource = resources.find(kind_of(item));
-    auto object = resource != resources.end() ? decoder.decode(item.dump()) : Result<kube::ObjectMeta>();
-    if (resource == resources.end() || !object) {
+    if (resource == resources.end()) {
+      continue;
+    }
+    auto object = decoder.decode(item.dump());
+    if (!object) {
+      add_gap(file.gaps, to_string(resource->second),
+              "an object of " + to_string(resource->second) +
+                  " cannot be read, and is not counted: " + object.error().message);
       continue;
     }
     const bool namespaced = !object->object_namespace.empty();

@@ -62,7 +62,10 @@ class Reader {
     versions["version"] = app::version();
     versions["commit"] = app::kCommit;
     if (auto body = cluster_.call({.target = "/version"}, "get", "/version")) {
-      versions["apiServer"] = kube::parse_json(*body).value_or(json());
+      const json server = kube::parse_json(*body).value_or(json());
+      for (const char* const field : {"gitVersion", "goVersion", "platform"}) {
+        versions["apiServer"][field] = kube::string_of(kube::field_of(server, field));
+      }
     } else {
       add_gap("get", "/version", std::move(body.error()));
     }
@@ -131,22 +134,17 @@ class Reader {
   SupportBundle bundle_;
 };
 
-void remove_values(json& pod_spec) {
-  for (const char* const containers : {"containers", "initContainers", "ephemeralContainers"}) {
-    const auto found = pod_spec.find(containers);
-    if (found == pod_spec.end() || !found->is_array()) {
-      continue;
-    }
-    for (json& container : *found) {
-      const auto variables = container.is_object() ? container.find("env") : container.end();
-      if (variables == container.end() || !variables->is_array()) {
-        continue;
-      }
-      for (json& variable : *variables) {
+// Those of environment variables, and of headers that probes and hooks send, wherever they stand.
+void remove_values(json& part) {
+  for (auto& [key, element] : part.items()) {
+    if ((key == "env" || key == "httpHeaders") && element.is_array()) {
+      for (json& variable : element) {
         if (variable.is_object() && variable.contains("value")) {
           variable["value"] = "(removed)";
         }
       }
+    } else if (element.is_structured()) {
+      remove_values(element);
     }
   }
 }

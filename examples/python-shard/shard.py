@@ -64,8 +64,26 @@ def controller_of(item):
     return next((reference for reference in references if reference.get("controller")), {})
 
 
-class LeaseLost(Exception):
+class ShardError(Exception):
+    """An error of this program: its text has no contents of objects and no credentials."""
+
+
+class LeaseLost(ShardError):
     """Nothing may be written any more."""
+
+
+def reason(error):
+    """What to log of an error. The texts of libraries may quote what they have read: a Secret, a token."""
+    if isinstance(error, ShardError):
+        return str(error)
+    return f"{type(error).__name__} {getattr(error, 'status', '')}".strip()
+
+
+def load_kubeconfig():
+    try:
+        config.load_kube_config()
+    except Exception as error:  # pylint: disable=broad-exception-caught  # of a parser, too
+        raise SystemExit(f"no usable kubeconfig: {reason(error)}") from None
 
 
 class Api:
@@ -75,7 +93,7 @@ class Api:
         try:
             config.load_incluster_config()
         except config.ConfigException:
-            config.load_kube_config()
+            load_kubeconfig()
         settings = client.Configuration.get_default_copy()
         settings.retries = False  # urllib3 would send a write again, perhaps when it may not be sent any more
         connection = client.ApiClient(settings)
@@ -215,7 +233,7 @@ class Lease:
                     self._thread.start()
                     return True
             except NETWORK_ERRORS as error:
-                log.warning("cannot acquire the lease error=%r", error)
+                log.warning("cannot acquire the lease error=%s", reason(error))
             if signal.sigtimedwait(SIGNALS, RETRY_PERIOD):
                 return False
 
@@ -225,7 +243,7 @@ class Lease:
                 if not self.attempt():
                     self.lose()
             except NETWORK_ERRORS as error:
-                log.warning("cannot renew the lease error=%r", error)
+                log.warning("cannot renew the lease error=%s", reason(error))
 
     def lose(self):
         """It is not valid any more, from now on."""
@@ -248,7 +266,7 @@ class Lease:
                 lease["spec"].update(holderIdentity="", leaseDurationSeconds=1)
                 self._api.request("PUT", f"{self._all}/{self.name}", lease)
         except NETWORK_ERRORS as error:
-            log.warning("cannot release the lease, it will expire error=%r", error)
+            log.warning("cannot release the lease, it will expire error=%s", reason(error))
 
 
 class Watched(threading.Thread):
@@ -275,7 +293,7 @@ class Watched(threading.Thread):
                 if getattr(error, "status", None) == 410:  # the server does not know our position any more
                     self._position = None
                 failures += 1
-                log.warning("watch ended path=%s error=%r", self._path, error)
+                log.warning("watch ended path=%s error=%s", self._path, reason(error))
                 time.sleep(random.uniform(0.5, 1) * min(2, 0.1 * 2 ** failures))
 
     def take(self, item, ours=None):
@@ -404,7 +422,7 @@ class Shard:
                 "apiVersion": "v1", "kind": "ConfigMap", "data": data,
                 "metadata": {"name": name, "namespace": metadata["namespace"], "ownerReferences": [owner]}})
         elif controller_of(current).get("uid") != metadata["uid"]:
-            raise ValueError(f"ConfigMap {name} belongs to somebody else")
+            raise ShardError(f"ConfigMap {name} belongs to somebody else")
         elif current.get("data", {}) != data:
             self.write("PUT", f"{all_path}/{name}", {**current, "data": data})  # with its resourceVersion
 
@@ -479,7 +497,7 @@ class Shard:
                 self._failures.pop(key, None)
             except Exception as error:  # pylint: disable=broad-exception-caught  # whatever it is: try again
                 failures = self._failures[key] = self._failures.get(key, 0) + 1
-                log.warning("failed object=%s/%s failures=%d error=%r", *key, failures, error)
+                log.warning("failed object=%s/%s failures=%d error=%s", *key, failures, reason(error))
                 again = threading.Timer(min(30, 0.01 * 2 ** failures), self._enqueue, [key])
                 again.daemon = True
                 again.start()

@@ -77,6 +77,9 @@ Result<ClusterConfig> from_files(const std::vector<std::string>& files, const st
 
 // The service account of the pod we run in.
 Result<ClusterConfig> in_cluster(const ConfigSources& sources) {
+  if (!sources.context.empty()) {
+    return fail(ErrorCode::kInvalid, "the pod's ServiceAccount has no contexts");
+  }
   const std::string host = variable(sources, "KUBERNETES_SERVICE_HOST");
   const std::string port = variable(sources, "KUBERNETES_SERVICE_PORT");
   if (host.empty() || port.empty()) {

@@ -50,7 +50,7 @@ struct ClusterConfig {
 // Where to look, in controller-runtime's order: flag, $KUBECONFIG (a list, merged), in-cluster, ~/.kube/config.
 struct ConfigSources {
   std::string kubeconfig_flag = {};
-  std::string context = {};  // "" for the file's current-context
+  std::string context = {};  // "" for the file's current-context; else in-cluster is not meant
   std::function<std::optional<std::string>(const std::string& name)> environment = {};  // default: the process's
   std::string service_account_dir = "/var/run/secrets/kubernetes.io/serviceaccount";
   std::string home_dir = {};  // default: $HOME

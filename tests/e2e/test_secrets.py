@@ -11,15 +11,20 @@ import http.server
 import json
 import os
 import ssl
+import subprocess
+import tarfile
 import threading
 import time
 from pathlib import Path
 
 import yaml
 
+import pki
+import python_shard
 from environment import Environment
 from processes import free_ports, wait_until
 from sharder import Sharders
+from sharderctl import program
 from suite import Suite
 from test_startup import refusal
 
@@ -360,6 +365,79 @@ def broken_later(env):
     for what, text in {**stored, "answers": "\n".join(said), "log": replica.log()}.items():
         check(what, text)
         assert token not in text, what
+
+
+# -- the command line, and the shard in Python
+
+def said_by(command, folder, text, seconds=60):
+    """(exit code or None after that time, what it prints) of a program with a kubeconfig of this text."""
+    path = folder / "kubeconfig"
+    path.write_text(text, encoding="utf-8")
+    try:
+        done = subprocess.run(list(map(str, command)), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, env={**os.environ, "KUBECONFIG": str(path)}, check=False,
+                              timeout=seconds)
+    except subprocess.TimeoutExpired as late:
+        return None, (late.stdout or b"").decode(errors="replace")
+    return done.returncode, done.stdout.decode(errors="replace")
+
+
+def bundle_in(path):
+    """All that a support bundle has; "" when there is none. It is removed."""
+    if not path.exists():
+        return ""
+    with tarfile.open(path) as bundle:
+        text = "\n".join(bundle.extractfile(member).read().decode() for member in bundle.getmembers())
+    path.unlink()
+    return text
+
+
+@suite.case("sharderctl: no secret of a kubeconfig or a plugin on the terminal, nor in a support bundle")
+def command_line(env):
+    folder = env.plane.folder / "command-line"
+    folder.mkdir()
+    authority = pki.Authority(folder / "pki", "server-ca")
+    for name, text in broken_kubeconfigs(folder, authority.certificate, authority.issue("c", "/CN=c")).items():
+        code, said = said_by([program(), "status"], folder, text)
+        assert code == 2 and said.startswith("sharderctl: kubeconfig "), f"{name}: {code} {said}"
+        check(name, said)
+    users = {f"plugin {name}": plugin(folder, name, output) for name, output in BROKEN_OUTPUTS.items()}
+    users |= {"a token": {"token": MARKER}, "a password": {"username": "user", "password": MARKER}}
+    server = BadServer(authority)
+    bundle = folder / "bundle.tar.gz"
+    try:
+        for name, user in users.items():
+            text = kubeconfig(f"https://127.0.0.1:{server.port}", authority.certificate, user)
+            for server.mode in list(BadServer.MODES)[:1 if name.startswith("plugin") else None]:
+                for words in (["status"], ["explain", "secret/a"], ["cordon", "shard"], ["events", "ring"],
+                              ["support-bundle", "--file", bundle]):
+                    code, said = said_by([program(), *words, "--request-timeout=5s"], folder, text)
+                    assert code is not None and said.strip(), f"{name}: {words}: {code}"
+                    said += bundle_in(bundle)
+                    check(f"{name}, {server.mode}: {words[0]}", said)
+                    assert encoded("user:" + MARKER) not in said, "the password, in base64"
+    finally:
+        server.close()
+
+
+@suite.case("the shard in Python: a token with a line break, and a kubeconfig that is none, are not in its log")
+def in_python(env):
+    folder = env.plane.folder / "in-python"
+    folder.mkdir()
+    authority = pki.Authority(folder / "pki", "server-ca")
+    server = BadServer(authority)
+    command = [python_shard.interpreter(), "-u", python_shard.SHARD, "--controllerring", "r", "--shard-name", "s"]
+    try:
+        user = plugin(folder, "line-break", credential({"token": f"{MARKER}\n{MARKER}"}))
+        text = kubeconfig(f"https://127.0.0.1:{server.port}", authority.certificate, user)
+        _, said = said_by(command, folder, text, seconds=10)
+        assert "cannot acquire the lease error=ValueError" in said, said
+        check("a token with a line break", said)
+        code, said = said_by(command, folder, text.replace("command: sh", f"command: *{MARKER}"))
+        assert code == 1 and "no usable kubeconfig: ComposerError" in said, (code, said)
+        check("an alias", said)
+    finally:
+        server.close()
 
 
 if __name__ == "__main__":

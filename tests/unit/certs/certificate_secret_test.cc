@@ -173,6 +173,17 @@ struct Earlier {
   Case c{{pair}};
 };
 
+TEST_CASE("a caBundle with a damaged certificate trusts by its others, as in the API server") {
+  Case c;
+  std::string damaged = c.second.authority.certificate_pem;
+  damaged.replace(damaged.size() / 2, 4, "!!!!");
+  c.configure("ours", damaged + c.first.authority.certificate_pem);
+  const ServingSecret pair = c.first.pair(c.clock.wall());
+  c.put(pair);
+  c.start();
+  CHECK(c.shown() == pair.certificate_pem);
+}
+
 TEST_CASE("a pair of certDir that is trusted is shown at once, until the Secret's is trusted too") {
   Earlier e;
   Case& c = e.c;

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <random>
 #include <string>
@@ -393,6 +394,19 @@ TEST_CASE("a kind with an irregular plural is known by its CRD; without it, the 
   CHECK(with->gaps.empty());
   REQUIRE(with->objects.size() == 2);
   CHECK(with->objects[0].first.resource == kube::Resource{"x.example.com", "v1", "oxen", "Ox", true});
+}
+
+TEST_CASE("an object that cannot be read is said, and the others are counted") {
+  nlohmann::json bad = object_of("v1", "Secret", "bad");
+  bad["metadata"]["labels"] = {{"a", 1}};  // as YAML reads `a: 1`
+  const auto file =
+      read_plan_file({file_of(ring_for(kAll), {bad, object_of("v1", "Secret", "s")})}, "ring", "", facts::kNow);
+  REQUIRE(file);
+  CHECK(file->objects.size() == 1);
+  const Names messages = messages_of(*file);
+  CHECK(std::ranges::count_if(messages, [](const std::string& message) {
+          return message.starts_with("an object of secrets cannot be read, and is not counted: ");
+        }) == 1);
 }
 
 TEST_CASE("an object that is in the files twice counts once, and -n counts those of one namespace") {

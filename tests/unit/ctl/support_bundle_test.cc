@@ -42,7 +42,7 @@ TEST_CASE("an archive has its files in the format of tar, and the same input giv
   CHECK(tar_gz("top", files) == tar_gz("top", files));
 }
 
-TEST_CASE("annotations, managedFields and values of variables stay out of a bundle") {
+TEST_CASE("annotations, managedFields, and values of variables and headers stay out of a bundle") {
   const json pod_spec{{"containers",
                        {{{"name", "sharder"},
                          {"env", {{{"name", "TOKEN"}, {"value", "marker"}}, {{"name", "FROM"}, {"valueFrom", {}}}}}}}}};
@@ -57,5 +57,11 @@ TEST_CASE("annotations, managedFields and values of variables stay out of a bund
     const json other = without_secrets({{"spec", {{containers, pod_spec["containers"]}}}});
     CHECK(other["spec"][containers][0]["env"][0]["value"] == "(removed)");
   }
+  const json header{{"name", "Authorization"}, {"value", "marker"}};
+  const json get{{"httpGet", {{"path", "/"}, {"httpHeaders", {header}}}}};
+  const json container{{"livenessProbe", get}, {"lifecycle", {{"preStop", get}}}};
+  const json probed = without_secrets({{"spec", {{"containers", {container}}}}});
+  CHECK_FALSE(probed.dump().contains("marker"));
+  CHECK(probed["spec"]["containers"][0]["livenessProbe"]["httpGet"]["httpHeaders"][0]["name"] == "Authorization");
   CHECK(without_secrets(json::object()) == json::object());
 }

@@ -1,1 +1,2 @@
-target_link_libraries(test_ctl PRIVATE sharder_certs ZLIB::ZLIB)  # certificates to look at, archives to unpack
+# Certificates to look at, archives to unpack, and the embedded API server for whole commands.
+target_link_libraries(test_ctl PRIVATE sharder_certs sharder_apiserver ZLIB::ZLIB)

@@ -397,9 +397,9 @@ struct Lookup {
     folder.write("sa/ca.crt", ca().certificate_pem());
     folder.write("sa/namespace", "team");
   }
-  Result<ClusterConfig> load(const std::string& flag = {}) const {
+  Result<ClusterConfig> load(const std::string& flag = {}, const std::string& context = {}) const {
     return load_config({.kubeconfig_flag = flag,
-                        .context = {},
+                        .context = context,
                         .environment = [this](const std::string& name) -> std::optional<std::string> {
                           const auto found = variables.find(name);
                           return found == variables.end() ? std::nullopt : std::optional(found->second);
@@ -419,6 +419,15 @@ TEST_CASE("the flag comes before $KUBECONFIG, in-cluster and the home folder, in
   lookup.variables["KUBECONFIG"] = lookup.write("env", "https://env");
   CHECK(lookup.load()->server == "https://env:443");
   CHECK(lookup.load(lookup.write("flag", "https://flag"))->server == "https://flag:443");
+}
+
+TEST_CASE("who names a context does not mean the pod's ServiceAccount, which has none") {
+  Lookup lookup;
+  lookup.enter_cluster();
+  CHECK(error_of(lookup.load({}, "c")).find("the pod's ServiceAccount has no contexts") != std::string::npos);
+  lookup.write("home/.kube/config", "https://home");
+  CHECK(lookup.load({}, "c")->server == "https://home:443");
+  CHECK(error_of(lookup.load({}, "other")).find("other") != std::string::npos);
 }
 
 TEST_CASE("an empty $KUBECONFIG is none, one whose files are all missing leaves only in-cluster") {
