@@ -1,5 +1,6 @@
 #include "shard/acknowledgements.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -12,7 +13,7 @@ namespace sharder::shard {
 namespace {
 
 constexpr BackoffPolicy kTransient{};
-constexpr BackoffPolicy kPermanent{.initial = std::chrono::seconds(2), .max = std::chrono::minutes(2)};
+constexpr std::chrono::seconds kFirstPause{1};
 
 }  // namespace
 
@@ -24,11 +25,13 @@ std::string acknowledgement_body(const std::string& ring, const std::string& dra
   return nlohmann::json{{"metadata", {{"resourceVersion", resource_version}, {"labels", std::move(labels)}}}}.dump();
 }
 
-Acknowledgements::Acknowledgements(kube::Api& api, kube::Resource resource, std::string ring, std::string field_manager,
-                                   Callbacks callbacks, Logger log)
+Acknowledgements::Acknowledgements(kube::Api& api, const Clock& clock, kube::Resource resource, std::string ring,
+                                   std::string field_manager, Callbacks callbacks, Logger log)
     : api_(api),
+      clock_(clock),
       resource_(std::move(resource)),
       ring_(std::move(ring)),
+      drain_label_(ring::drain_label(ring_)),
       field_manager_(std::move(field_manager)),
       callbacks_(std::move(callbacks)),
       log_(std::move(log)) {}
@@ -46,19 +49,43 @@ void Acknowledgements::acknowledge(const ObjectName& name, std::string resource_
     return;
   }
   flight = std::make_shared<Flight>(name, std::move(resource_version), std::move(drain));
-  waiting_.push_back(flight);
+  begin(flight);
   pump();
+}
+
+void Acknowledgements::forget(const ObjectName& name) {
+  if (const auto pending = pending_.find(name); pending != pending_.end()) {
+    drop(FlightPointer(pending->second));
+  }
 }
 
 void Acknowledgements::stop() {
   stopped_ = true;
   pending_.clear();
   waiting_.clear();
+  troubled_.clear();
 }
 
 bool Acknowledgements::is_wanted(const FlightPointer& flight) const {
   const auto pending = pending_.find(flight->name);
   return pending != pending_.end() && pending->second == flight;
+}
+
+// Its turn comes at once, or after a pause when earlier acknowledgements of the object did not last.
+void Acknowledgements::begin(const FlightPointer& flight) {
+  const Recent* const before = recent(flight->name);
+  if (before == nullptr || before->times < 2) {
+    waiting_.push_back(flight);
+    return;
+  }
+  if (before->times == kUndone) {
+    log_.warn("the acknowledgement of a drain does not last, it is repeated with growing pauses",
+              {{"object", to_string(flight->name)}});
+    callbacks_.on_undone(flight->name);
+  }
+  const int doublings = std::min(before->times - 2, 20);
+  const auto time = std::min<std::chrono::nanoseconds>(kFirstPause * (1 << doublings), kLongestPause);
+  pause(flight, before->last + time - clock_.steady());
 }
 
 void Acknowledgements::pump() {
@@ -81,58 +108,116 @@ void Acknowledgements::patch(const FlightPointer& flight) {
   request.lane = kube::Lane::kMove;
   request.still_wanted = callbacks_.may_write;
   api_.send(std::move(request), [self = shared_from_this(), flight](const Result<kube::Response>& answer) {
+    --self->under_way_;
     if (!self->stopped_) {
       self->patched(flight, answer);
+      self->pump();
     }
   });
 }
 
 void Acknowledgements::patched(const FlightPointer& flight, const Result<kube::Response>& answer) {
   if (answer) {
-    callbacks_.on_acknowledged();
-    finish(flight);
+    succeeded(flight, *answer);
     return;
   }
   switch (answer.error().code) {
     case ErrorCode::kNotFound:
     case ErrorCode::kCancelled:
-      finish(flight);
+      drop(flight);
       return;
     case ErrorCode::kConflict:
       if (is_wanted(flight) && flight->is_newer) {
-        patch(flight);
+        waiting_.push_front(flight);
       } else {
-        finish(flight);  // the watch is going to show the newer version
+        drop(flight);  // the watch is going to show the newer version
       }
       return;
     default:
-      try_again(flight, answer.error());
+      if (is_wanted(flight)) {
+        try_again(flight, answer.error());
+      }
   }
+}
+
+void Acknowledgements::succeeded(const FlightPointer& flight, const kube::Response& answer) {
+  remember(flight->name);
+  if (flight->failure.lasts()) {
+    hasten();
+  }
+  const auto object = decoder_.decode(answer.body);
+  if (object && object->label(drain_label_) && is_wanted(flight)) {
+    begin(flight);  // somebody's webhook undid it, perhaps in a way that no watch shows
+    return;
+  }
+  callbacks_.on_acknowledged();
+  drop(flight);
 }
 
 // After a patch without an answer, too: if it was carried out, the next one is a conflict.
 void Acknowledgements::try_again(const FlightPointer& flight, const Error& error) {
-  const bool is_permanent = kube::is_permanent(error);
-  if (flight->failures == 0 && is_permanent) {
-    log_.warn("a drain cannot be acknowledged, it is tried again with growing pauses",
-              {{"object", to_string(flight->name)}, {"error", error.message}});
+  if (flight->failure.failed(error, clock_.steady())) {
+    note_trouble(flight, error);
   }
-  const auto pause = backoff_pause(is_permanent ? kPermanent : kTransient, flight->failures++, random_);
-  api_.loop().post_after(pause, [self = shared_from_this(), flight] {
-    if (self->is_wanted(flight)) {
-      self->patch(flight);
-    } else {
-      self->finish(flight);
+  const bool for_long = kube::is_permanent(error) || (flight->failure.lasts() && !kube::is_outage(error));
+  if (std::exchange(flight->fails_for_long, for_long) != for_long) {
+    flight->failures = 0;
+  }
+  pause(flight, backoff_pause(for_long ? kube::kLastingPauses : kTransient, flight->failures++, random_));
+}
+
+void Acknowledgements::pause(const FlightPointer& flight, std::chrono::nanoseconds time) {
+  flight->pauses = true;
+  api_.loop().post_after(time, [self = shared_from_this(), flight] {
+    if (std::exchange(flight->pauses, false)) {
+      self->waiting_.push_back(flight);
+      self->pump();
     }
   });
 }
 
-void Acknowledgements::finish(const FlightPointer& flight) {
+void Acknowledgements::note_trouble(const FlightPointer& flight, const Error& error) {
+  const bool is_first = troubled_.empty();
+  const bool is_known = !troubled_.insert(flight.get()).second;
+  if (is_first || (is_known && !kube::is_alike(error, logged_))) {
+    logged_ = error;
+    log_.warn("drains cannot be acknowledged, they are tried again with growing pauses",
+              {{"object", to_string(flight->name)}, {"error", error.message}});
+  }
+}
+
+// One that had failed for long works again, so the others may.
+void Acknowledgements::hasten() {
+  for (const auto& [name, flight] : pending_) {
+    if (flight->fails_for_long && std::exchange(flight->pauses, false)) {
+      waiting_.push_back(flight);
+    }
+  }
+}
+
+// It is not tried again.
+void Acknowledgements::drop(const FlightPointer& flight) {
   if (is_wanted(flight)) {
     pending_.erase(flight->name);
   }
-  --under_way_;
-  pump();
+  if (troubled_.erase(flight.get()) > 0 && troubled_.empty()) {
+    log_.info("no acknowledgement of a drain fails any more");
+  }
+}
+
+const Acknowledgements::Recent* Acknowledgements::recent(const ObjectName& name) const {
+  const auto found = recent_.find(name);
+  return found == recent_.end() || clock_.steady() - found->second.last >= kForget ? nullptr : &found->second;
+}
+
+// One that is forgotten too early costs a patch that comes too soon.
+void Acknowledgements::remember(const ObjectName& name) {
+  const Recent* const before = recent(name);
+  const int times = before == nullptr ? 1 : before->times + 1;
+  if (recent_.size() >= kRemembered) {
+    recent_.clear();
+  }
+  recent_[name] = {.times = times, .last = clock_.steady()};
 }
 
 }  // namespace sharder::shard
