@@ -18,20 +18,24 @@ constexpr std::chrono::seconds kFirstPause{1};
 }  // namespace
 
 std::string acknowledgement_body(const std::string& ring, const std::string& drain,
-                                 const std::string& resource_version) {
+                                 const kube::Precondition& precondition) {
   const bool names_target = !drain.empty() && drain != ring::kDrainLabelValue;
   nlohmann::json labels{{ring::drain_label(ring), nullptr}};
   labels[ring::shard_label(ring)] = names_target ? nlohmann::json(drain) : nlohmann::json();
-  return nlohmann::json{{"metadata", {{"resourceVersion", resource_version}, {"labels", std::move(labels)}}}}.dump();
+  return nlohmann::json{
+      {"metadata", {{"resourceVersion", precondition.resource_version()}, {"labels", std::move(labels)}}}}
+      .dump();
 }
 
 Acknowledgements::Acknowledgements(kube::Api& api, const Clock& clock, kube::Resource resource, std::string ring,
-                                   std::string field_manager, Callbacks callbacks, Logger log)
+                                   std::string shard, std::string field_manager, Callbacks callbacks, Logger log)
     : api_(api),
       clock_(clock),
       resource_(std::move(resource)),
       ring_(std::move(ring)),
+      shard_label_(ring::shard_label(ring_)),
       drain_label_(ring::drain_label(ring_)),
+      shard_(std::move(shard)),
       field_manager_(std::move(field_manager)),
       callbacks_(std::move(callbacks)),
       log_(std::move(log)) {}
@@ -93,24 +97,56 @@ void Acknowledgements::pump() {
     const FlightPointer flight = std::move(waiting_.front());
     waiting_.pop_front();
     if (is_wanted(flight)) {
-      ++under_way_;
-      patch(flight);
+      send(flight);
     }
   }
 }
 
-void Acknowledgements::patch(const FlightPointer& flight) {
+void Acknowledgements::send(const FlightPointer& flight) {
   flight->is_newer = false;
+  if (const auto precondition = kube::Precondition::of(flight->resource_version)) {
+    patch(flight, *precondition);
+  } else {
+    get(flight);
+  }
+}
+
+void Acknowledgements::get(const FlightPointer& flight) {
+  kube::Request request = kube::get_request(resource_, flight->name.object_namespace, flight->name.name);
+  ask(flight, std::move(request), &Acknowledgements::got);
+}
+
+void Acknowledgements::got(const FlightPointer& flight, const Result<kube::Response>& answer) {
+  const auto object = answer ? decoder_.decode(answer->body) : std::unexpected(answer.error());
+  if (!object) {
+    failed(flight, object.error());
+    return;
+  }
+  if (drain_of(*object) != flight->drain || !is_wanted(flight)) {
+    drop(flight);  // the watch is going to show it
+  } else if (const auto precondition = kube::Precondition::of(object->resource_version)) {
+    patch(flight, *precondition);
+  } else {
+    failed(flight, {.code = ErrorCode::kInvalid, .message = "the API server shows it without a resourceVersion"});
+  }
+}
+
+void Acknowledgements::patch(const FlightPointer& flight, const kube::Precondition& precondition) {
   kube::Request request =
       kube::patch_request(resource_, flight->name.object_namespace, flight->name.name, kube::kMergePatch,
-                          acknowledgement_body(ring_, flight->drain, flight->resource_version), field_manager_);
+                          acknowledgement_body(ring_, flight->drain, precondition), field_manager_);
+  request.still_wanted = callbacks_.may_write;
+  ask(flight, std::move(request), &Acknowledgements::patched);
+}
+
+void Acknowledgements::ask(const FlightPointer& flight, kube::Request request, Then then) {
+  ++under_way_;
   request.accept = kube::kCompactMetadata;
   request.lane = kube::Lane::kMove;
-  request.still_wanted = callbacks_.may_write;
-  api_.send(std::move(request), [self = shared_from_this(), flight](const Result<kube::Response>& answer) {
+  api_.send(std::move(request), [self = shared_from_this(), flight, then](const Result<kube::Response>& answer) {
     --self->under_way_;
     if (!self->stopped_) {
-      self->patched(flight, answer);
+      ((*self).*then)(flight, answer);
       self->pump();
     }
   });
@@ -119,9 +155,13 @@ void Acknowledgements::patch(const FlightPointer& flight) {
 void Acknowledgements::patched(const FlightPointer& flight, const Result<kube::Response>& answer) {
   if (answer) {
     succeeded(flight, *answer);
-    return;
+  } else {
+    failed(flight, answer.error());
   }
-  switch (answer.error().code) {
+}
+
+void Acknowledgements::failed(const FlightPointer& flight, const Error& error) {
+  switch (error.code) {
     case ErrorCode::kNotFound:
     case ErrorCode::kCancelled:
       drop(flight);
@@ -135,7 +175,7 @@ void Acknowledgements::patched(const FlightPointer& flight, const Result<kube::R
       return;
     default:
       if (is_wanted(flight)) {
-        try_again(flight, answer.error());
+        try_again(flight, error);
       }
   }
 }
@@ -146,7 +186,7 @@ void Acknowledgements::succeeded(const FlightPointer& flight, const kube::Respon
     hasten();
   }
   const auto object = decoder_.decode(answer.body);
-  if (object && object->label(drain_label_) && is_wanted(flight)) {
+  if (object && drain_of(*object) && is_wanted(flight)) {
     begin(flight);  // somebody's webhook undid it, perhaps in a way that no watch shows
     return;
   }
@@ -203,6 +243,10 @@ void Acknowledgements::drop(const FlightPointer& flight) {
   if (troubled_.erase(flight.get()) > 0 && troubled_.empty()) {
     log_.info("no acknowledgement of a drain fails any more");
   }
+}
+
+std::optional<std::string_view> Acknowledgements::drain_of(const kube::ObjectMeta& object) const {
+  return object.label(shard_label_) == shard_ ? object.label(drain_label_) : std::nullopt;
 }
 
 const Acknowledgements::Recent* Acknowledgements::recent(const ObjectName& name) const {

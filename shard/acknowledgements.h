@@ -5,8 +5,10 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <random>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -17,6 +19,7 @@
 #include "kube/client/lasting_failure.h"
 #include "kube/client/resource.h"
 #include "kube/codec/object_meta.h"
+#include "kube/codec/precondition.h"
 #include "shard/object.h"
 #include "shard/work_queue.h"
 
@@ -25,14 +28,17 @@ namespace sharder::shard {
 // The patch that acknowledges a drain (protocol, 6; decision 9): removes the drain label and, in the same patch, sets
 // the shard label to `drain`, the drain label's value, or removes it too where that is "true" or "". Pure.
 std::string acknowledgement_body(const std::string& ring, const std::string& drain,
-                                 const std::string& resource_version);
+                                 const kube::Precondition& precondition);
 
 // Sends the acknowledgements of one main resource. Each carries the resourceVersion at which the watch has shown the
-// drain, never one that was read in between: nobody knows what this shard does with the object at that one.
+// drain, never one that was read in between: nobody knows what this shard does with the object at that one. Where lists
+// and watches show no resourceVersion, as those of foreign API servers, the object is read, and has to drain as it was
+// shown.
 //
 //   acknowledge ──► patch ──► done: the watch shows what has become of the object
 //        ▲            │ conflict ──► patch with the version that the watch has shown meanwhile, or wait for that
 //        │            └ another failure: a pause that grows, then patch again
+//        ├── without a version: get ──► patch with its version, or wait for the watch if it does not drain so
 //        └── the object drains again at once, or still: something undoes the patch. Pauses that grow to kLongestPause
 //
 // At most kAtOnce patches at a time; those that pause hold up no others. A lasting failure is logged once for all
@@ -51,10 +57,11 @@ class Acknowledgements final : public std::enable_shared_from_this<Acknowledgeme
   static constexpr std::chrono::minutes kForget{10};
 
   // `api` and `clock` outlive it.
-  Acknowledgements(kube::Api& api, const Clock& clock, kube::Resource resource, std::string ring,
+  Acknowledgements(kube::Api& api, const Clock& clock, kube::Resource resource, std::string ring, std::string shard,
                    std::string field_manager, Callbacks callbacks, Logger log);
 
-  // The object drains, as the watch shows it at this version, and nothing of this shard works on it.
+  // The object drains, as the watch shows it at this version ("": it shows none), and nothing of this shard works on
+  // it.
   void acknowledge(const ObjectName& name, std::string resource_version, std::string drain);
   // The object does not drain any more, or is not this shard's: what waits is not sent.
   void forget(const ObjectName& name);
@@ -73,6 +80,7 @@ class Acknowledgements final : public std::enable_shared_from_this<Acknowledgeme
     kube::LastingFailure failure = {};
   };
   using FlightPointer = std::shared_ptr<Flight>;
+  using Then = void (Acknowledgements::*)(const FlightPointer& flight, const Result<kube::Response>& answer);
   struct Recent {
     int times = 0;  // that it was acknowledged
     SteadyTime last = {};
@@ -82,14 +90,21 @@ class Acknowledgements final : public std::enable_shared_from_this<Acknowledgeme
   bool is_wanted(const FlightPointer& flight) const;
   void begin(const FlightPointer& flight);
   void pump();
-  void patch(const FlightPointer& flight);
+  void send(const FlightPointer& flight);
+  void get(const FlightPointer& flight);
+  void got(const FlightPointer& flight, const Result<kube::Response>& answer);
+  void patch(const FlightPointer& flight, const kube::Precondition& precondition);
+  void ask(const FlightPointer& flight, kube::Request request, Then then);
   void patched(const FlightPointer& flight, const Result<kube::Response>& answer);
   void succeeded(const FlightPointer& flight, const kube::Response& answer);
+  void failed(const FlightPointer& flight, const Error& error);
   void try_again(const FlightPointer& flight, const Error& error);
   void pause(const FlightPointer& flight, std::chrono::nanoseconds time);
   void note_trouble(const FlightPointer& flight, const Error& error);
   void hasten();
   void drop(const FlightPointer& flight);
+  // The value of its drain label, if it drains from this shard.
+  std::optional<std::string_view> drain_of(const kube::ObjectMeta& object) const;
   // Acknowledgements of the object in a row, none of which is long ago; null: there was none.
   const Recent* recent(const ObjectName& name) const;
   void remember(const ObjectName& name);
@@ -98,7 +113,8 @@ class Acknowledgements final : public std::enable_shared_from_this<Acknowledgeme
   const Clock& clock_;
   const kube::Resource resource_;
   const std::string ring_;
-  const std::string drain_label_;
+  const std::string shard_label_, drain_label_;
+  const std::string shard_;
   const std::string field_manager_;
   const Callbacks callbacks_;
   const Logger log_;

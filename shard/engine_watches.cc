@@ -92,7 +92,7 @@ void Engine::Core::begin_watch(std::size_t index) {
   Source& source = sources_[index];
   if (index == 0) {
     acknowledgements_ = std::make_shared<Acknowledgements>(
-        tools_->api, tools_->clock, source.resource, tools_->ring, tools_->field_manager,
+        tools_->api, tools_->clock, source.resource, tools_->ring, tools_->shard, tools_->field_manager,
         Acknowledgements::Callbacks{
             .on_acknowledged = [self = shared_from_this()] { self->metrics_.acknowledged(); },
             .may_write = [self = shared_from_this()] { return self->may_work(); },

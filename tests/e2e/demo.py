@@ -38,7 +38,9 @@ from user_cluster import UserCluster, say, undisturbed
 SHARDS = ("shard-a", "shard-b", "shard-c")
 OBJECTS, OBJECTS_IN_YOUR_CLUSTER = 2000, 200  # half of them are Secrets, the others the ConfigMaps that the shards make
 OFTEN = {"controller": {"sharder": {"syncPeriod": "5s"}}}  # so that the page's counts of objects are new; usually 5m
-LEASE_SECONDS = 3  # so that crashes do not take long; shards usually have 15
+# Of a shard, so that crashes do not take long; shards usually have 15. Somebody's cluster may be slow for a while, and a
+# shard whose Lease is lost ends.
+LEASE_SECONDS, LEASE_SECONDS_IN_YOUR_CLUSTER = 3, 10
 
 
 def ring(name, namespace):
@@ -228,13 +230,12 @@ def checksums(item):
     return {key: hashlib.sha256(base64.b64decode(value)).hexdigest() for key, value in item.get("data", {}).items()}
 
 
-def show(cluster, name, namespace, sharders, kubeconfig, environment, objects):
-    """Runs the demonstration; the exit code. `kubeconfig`, `environment`: of the shards."""
+def show(cluster, name, namespace, sharders, shards, objects):
+    """Runs the demonstration; the exit code."""
     cluster.admin.create("controllerrings", None, ring(name, namespace))
     forever = sys.stdout.isatty() and sys.stdin.isatty()
     for replica in sharders.replicas:
         replica.config["status"] = {"bindAddress": f"127.0.0.1:{free_ports(1)[0]}"}
-    shards = RealShards(kubeconfig, name, namespace, sharders.folder, LEASE_SECONDS, environment)
     try:
         shards.start(*SHARDS)
         sharders.start()
@@ -243,7 +244,8 @@ def show(cluster, name, namespace, sharders, kubeconfig, environment, objects):
         wait_until(lambda: ready_with(cluster.admin, name, len(SHARDS)), 30, "the ring is ready",
                    alive=sharders.replicas[0].process)
         say(f"ring:     {name} over Secrets and their ConfigMaps is Ready")
-        say(f"shards:   {', '.join(SHARDS)}: processes of checksum-controller, each with a Lease of {LEASE_SECONDS} s")
+        say(f"shards:   {', '.join(SHARDS)}: processes of checksum-controller, each with a Lease of "
+            f"{shards.lease_seconds} s")
         say(f"page:     {wait_until(lambda: page_of_leader(sharders), 30, 'a replica leads')}")
         wait_until(lambda: oracle.shard_of(cluster.admin.create(
             "secrets", namespace, {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "dry-run"}},
@@ -287,8 +289,8 @@ def run_steps(demonstration, shards, objects):
                        lambda: shards.start("shard-d"), joins=["shard-d"])
     demonstration.step("shard-b leaves in order (SIGTERM): it releases its Lease and ends with 0",
                        lambda: shards.terminate("shard-b"), leaves=["shard-b"])
-    demonstration.step(f"shard-c crashes (SIGKILL): its Lease is taken over {2 * LEASE_SECONDS} s after it was renewed",
-                       lambda: shards.crash("shard-c"), leaves=["shard-c"])
+    demonstration.step(f"shard-c crashes (SIGKILL): its Lease is taken over {2 * shards.lease_seconds} s after it was "
+                       "renewed", lambda: shards.crash("shard-c"), leaves=["shard-c"])
     demonstration.step("shard-d hangs (SIGSTOP) for longer than its Lease: that is taken over too",
                        lambda: shards.hang("shard-d"), leaves=["shard-d"])
     demonstration.step("shard-d goes on (SIGCONT): it ends with 1, because its Lease is lost, and is started anew",
@@ -331,7 +333,9 @@ def demonstrate_here(real):
         say("          kubectl get controllerrings")
         say("          kubectl get leases -n demo -L alpha.sharding.timebertt.dev/state")
         say(f"          kubectl get secrets,configmaps -n demo -L {oracle.shard_label('demo')}")
-        return show(cluster, "demo", "demo", Sharders(cluster, overrides=OFTEN), cluster.kubeconfig, {}, OBJECTS)
+        sharders = Sharders(cluster, overrides=OFTEN)
+        shards = RealShards(cluster.kubeconfig, "demo", "demo", sharders.folder, LEASE_SECONDS)
+        return show(cluster, "demo", "demo", sharders, shards, OBJECTS)
 
 
 def demonstrate_there(kubeconfig, yes, webhook_host):
@@ -350,7 +354,8 @@ def demonstrate_there(kubeconfig, yes, webhook_host):
             replica.process.environment.update(proxies)
         sharders.write_kubeconfig()
         cluster.install_crd()
-        return show(cluster, name, name, sharders, sharders.kubeconfig, proxies, OBJECTS_IN_YOUR_CLUSTER)
+        shards = RealShards(sharders.kubeconfig, name, name, sharders.folder, LEASE_SECONDS_IN_YOUR_CLUSTER, proxies)
+        return show(cluster, name, name, sharders, shards, OBJECTS_IN_YOUR_CLUSTER)
 
 
 def main():

@@ -73,7 +73,7 @@ class RealShards:
     def __init__(self, kubeconfig, ring, namespace, folder, lease_seconds, environment=None):
         """`namespace`: of their objects and Leases."""
         self._kubeconfig, self._ring, self._namespace = kubeconfig, ring, namespace
-        self._folder, self._lease_seconds = folder, lease_seconds
+        self._folder, self.lease_seconds = folder, lease_seconds
         self._environment = environment or {}
         self._shards = {}
         self._lock = threading.Lock()
@@ -104,7 +104,7 @@ class RealShards:
             environment = {key: value for key, value in os.environ.items() if key != "KUBECONFIG"}
             process = Process(name, [
                 binary(), "--controllerring", self._ring, "--namespace", self._namespace, "--shard-name", name,
-                "--lease-namespace", self._namespace, "--lease-seconds", self._lease_seconds, "--kubeconfig",
+                "--lease-namespace", self._namespace, "--lease-seconds", self.lease_seconds, "--kubeconfig",
                 self._kubeconfig, "--metrics-bind-address", f"127.0.0.1:{port}", "--health-bind-address", "0"],
                 self._folder / f"{name}.log", {**environment, **self._environment})
             shard = Shard(process, port)

@@ -32,7 +32,7 @@ struct Bench {
   std::vector<std::string> undone;
   std::shared_ptr<std::string> lines = std::make_shared<std::string>();
   std::shared_ptr<Acknowledgements> acknowledgements = std::make_shared<Acknowledgements>(
-      api, clock, kube::kSecrets, "ring", "manager",
+      api, clock, kube::kSecrets, "ring", "me", "manager",
       Acknowledgements::Callbacks{.on_acknowledged = [this] { ++acknowledged; },
                                   .may_write = [this] { return may_write; },
                                   .on_undone = [this](const ObjectName& name) { undone.push_back(name.name); }},
@@ -60,6 +60,16 @@ struct Bench {
   }
 };
 
+// The answer to a read of an object.
+std::string object(const json& labels, const char* version = "8") {
+  return json{{"metadata", {{"name", "a"}, {"namespace", "ns"}, {"resourceVersion", version}, {"labels", labels}}}}
+      .dump();
+}
+
+json draining(const char* shard, const char* drain) {
+  return {{"shard.alpha.sharding.timebertt.dev/ring", shard}, {"drain.alpha.sharding.timebertt.dev/ring", drain}};
+}
+
 json patch(const char* version, const json& shard) {
   return {
       {"metadata",
@@ -86,9 +96,59 @@ TEST_CASE(
 }
 
 TEST_CASE("a drain that names its target is acknowledged by setting it; an empty value, and `true`, name none") {
-  CHECK(json::parse(shard::acknowledgement_body("ring", "other", "7")) == patch("7", "other"));
-  CHECK(json::parse(shard::acknowledgement_body("ring", "", "7")) == patch("7", nullptr));
-  CHECK(json::parse(shard::acknowledgement_body("ring", "true", "7")) == patch("7", nullptr));
+  const auto version = kube::Precondition::of("7").value();
+  CHECK(json::parse(shard::acknowledgement_body("ring", "other", version)) == patch("7", "other"));
+  CHECK(json::parse(shard::acknowledgement_body("ring", "", version)) == patch("7", nullptr));
+  CHECK(json::parse(shard::acknowledgement_body("ring", "true", version)) == patch("7", nullptr));
+}
+
+TEST_CASE("an object that is shown without a resourceVersion is read before its drain is acknowledged") {
+  Bench bench;
+  bench.acknowledgements->acknowledge(named("a"), "", "b");
+  REQUIRE(bench.api.pending.size() == 1);
+  CHECK(bench.api.pending.front().request.method == kube::Method::kGet);
+  CHECK(bench.api.pending.front().request.target == "/api/v1/namespaces/ns/secrets/a");
+  SUBCASE("it drains as it was shown") {
+    bench.api.answer(object(draining("me", "b")));
+    CHECK(bench.body() == patch("8", "b"));
+    bench.api.answer("{}");
+    CHECK(bench.acknowledged == 1);
+  }
+  SUBCASE("it has changed: the watch shows what it is") {
+    SUBCASE("it drains to another") {
+      bench.api.answer(object(draining("me", "c")));
+    }
+    SUBCASE("it does not drain any more") {
+      bench.api.answer(object({{"shard.alpha.sharding.timebertt.dev/ring", "me"}}));
+    }
+    SUBCASE("it is another shard's") {
+      bench.api.answer(object(draining("other", "b")));
+    }
+    SUBCASE("the watch has shown so already") {
+      bench.acknowledgements->forget(named("a"));
+      bench.api.answer(object(draining("me", "b")));
+    }
+    SUBCASE("it is gone") {
+      bench.fail(ErrorCode::kNotFound);
+    }
+    bench.loop.advance(10min);
+  }
+  SUBCASE("it has no version either, or cannot be read: it is read again after a pause") {
+    SUBCASE("no version") {
+      bench.api.answer(object(draining("me", "b"), ""));
+    }
+    SUBCASE("no answer") {
+      bench.fail(ErrorCode::kUnavailable);
+    }
+    CHECK(bench.api.pending.empty());
+    bench.loop.advance(2s);
+    REQUIRE(bench.api.pending.size() == 1);
+    CHECK(bench.api.pending.front().request.method == kube::Method::kGet);
+    bench.api.answer(object(draining("me", "b")));
+    CHECK(bench.body() == patch("8", "b"));
+    bench.api.answer("{}");
+  }
+  CHECK(bench.api.pending.empty());
 }
 
 TEST_CASE("after a conflict only what the watch has shown is acknowledged") {
@@ -240,8 +300,6 @@ TEST_CASE("objects whose patches are rejected hold up no others") {
 TEST_CASE("an acknowledgement that somebody undoes is repeated with pauses that grow, and recorded once") {
   Bench bench;
   int version = 7;
-  const std::string still_draining =
-      R"({"metadata":{"name":"a","labels":{"drain.alpha.sharding.timebertt.dev/ring":"b"}}})";
   std::function<void()> answer;
   SUBCASE("a controller puts the labels back at once") {
     answer = [&] {
@@ -251,7 +309,7 @@ TEST_CASE("an acknowledgement that somebody undoes is repeated with pauses that 
     };
   }
   SUBCASE("a webhook takes back what the patch has changed, so that no watch shows anything") {
-    answer = [&] { bench.api.answer(still_draining); };
+    answer = [&] { bench.api.answer(object(draining("me", "b"), "7")); };
   }
   bench.acknowledgements->acknowledge(named("a"), "7", "b");
   const int patches = bench.answer_for(1h, answer);
