@@ -64,6 +64,7 @@ judge: deps-test build ## Our shards keep the protocol; the judge finds broken o
 	@cmake --build --preset release -j $(JOBS) --target apiserver checksum-controller
 	@tests/shard_conformance/test_kit.py --only "keeps every rule"
 	@tests/judge/test_judge.py
+	@tests/judge/test_python_shard.py
 	@tests/judge/test_broken_shards.py
 
 shard-conformance: deps-test build ## The kit that judges shards of others: it finds each broken one out; 6 minutes

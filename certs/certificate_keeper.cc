@@ -1,5 +1,6 @@
 #include "certs/certificate_keeper.h"
 
+#include <set>
 #include <tuple>
 #include <utility>
 
@@ -20,6 +21,8 @@ namespace {
 constexpr std::string_view kFieldManager = "sharder";
 // Writes that are so far apart have nothing to do with each other.
 constexpr std::chrono::minutes kQuiet{10};
+// After so many writes that follow each other sooner, somebody undoes them.
+constexpr int kUndone = 3;
 
 }  // namespace
 
@@ -62,12 +65,14 @@ struct CertificateKeeper::Impl {
   std::optional<ServingSecret> good;     // the last content that was good, in any term
   bool writing = false;
   std::optional<std::string> written_over;  // the version that was written over, until the watch shows a change
-  Backoff read_pauses;                      // of the webhook configurations
+  Backoff read_pauses;                      // of the webhook configurations,
+  Backoff lasting_read_pauses{kube::kLastingPauses};  // and while they cannot be read for long
   kube::LastingFailure read_failure;
   Backoff write_pauses{kube::kLastingPauses};  // between any two writes that follow each other soon
   SteadyTime next_write = SteadyTime::min();
   kube::LastingFailure write_failure;
-  std::string logged_reason;  // of the last write, "" when it was good
+  int writes = 0;                        // that follow each other soon
+  std::set<std::string> logged_reasons;  // of these writes, and why none could be made
   Timer timer;
   Lifetime lifetime;
 };
@@ -99,14 +104,17 @@ void CertificateKeeper::Impl::read_configurations() {
 void CertificateKeeper::Impl::configurations_read(const Result<kube::Response>& answer) {
   const SteadyTime now = clock.steady();
   if (answer) {
-    read_failure.succeeded(now);
+    lasting_read_pauses.reset();
+    if (read_failure.succeeded(now)) {
+      log.info("webhook configurations can be read again");
+    }
   } else {
     if (read_failure.failed(answer.error(), now)) {
       log.warn("cannot read webhook configurations", {{"error", answer.error().message}});
     }
     // An API server that has just started permits nothing for a moment.
     if (answer.error().code != ErrorCode::kForbidden || !read_failure.lasts()) {
-      timer.set(read_pauses.next(), [this] { read_configurations(); });
+      timer.set((read_failure.lasts() ? lasting_read_pauses : read_pauses).next(), [this] { read_configurations(); });
       return;
     }
   }
@@ -172,22 +180,23 @@ void CertificateKeeper::Impl::write(const ServingSecret& shown) {
   }
   const auto change = next_secret(shown, good ? &*good : nullptr, *options.makes, clock.wall());
   if (!change) {
-    if (std::exchange(logged_reason, change.error().message) != change.error().message) {
+    if (logged_reasons.insert(change.error().message).second) {
       log.error("cannot make a certificate", {{"error", change.error().message}});
     }
     return;
   }
   if (!*change) {
-    logged_reason.clear();
     return;
   }
   const ServingSecret& wanted = (*change)->secret;
   const auto& [secret_namespace, name] = std::tie(options.secret.secret_namespace, options.secret.name);
-  if (std::exchange(logged_reason, (*change)->reason) != (*change)->reason) {
-    log.info("writing the webhook's Secret", {{"reason", (*change)->reason}});
-  }
   if (now >= next_write + kQuiet) {
     write_pauses.reset();
+    writes = 0;
+    logged_reasons.clear();
+  }
+  if (logged_reasons.insert((*change)->reason).second) {
+    log.info("writing the webhook's Secret", {{"reason", (*change)->reason}});
   }
   next_write = now + write_pauses.next();  // somebody may undo it, again and again
   kube::Request request =
@@ -216,6 +225,9 @@ void CertificateKeeper::Impl::written(const std::string& version, const Result<k
       log.info("the webhook's Secret can be written again");
     }
     written_over = version;
+    if (++writes == kUndone) {
+      log.warn("the webhook's Secret does not stay as it is written, it is written with growing pauses");
+    }
     look();
     return;
   }

@@ -126,6 +126,7 @@ struct CertificateSecret::Impl {
   std::optional<SteadyTime> blind_since;    // the first of the 403s in a row
   kube::LastingFailure failure;             // of reading webhook configurations
   Backoff pauses{kPauses};
+  Backoff failure_pauses{kube::kLastingPauses};  // while they cannot be read for long
   bool waiting_logged = false;
   std::string problem;  // that was logged last, "" when the Secret is good
   Timer timer;
@@ -277,7 +278,10 @@ void CertificateSecret::Impl::configurations_read(const Result<kube::Response>& 
   const auto bundles = answer ? ca_bundles(answer->body) : std::unexpected(answer.error());
   if (bundles) {
     blind_since.reset();
-    failure.succeeded(now);
+    failure_pauses.reset();
+    if (failure.succeeded(now)) {
+      log.info("webhook configurations can be read again");
+    }
     current ? judge_candidate(Bundles(*bundles)) : choose_first(Bundles(*bundles));
     return;
   }
@@ -291,7 +295,7 @@ void CertificateSecret::Impl::configurations_read(const Result<kube::Response>& 
   } else if (current && is_blind && now - *blind_since >= kBlindPause) {
     publish(candidate);
   } else {
-    look_again(pauses.next());
+    look_again((failure.lasts() && !is_blind ? failure_pauses : pauses).next());
   }
 }
 

@@ -113,7 +113,8 @@ struct Controller::Impl {
   void configuration_seen(const std::string& ring, const std::string& document, bool deleted);
   // After the first list, missing ones are about to be made.
   void configurations_listed(const std::set<std::string>& rings, bool again);
-  void configuration_watch_not_permitted(const Error& error);
+  void configuration_watch_works();
+  void configuration_watch_failed(const Error& error);
 
   // Constant, or with their own synchronisation:
   Executor& control;
@@ -153,9 +154,9 @@ class Controller::Impl::Sink final : public kube::WatchSink {
 
   void on_connection(bool watching, const std::optional<Error>& error) override {
     if (watching) {
-      post_([](Impl& impl) { impl.configuration_watch_failure.succeeded(impl.tools->clock.steady()); });
-    } else if (error && error->code == ErrorCode::kForbidden) {
-      post_([error = *error](Impl& impl) { impl.configuration_watch_not_permitted(error); });
+      post_([](Impl& impl) { impl.configuration_watch_works(); });
+    } else if (error) {
+      post_([error = *error](Impl& impl) { impl.configuration_watch_failed(error); });
     }
   }
 
@@ -416,6 +417,7 @@ void Controller::Impl::log_contest(Work& work, const Reconciliation::Report& rep
 }
 
 void Controller::Impl::watch_configurations() {
+  configuration_watch_failure = {};
   configuration_watch = kube::ListWatch::start(api, tools->clock,
                                                {.resource = kube::kMutatingWebhookConfigurations,
                                                 .label_selector = std::string(ring::kRingLabel),
@@ -458,10 +460,21 @@ void Controller::Impl::configurations_listed(const std::set<std::string>& rings,
   }
 }
 
-void Controller::Impl::configuration_watch_not_permitted(const Error& error) {
-  configuration_watch_failure.failed(error, tools->clock.steady());
-  if (!configuration_watch_failure.lasts()) {
-    return;  // the watch tries again by itself
+void Controller::Impl::configuration_watch_works() {
+  if (configuration_watch_failure.succeeded(tools->clock.steady())) {
+    log.info("webhook configurations can be watched again");
+  }
+}
+
+// The watch tries again by itself, unless that is not permitted for long.
+void Controller::Impl::configuration_watch_failed(const Error& error) {
+  if (!configuration_watch_failure.failed(error, tools->clock.steady())) {
+    return;
+  }
+  if (error.code != ErrorCode::kForbidden) {
+    log.warn("webhook configurations cannot be watched, for now they are repaired at each sync only",
+             {{"error", error.message}});
+    return;
   }
   configuration_watch.reset();
   if (reachability) {

@@ -247,7 +247,11 @@ Result<ExitCode> run_drain(Context& context) {
   }
   Cluster& cluster = **connected;
   const bool wait = context.invocation.enabled("wait");
-  const auto deadline = steady_clock::now() + (wait ? *timeout : std::chrono::milliseconds(0));
+  const auto began = steady_clock::now();
+  const auto deadline = began + (wait ? *timeout : std::chrono::milliseconds(0));
+  if (wait) {
+    cluster.set_deadline(std::max(deadline, began + kLook));
+  }
   const auto shard = ask_until(deadline, [&] { return wanted_shard(cluster, context); });
   if (!shard) {
     return std::unexpected(shard.error());

@@ -1,5 +1,6 @@
 #include "ctl/cluster.h"
 
+#include <algorithm>
 #include <future>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -63,8 +64,16 @@ Cluster::Cluster(std::string default_namespace, std::chrono::milliseconds timeou
 
 Cluster::~Cluster() = default;
 
+std::chrono::milliseconds Cluster::timeout() const {
+  using std::chrono::milliseconds;
+  return deadline_ == SteadyTime::max()
+             ? timeout_
+             : std::clamp(std::chrono::ceil<milliseconds>(deadline_ - SystemClock().steady()), milliseconds(1),
+                          timeout_);
+}
+
 Result<kube::Response> Cluster::send(kube::Request request, std::string_view verb, const std::string& resource) {
-  request.timeout = timeout_;
+  request.timeout = timeout();
   std::promise<Result<kube::Response>> answer;
   client_->send(std::move(request), [&answer](Result<kube::Response> came) { answer.set_value(std::move(came)); });
   auto came = answer.get_future().get();
@@ -91,7 +100,7 @@ Result<kube::Resource> Cluster::resolve(const ring::GroupResource& resource) {
   discovery_->resolve(resource.group, resource.resource,
                       [answer](Result<kube::Resource> came) { answer->set_value(std::move(came)); });
   // Its requests have a timeout of their own.
-  auto came = coming.wait_for(timeout_) == std::future_status::ready
+  auto came = coming.wait_for(timeout()) == std::future_status::ready
                   ? coming.get()
                   : fail(ErrorCode::kTimeout, "no answer within the timeout");
   return came ? std::move(came) : explain(std::move(came.error()), "discover", to_string(resource));

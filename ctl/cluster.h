@@ -1,11 +1,13 @@
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "ctl/context.h"
 #include "ctl/gap.h"  // what callers note when a call fails
@@ -31,6 +33,11 @@ class Cluster {
 
   // -n, else the namespace of the kubeconfig's context or of the pod.
   const std::string& default_namespace() const { return default_namespace_; }
+
+  // From now on no request lasts longer than until then, also where --request-timeout is longer or none.
+  void set_deadline(SteadyTime deadline) { deadline_ = deadline; }
+  // How long the next request may take.
+  std::chrono::milliseconds timeout() const;
 
   // The kind and version of a resource.
   Result<kube::Resource> resolve(const ring::GroupResource& resource);
@@ -75,6 +82,7 @@ class Cluster {
 
   const std::string default_namespace_;
   const std::chrono::milliseconds timeout_;
+  SteadyTime deadline_ = SteadyTime::max();
   const std::unique_ptr<kube::Client> client_;
   const std::unique_ptr<kube::Discovery> discovery_;
 };

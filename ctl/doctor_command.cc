@@ -2,7 +2,9 @@
 
 #include <chrono>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <thread>
+#include <utility>
 
 #include "ctl/doctor.h"
 #include "ctl/preflight.h"
@@ -50,6 +52,10 @@ Result<ExitCode> run_doctor(Context& context) {
                           .overdue = *overdue};
   const bool wait = invocation.enabled("wait");
   const auto deadline = std::chrono::steady_clock::now() + *timeout;
+  if (wait) {
+    (*cluster)->set_deadline(deadline);
+  }
+  std::optional<Diagnosis> last;  // that the deadline has not cut
   for (;;) {
     const auto diagnosis = invocation.enabled("pre") ? examine_before_installation(**cluster, context.options)
                                                      : diagnose(**cluster, context.options, query);
@@ -57,12 +63,18 @@ Result<ExitCode> run_doctor(Context& context) {
     // An API server that is away may come back, and a permission may be granted.
     const ExitCode code = diagnosis ? diagnosis->exit_code(threshold) : exit_code_of(diagnosis.error());
     if (!wait || code == ExitCode::kOk || code == ExitCode::kUsage || late) {
+      const bool is_cut = wait && late && code != ExitCode::kOk;
+      if (is_cut && last) {
+        show(context, *last);
+        return ExitCode::kTimeout;
+      }
       if (!diagnosis) {
         return std::unexpected(diagnosis.error());
       }
       show(context, *diagnosis);
-      return wait && late && code != ExitCode::kOk ? ExitCode::kTimeout : code;
+      return is_cut ? ExitCode::kTimeout : code;
     }
+    last = diagnosis ? std::optional(*diagnosis) : std::move(last);
     std::this_thread::sleep_for(kBetweenTries);
   }
 }

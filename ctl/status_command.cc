@@ -95,13 +95,18 @@ bool is_table(const Context& context) {
 Result<ExitCode> watch_status(Context& context, Cluster& cluster, const StatusQuery& query, bool shards) {
   const bool drawn = context.console.terminal() && is_table(context);
   nlohmann::ordered_json last;
+  kube::FailureKinds said;
   for (;;) {
     const auto report = read_status(cluster, context.options, query, {});
     if (!report) {
-      if (!passes(context.console, report.error())) {
+      if (!passes(context.console, report.error(), said)) {
         return std::unexpected(report.error());
       }
-    } else if (drawn) {
+      std::this_thread::sleep_for(kRefresh);
+      continue;
+    }
+    said.clear();
+    if (drawn) {
       context.console.print("\033[H\033[2J" + render_leader(*report, context.style()));
       show(context, *report, shards);
       note_troubles(context, *report);
@@ -153,9 +158,9 @@ Result<StatusReport> read_status(Cluster& cluster, const Options& options, const
   return report;
 }
 
-bool passes(Console& console, const Error& error) {
+bool passes(Console& console, const Error& error, kube::FailureKinds& said) {
   const bool may_pass = exit_code_of(error) == ExitCode::kTimeout;
-  if (may_pass) {
+  if (may_pass && said.insert(error)) {
     console.note("sharderctl: " + error.message);
   }
   return may_pass;

@@ -2,6 +2,7 @@
 
 #include "ctl/context.h"
 #include "ctl/status.h"
+#include "kube/client/failure_kinds.h"
 
 namespace sharder::ctl {
 
@@ -16,8 +17,9 @@ struct StatusQuery {
 Result<StatusReport> read_status(Cluster& cluster, const Options& options, const StatusQuery& query,
                                  const std::function<void(const StatusReport&)>& early);
 
-// Whether a command that goes on tries again after this error, which is said: an API server that is away may come back.
-bool passes(Console& console, const Error& error);
+// Whether a command that goes on tries again after this error: an API server that is away may come back. It is said,
+// each kind once; `said` is cleared by who gets an answer.
+bool passes(Console& console, const Error& error, kube::FailureKinds& said);
 
 Result<ExitCode> run_status(Context& context);
 

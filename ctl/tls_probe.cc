@@ -3,10 +3,14 @@
 #include <netdb.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
+#include <poll.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <cstdint>
 #include <memory>
 
 namespace sharder::ctl {
@@ -29,9 +33,24 @@ class Socket {
   int descriptor_;
 };
 
-// A connected socket whose operations, this one too, take at most the timeout.
+using std::chrono::steady_clock;
+
+// Waits for `events` of the socket. False: they did not come before the deadline.
+bool await(int descriptor, short events, steady_clock::time_point deadline) {
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - steady_clock::now()).count();
+  pollfd wanted{.fd = descriptor, .events = events, .revents = 0};
+  return left > 0 && poll(&wanted, 1, static_cast<int>(std::min<std::int64_t>(left, INT_MAX))) == 1;
+}
+
+bool is_connected(int descriptor) {
+  int error = 0;
+  socklen_t size = sizeof error;
+  return getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error == 0;
+}
+
+// A connected socket that does not block.
 std::unique_ptr<Socket> connect_to(const std::string& host, const std::string& port,
-                                   std::chrono::milliseconds timeout) {
+                                   steady_clock::time_point deadline) {
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
   addrinfo* found = nullptr;
@@ -39,18 +58,30 @@ std::unique_ptr<Socket> connect_to(const std::string& host, const std::string& p
     return nullptr;
   }
   const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> addresses(found, freeaddrinfo);
-  const auto seconds = std::chrono::floor<std::chrono::seconds>(timeout);
-  const timeval limit{.tv_sec = seconds.count(), .tv_usec = std::chrono::microseconds(timeout - seconds).count()};
   for (const addrinfo* address = addresses.get(); address != nullptr; address = address->ai_next) {
     auto socket = std::make_unique<Socket>(
-        ::socket(address->ai_family, address->ai_socktype | SOCK_CLOEXEC, address->ai_protocol));
-    if (socket->get() >= 0 && setsockopt(socket->get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) == 0 &&
-        setsockopt(socket->get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) == 0 &&
-        connect(socket->get(), address->ai_addr, address->ai_addrlen) == 0) {
+        ::socket(address->ai_family, address->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, address->ai_protocol));
+    if (socket->get() < 0) {
+      continue;
+    }
+    const bool begun = connect(socket->get(), address->ai_addr, address->ai_addrlen) == 0 || errno == EINPROGRESS;
+    if (begun && await(socket->get(), POLLOUT, deadline) && is_connected(socket->get())) {
       return socket;
     }
   }
   return nullptr;
+}
+
+// The deadline is that of the whole handshake: a peer that sends a byte now and then does not prolong it.
+bool shake_hands(SSL* connection, int descriptor, steady_clock::time_point deadline) {
+  for (;;) {
+    const int result = SSL_connect(connection);
+    const int wanted = SSL_get_error(connection, result);
+    const bool goes_on = wanted == SSL_ERROR_WANT_READ || wanted == SSL_ERROR_WANT_WRITE;
+    if (!goes_on || !await(descriptor, wanted == SSL_ERROR_WANT_READ ? POLLIN : POLLOUT, deadline)) {
+      return result == 1;
+    }
+  }
 }
 
 std::string chain_of(SSL* connection) {
@@ -69,7 +100,8 @@ std::string chain_of(SSL* connection) {
 Result<std::string> served_chain(const std::string& host, const std::string& port, const std::string& name,
                                  std::chrono::milliseconds timeout) {
   const std::string where = host + ":" + port;
-  const auto socket = connect_to(host, port, timeout);
+  const auto deadline = steady_clock::now() + timeout;
+  const auto socket = connect_to(host, port, deadline);
   if (!socket) {
     return fail(ErrorCode::kUnavailable, where + ": no connection");
   }
@@ -78,7 +110,7 @@ Result<std::string> served_chain(const std::string& host, const std::string& por
   SSL_set_verify(connection.get(), SSL_VERIFY_NONE, nullptr);
   SSL_set_tlsext_host_name(connection.get(), name.c_str());
   SSL_set_fd(connection.get(), socket->get());
-  if (SSL_connect(connection.get()) != 1) {
+  if (!shake_hands(connection.get(), socket->get(), deadline)) {
     return fail(ErrorCode::kUnavailable, where + ": no TLS");
   }
   std::string chain = chain_of(connection.get());

@@ -72,15 +72,17 @@ Result<ExitCode> run_top(Context& context) {
                           .pods = false};
   const bool live = context.options.watch || context.console.terminal();
   Counts before;
+  kube::FailureKinds said;
   for (;;) {
     const auto report = read_status(**cluster, context.options, query, {});
     if (!report) {
-      if (!live || !passes(context.console, report.error())) {
+      if (!live || !passes(context.console, report.error(), said)) {
         return std::unexpected(report.error());
       }
       std::this_thread::sleep_for(*interval);
       continue;
     }
+    said.clear();
     const RingReport& ring = report->rings.front();
     if (context.options.structured()) {
       print_document(context, to_json(*report));

@@ -16,6 +16,7 @@
 #include "base/lifetime.h"
 #include "base/poster.h"
 #include "base/timer.h"
+#include "kube/client/lasting_failure.h"
 #include "kube/client/reconcile_metrics.h"
 #include "kube/client/resource.h"
 #include "kube/events/events.h"
@@ -30,6 +31,9 @@ namespace sharder::membership {
 namespace {
 
 constexpr std::string_view kEventComponent = kTakeOverIdentity;
+// All that a replica knows comes from these two watches, and during an outage a gateway may answer with errors. So
+// their pauses never grow further.
+constexpr std::chrono::seconds kLongestPause{2};
 
 }  // namespace
 
@@ -64,10 +68,12 @@ struct Membership::Impl {
     prometheus::Counter* calculations = nullptr;
     prometheus::Counter* deletions = nullptr;
   };
-  // How a watch is doing, for readiness. ListWatch itself logs what goes wrong.
+  // How a watch is doing, for readiness and for the rings' conditions. ListWatch itself logs what goes wrong.
   struct WatchHealth {
     std::string_view what;
     std::optional<ErrorCode> failure = {};  // the last one, until it is open again
+    kube::LastingFailure lasting = {};
+    std::optional<Error> trouble = {};  // while it has a lasting failure
   };
 
   Now now() const { return {.wall = clock.wall(), .steady = clock.steady()}; }
@@ -89,6 +95,10 @@ struct Membership::Impl {
   void log_marks(const LedgerOutput& output, const ring::Snapshot* before) const;
   void notify(const Change& change) const;
   void notify(const LeaseTrouble& trouble) const;
+  // Of the lasting failure of a watch, if there is one: all rings, or this one. `is_over`: so far as they are
+  // concerned.
+  void notify_troubles(const WatchHealth& health, bool is_over) const;
+  void notify_trouble(const std::string& ring, const WatchHealth& health, bool is_over) const;
   void update_readiness();
 
   void perform(Action action);
@@ -181,11 +191,13 @@ class Membership::Impl::Sink final : public kube::WatchSink {
 
 void Membership::Impl::start() {
   not_ready.with([](auto& reason) { reason = "waiting for ControllerRings"; });
-  ring_watch = kube::ListWatch::start(api, clock, {.resource = kube::kControllerRings},
-                                      std::make_shared<Sink>(*this, Sink::Of::kRings), log);
-  lease_watch =
-      kube::ListWatch::start(api, clock, {.resource = kube::kLeases, .label_selector = std::string(ring::kRingLabel)},
-                             std::make_shared<Sink>(*this, Sink::Of::kLeases), log);
+  ring_watch =
+      kube::ListWatch::start(api, clock, {.resource = kube::kControllerRings, .max_error_backoff = kLongestPause},
+                             std::make_shared<Sink>(*this, Sink::Of::kRings), log);
+  lease_watch = kube::ListWatch::start(
+      api, clock,
+      {.resource = kube::kLeases, .label_selector = std::string(ring::kRingLabel), .max_error_backoff = kLongestPause},
+      std::make_shared<Sink>(*this, Sink::Of::kLeases), log);
   post([](Impl& self) { self.probe_after_pause(); });
 }
 
@@ -228,10 +240,19 @@ void Membership::Impl::lease_event(kube::WatchEventType type, ShardLease lease) 
 }
 
 void Membership::Impl::connection(WatchHealth& health, bool watching, const std::optional<Error>& error) {
+  const SteadyTime at = clock.steady();
   if (watching) {
     health.failure.reset();
+    if (health.lasting.succeeded(at)) {
+      notify_troubles(health, true);
+      health.trouble.reset();
+    }
   } else if (error && error->code != ErrorCode::kCancelled) {
     health.failure = error->code;
+    if (health.lasting.failed(*error, at)) {
+      health.trouble = error;
+      notify_troubles(health, false);
+    }
   }
   const bool no_definition = &health == &rings && error && error->code == ErrorCode::kNotFound;
   if (no_definition && !std::exchange(no_definition_logged, true)) {
@@ -259,6 +280,9 @@ void Membership::Impl::lead(bool now_leading, WaitGroup::Ticket ticket) {
   ledger.set_leading(now_leading);
   for (ring::Listener* listener : listeners) {
     listener->on_leading(now_leading);
+  }
+  for (const WatchHealth* const health : {&rings, &leases}) {
+    notify_troubles(*health, !leading);
   }
   request_flush();
 }
@@ -292,6 +316,11 @@ void Membership::Impl::flush() {
   update_readiness();
   for (const Change& change : output.changes) {
     notify(change);
+    if (change.kind == ChangeKind::kRingAdded || change.kind == ChangeKind::kRingRemoved) {
+      for (const WatchHealth* const health : {&rings, &leases}) {
+        notify_trouble(change.ring, *health, change.kind == ChangeKind::kRingRemoved);
+      }
+    }
   }
   for (const LeaseTrouble& trouble : output.troubles) {
     notify(trouble);
@@ -413,6 +442,23 @@ void Membership::Impl::notify(const LeaseTrouble& trouble) const {
   }
   for (ring::Listener* listener : listeners) {
     listener->on_trouble(trouble.ring, "care for shard leases", trouble.error);
+  }
+}
+
+void Membership::Impl::notify_troubles(const WatchHealth& health, bool is_over) const {
+  if (const auto snapshot = snapshots.get()) {
+    for (const auto& [ring, status] : snapshot->rings) {
+      notify_trouble(ring, health, is_over);
+    }
+  }
+}
+
+void Membership::Impl::notify_trouble(const std::string& ring, const WatchHealth& health, bool is_over) const {
+  if (!health.trouble || (!leading && !is_over)) {
+    return;
+  }
+  for (ring::Listener* listener : listeners) {
+    listener->on_trouble(ring, "watch " + std::string(health.what), is_over ? std::nullopt : health.trouble);
   }
 }
 

@@ -165,10 +165,13 @@ struct AccessReviewer::Review {
   void decide(Access access) {
     const SteadyTime now = state->clock.steady();
     const auto lasts = access == Access::kAllowed ? state->options.allowed_for : state->options.not_permitted_for;
-    state->shared.with([&](Shared& shared) {
-      shared.problem.clear();
+    const std::string problem = state->shared.with([&](Shared& shared) {
       shared.decisions.add(key, access, now, now + lasts, state->options.max_decisions);
+      return std::exchange(shared.problem, "");
     });
+    if (!problem.empty()) {
+      state->log.info("access to the metrics port is reviewed again");
+    }
     callback(access);
   }
 

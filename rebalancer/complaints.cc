@@ -4,7 +4,7 @@ namespace sharder::rebalancer {
 
 void Complaints::say(const Complaint& complaint, const std::string& object, const std::string& error) {
   const SteadyTime now = tools_->clock.steady();
-  if (since_ == SteadyTime::min() || now >= since_ + kPeriod) {
+  if (!since_ || now >= *since_ + kPeriod) {
     since_ = now;
     said_ = 0;
   }

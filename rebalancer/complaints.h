@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -37,7 +38,7 @@ class Complaints {
   const std::shared_ptr<Tools> tools_;
   const kube::ObjectReference ring_;
   const Logger log_;
-  SteadyTime since_ = SteadyTime::min();
+  std::optional<SteadyTime> since_;
   int said_ = 0;  // since then
 };
 

@@ -1,5 +1,6 @@
 #include "shard/acknowledgements.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -12,7 +13,7 @@ namespace sharder::shard {
 namespace {
 
 constexpr BackoffPolicy kTransient{};
-constexpr BackoffPolicy kPermanent{.initial = std::chrono::seconds(2), .max = std::chrono::minutes(2)};
+constexpr std::chrono::seconds kFirstPause{1};
 
 }  // namespace
 
@@ -26,11 +27,14 @@ std::string acknowledgement_body(const std::string& ring, const std::string& dra
       .dump();
 }
 
-Acknowledgements::Acknowledgements(kube::Api& api, kube::Resource resource, std::string ring, std::string shard,
-                                   std::string field_manager, Callbacks callbacks, Logger log)
+Acknowledgements::Acknowledgements(kube::Api& api, const Clock& clock, kube::Resource resource, std::string ring,
+                                   std::string shard, std::string field_manager, Callbacks callbacks, Logger log)
     : api_(api),
+      clock_(clock),
       resource_(std::move(resource)),
       ring_(std::move(ring)),
+      shard_label_(ring::shard_label(ring_)),
+      drain_label_(ring::drain_label(ring_)),
       shard_(std::move(shard)),
       field_manager_(std::move(field_manager)),
       callbacks_(std::move(callbacks)),
@@ -49,14 +53,21 @@ void Acknowledgements::acknowledge(const ObjectName& name, std::string resource_
     return;
   }
   flight = std::make_shared<Flight>(name, std::move(resource_version), std::move(drain));
-  waiting_.push_back(flight);
+  begin(flight);
   pump();
+}
+
+void Acknowledgements::forget(const ObjectName& name) {
+  if (const auto pending = pending_.find(name); pending != pending_.end()) {
+    drop(FlightPointer(pending->second));
+  }
 }
 
 void Acknowledgements::stop() {
   stopped_ = true;
   pending_.clear();
   waiting_.clear();
+  troubled_.clear();
 }
 
 bool Acknowledgements::is_wanted(const FlightPointer& flight) const {
@@ -64,12 +75,28 @@ bool Acknowledgements::is_wanted(const FlightPointer& flight) const {
   return pending != pending_.end() && pending->second == flight;
 }
 
+// Its turn comes at once, or after a pause when earlier acknowledgements of the object did not last.
+void Acknowledgements::begin(const FlightPointer& flight) {
+  const Recent* const before = recent(flight->name);
+  if (before == nullptr || before->times < 2) {
+    waiting_.push_back(flight);
+    return;
+  }
+  if (before->times == kUndone) {
+    log_.warn("the acknowledgement of a drain does not last, it is repeated with growing pauses",
+              {{"object", to_string(flight->name)}});
+    callbacks_.on_undone(flight->name);
+  }
+  const int doublings = std::min(before->times - 2, 20);
+  const auto time = std::min<std::chrono::nanoseconds>(kFirstPause * (1 << doublings), kLongestPause);
+  pause(flight, before->last + time - clock_.steady());
+}
+
 void Acknowledgements::pump() {
   while (under_way_ < kAtOnce && !waiting_.empty()) {
     const FlightPointer flight = std::move(waiting_.front());
     waiting_.pop_front();
     if (is_wanted(flight)) {
-      ++under_way_;
       send(flight);
     }
   }
@@ -86,24 +113,17 @@ void Acknowledgements::send(const FlightPointer& flight) {
 
 void Acknowledgements::get(const FlightPointer& flight) {
   kube::Request request = kube::get_request(resource_, flight->name.object_namespace, flight->name.name);
-  request.accept = kube::kCompactMetadata;
-  request.lane = kube::Lane::kMove;
-  api_.send(std::move(request), [self = shared_from_this(), flight](const Result<kube::Response>& answer) {
-    if (!self->stopped_) {
-      self->got(flight, answer ? self->decoder_.decode(answer->body) : std::unexpected(answer.error()));
-    }
-  });
+  ask(flight, std::move(request), &Acknowledgements::got);
 }
 
-void Acknowledgements::got(const FlightPointer& flight, const Result<kube::ObjectMeta>& object) {
+void Acknowledgements::got(const FlightPointer& flight, const Result<kube::Response>& answer) {
+  const auto object = answer ? decoder_.decode(answer->body) : std::unexpected(answer.error());
   if (!object) {
     failed(flight, object.error());
     return;
   }
-  const bool drains_so =
-      object->label(ring::shard_label(ring_)) == shard_ && object->label(ring::drain_label(ring_)) == flight->drain;
-  if (!drains_so || !is_wanted(flight)) {
-    finish(flight);  // the watch is going to show it
+  if (drain_of(*object) != flight->drain || !is_wanted(flight)) {
+    drop(flight);  // the watch is going to show it
   } else if (const auto precondition = kube::Precondition::of(object->resource_version)) {
     patch(flight, *precondition);
   } else {
@@ -115,20 +135,26 @@ void Acknowledgements::patch(const FlightPointer& flight, const kube::Preconditi
   kube::Request request =
       kube::patch_request(resource_, flight->name.object_namespace, flight->name.name, kube::kMergePatch,
                           acknowledgement_body(ring_, flight->drain, precondition), field_manager_);
+  request.still_wanted = callbacks_.may_write;
+  ask(flight, std::move(request), &Acknowledgements::patched);
+}
+
+void Acknowledgements::ask(const FlightPointer& flight, kube::Request request, Then then) {
+  ++under_way_;
   request.accept = kube::kCompactMetadata;
   request.lane = kube::Lane::kMove;
-  request.still_wanted = callbacks_.may_write;
-  api_.send(std::move(request), [self = shared_from_this(), flight](const Result<kube::Response>& answer) {
+  api_.send(std::move(request), [self = shared_from_this(), flight, then](const Result<kube::Response>& answer) {
+    --self->under_way_;
     if (!self->stopped_) {
-      self->patched(flight, answer);
+      ((*self).*then)(flight, answer);
+      self->pump();
     }
   });
 }
 
 void Acknowledgements::patched(const FlightPointer& flight, const Result<kube::Response>& answer) {
   if (answer) {
-    callbacks_.on_acknowledged();
-    finish(flight);
+    succeeded(flight, *answer);
   } else {
     failed(flight, answer.error());
   }
@@ -138,43 +164,104 @@ void Acknowledgements::failed(const FlightPointer& flight, const Error& error) {
   switch (error.code) {
     case ErrorCode::kNotFound:
     case ErrorCode::kCancelled:
-      finish(flight);
+      drop(flight);
       return;
     case ErrorCode::kConflict:
       if (is_wanted(flight) && flight->is_newer) {
-        send(flight);
+        waiting_.push_front(flight);
       } else {
-        finish(flight);  // the watch is going to show the newer version
+        drop(flight);  // the watch is going to show the newer version
       }
       return;
     default:
-      try_again(flight, error);
+      if (is_wanted(flight)) {
+        try_again(flight, error);
+      }
   }
+}
+
+void Acknowledgements::succeeded(const FlightPointer& flight, const kube::Response& answer) {
+  remember(flight->name);
+  if (flight->failure.lasts()) {
+    hasten();
+  }
+  const auto object = decoder_.decode(answer.body);
+  if (object && drain_of(*object) && is_wanted(flight)) {
+    begin(flight);  // somebody's webhook undid it, perhaps in a way that no watch shows
+    return;
+  }
+  callbacks_.on_acknowledged();
+  drop(flight);
 }
 
 // After a patch without an answer, too: if it was carried out, the next one is a conflict.
 void Acknowledgements::try_again(const FlightPointer& flight, const Error& error) {
-  const bool is_permanent = kube::is_permanent(error);
-  if (flight->failures == 0 && is_permanent) {
-    log_.warn("a drain cannot be acknowledged, it is tried again with growing pauses",
-              {{"object", to_string(flight->name)}, {"error", error.message}});
+  if (flight->failure.failed(error, clock_.steady())) {
+    note_trouble(flight, error);
   }
-  const auto pause = backoff_pause(is_permanent ? kPermanent : kTransient, flight->failures++, random_);
-  api_.loop().post_after(pause, [self = shared_from_this(), flight] {
-    if (self->is_wanted(flight)) {
-      self->send(flight);
-    } else {
-      self->finish(flight);
+  const bool for_long = kube::is_permanent(error) || (flight->failure.lasts() && !kube::is_outage(error));
+  if (std::exchange(flight->fails_for_long, for_long) != for_long) {
+    flight->failures = 0;
+  }
+  pause(flight, backoff_pause(for_long ? kube::kLastingPauses : kTransient, flight->failures++, random_));
+}
+
+void Acknowledgements::pause(const FlightPointer& flight, std::chrono::nanoseconds time) {
+  flight->pauses = true;
+  api_.loop().post_after(time, [self = shared_from_this(), flight] {
+    if (std::exchange(flight->pauses, false)) {
+      self->waiting_.push_back(flight);
+      self->pump();
     }
   });
 }
 
-void Acknowledgements::finish(const FlightPointer& flight) {
+void Acknowledgements::note_trouble(const FlightPointer& flight, const Error& error) {
+  const bool is_first = troubled_.empty();
+  const bool is_known = !troubled_.insert(flight.get()).second;
+  if (is_first || (is_known && !kube::is_alike(error, logged_))) {
+    logged_ = error;
+    log_.warn("drains cannot be acknowledged, they are tried again with growing pauses",
+              {{"object", to_string(flight->name)}, {"error", error.message}});
+  }
+}
+
+// One that had failed for long works again, so the others may.
+void Acknowledgements::hasten() {
+  for (const auto& [name, flight] : pending_) {
+    if (flight->fails_for_long && std::exchange(flight->pauses, false)) {
+      waiting_.push_back(flight);
+    }
+  }
+}
+
+// It is not tried again.
+void Acknowledgements::drop(const FlightPointer& flight) {
   if (is_wanted(flight)) {
     pending_.erase(flight->name);
   }
-  --under_way_;
-  pump();
+  if (troubled_.erase(flight.get()) > 0 && troubled_.empty()) {
+    log_.info("no acknowledgement of a drain fails any more");
+  }
+}
+
+std::optional<std::string_view> Acknowledgements::drain_of(const kube::ObjectMeta& object) const {
+  return object.label(shard_label_) == shard_ ? object.label(drain_label_) : std::nullopt;
+}
+
+const Acknowledgements::Recent* Acknowledgements::recent(const ObjectName& name) const {
+  const auto found = recent_.find(name);
+  return found == recent_.end() || clock_.steady() - found->second.last >= kForget ? nullptr : &found->second;
+}
+
+// One that is forgotten too early costs a patch that comes too soon.
+void Acknowledgements::remember(const ObjectName& name) {
+  const Recent* const before = recent(name);
+  const int times = before == nullptr ? 1 : before->times + 1;
+  if (recent_.size() >= kRemembered) {
+    recent_.clear();
+  }
+  recent_[name] = {.times = times, .last = clock_.steady()};
 }
 
 }  // namespace sharder::shard

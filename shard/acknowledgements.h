@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <deque>
 #include <functional>
@@ -7,11 +8,15 @@
 #include <optional>
 #include <random>
 #include <string>
+#include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "kube/client/api.h"
+#include "kube/client/lasting_failure.h"
 #include "kube/client/resource.h"
 #include "kube/codec/object_meta.h"
 #include "kube/codec/precondition.h"
@@ -31,27 +36,35 @@ std::string acknowledgement_body(const std::string& ring, const std::string& dra
 // shown.
 //
 //   acknowledge ──► patch ──► done: the watch shows what has become of the object
-//       │             │ conflict ──► patch with the version that the watch has shown meanwhile, or wait for that
-//       │             └ another failure: a pause that grows, then patch again
-//       └ without a version ──► get ──► patch with its version, or wait for the watch if it does not drain so
+//        ▲            │ conflict ──► patch with the version that the watch has shown meanwhile, or wait for that
+//        │            └ another failure: a pause that grows, then patch again
+//        ├── without a version: get ──► patch with its version, or wait for the watch if it does not drain so
+//        └── the object drains again at once, or still: something undoes the patch. Pauses that grow to kLongestPause
 //
-// At most kAtOnce patches at a time. Owned by the API loop: calls and callbacks happen there.
+// At most kAtOnce patches at a time; those that pause hold up no others. A lasting failure is logged once for all
+// objects: the reason usually holds for all. Owned by the API loop: calls and callbacks happen there.
 class Acknowledgements final : public std::enable_shared_from_this<Acknowledgements> {
  public:
   struct Callbacks {
     std::function<void()> on_acknowledged;  // one drain
     std::function<bool()> may_write;        // whether this shard still may. Any thread
+    // The acknowledgements of an object do not last. Once, until it has drained no more for kForget.
+    std::function<void(const ObjectName& name)> on_undone;
   };
   static constexpr std::size_t kAtOnce = 64;
+  static constexpr int kUndone = 3;  // after so many acknowledgements of an object, something undoes them
+  static constexpr std::chrono::minutes kLongestPause{5};
+  static constexpr std::chrono::minutes kForget{10};
 
-  Acknowledgements(kube::Api& api, kube::Resource resource, std::string ring, std::string shard,
+  // `api` and `clock` outlive it.
+  Acknowledgements(kube::Api& api, const Clock& clock, kube::Resource resource, std::string ring, std::string shard,
                    std::string field_manager, Callbacks callbacks, Logger log);
 
   // The object drains, as the watch shows it at this version ("": it shows none), and nothing of this shard works on
   // it.
   void acknowledge(const ObjectName& name, std::string resource_version, std::string drain);
   // The object does not drain any more, or is not this shard's: what waits is not sent.
-  void forget(const ObjectName& name) { pending_.erase(name); }
+  void forget(const ObjectName& name);
   // Nothing is sent any more, and no callback runs.
   void stop();
 
@@ -61,32 +74,57 @@ class Acknowledgements final : public std::enable_shared_from_this<Acknowledgeme
     std::string resource_version;
     std::string drain;
     bool is_newer = false;  // than the patch that is under way
-    int failures = 0;
+    bool pauses = false;
+    bool fails_for_long = false;
+    int failures = 0;  // since fails_for_long changed
+    kube::LastingFailure failure = {};
   };
   using FlightPointer = std::shared_ptr<Flight>;
+  using Then = void (Acknowledgements::*)(const FlightPointer& flight, const Result<kube::Response>& answer);
+  struct Recent {
+    int times = 0;  // that it was acknowledged
+    SteadyTime last = {};
+  };
+  static constexpr std::size_t kRemembered = 2048;
 
   bool is_wanted(const FlightPointer& flight) const;
+  void begin(const FlightPointer& flight);
   void pump();
   void send(const FlightPointer& flight);
   void get(const FlightPointer& flight);
-  void got(const FlightPointer& flight, const Result<kube::ObjectMeta>& object);
+  void got(const FlightPointer& flight, const Result<kube::Response>& answer);
   void patch(const FlightPointer& flight, const kube::Precondition& precondition);
+  void ask(const FlightPointer& flight, kube::Request request, Then then);
   void patched(const FlightPointer& flight, const Result<kube::Response>& answer);
+  void succeeded(const FlightPointer& flight, const kube::Response& answer);
   void failed(const FlightPointer& flight, const Error& error);
   void try_again(const FlightPointer& flight, const Error& error);
-  void finish(const FlightPointer& flight);
+  void pause(const FlightPointer& flight, std::chrono::nanoseconds time);
+  void note_trouble(const FlightPointer& flight, const Error& error);
+  void hasten();
+  void drop(const FlightPointer& flight);
+  // The value of its drain label, if it drains from this shard.
+  std::optional<std::string_view> drain_of(const kube::ObjectMeta& object) const;
+  // Acknowledgements of the object in a row, none of which is long ago; null: there was none.
+  const Recent* recent(const ObjectName& name) const;
+  void remember(const ObjectName& name);
 
   kube::Api& api_;
+  const Clock& clock_;
   const kube::Resource resource_;
   const std::string ring_;
+  const std::string shard_label_, drain_label_;
   const std::string shard_;
   const std::string field_manager_;
   const Callbacks callbacks_;
   const Logger log_;
   bool stopped_ = false;
-  std::size_t under_way_ = 0;  // pauses included
+  std::size_t under_way_ = 0;
   std::unordered_map<ObjectName, FlightPointer, ObjectNameHash> pending_;
   std::deque<FlightPointer> waiting_;
+  std::unordered_set<const Flight*> troubled_;  // those with a lasting failure
+  Error logged_;                                // of the first of them
+  std::unordered_map<ObjectName, Recent, ObjectNameHash> recent_;
   kube::ObjectMetaDecoder decoder_;
   std::minstd_rand random_{std::random_device{}()};
 };

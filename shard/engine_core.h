@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/backoff.h"
+#include "kube/client/lasting_failure.h"
 #include "kube/client/resource.h"
 #include "kube/watch/list_watch.h"
 #include "shard/acknowledgements.h"
@@ -100,6 +101,7 @@ class Engine::Core final : public std::enable_shared_from_this<Core> {
   void enqueue(const std::vector<ObjectName>& names);
   std::vector<ObjectName> affected(const Source& source, const ObjectStore::Object& object) const;
   void acknowledge(const ObjectName& name, const MainObject& object);
+  void acknowledgement_undone(const ObjectName& name);
   static nlohmann::json object_in(const Source& source, const PackedText& text);
 
   // --- a worker
@@ -124,6 +126,7 @@ class Engine::Core final : public std::enable_shared_from_this<Core> {
   WatchedObjectReader reader_;                          // the API loop's
   std::vector<Source> sources_;                         // as many as ever from the start
   std::stop_source stop_;
+  kube::LastingFailure resolve_failure_;  // of the resource that is being looked up; the API loop's
   Backoff resolve_backoff_{{.initial = std::chrono::milliseconds(500), .max = std::chrono::seconds(30)}};
 
   mutable std::mutex mutex_;

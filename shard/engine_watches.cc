@@ -1,6 +1,5 @@
 #include <utility>
 
-#include "kube/client/failure_class.h"
 #include "ring/names.h"
 #include "shard/engine_core.h"
 #include "shard/watched_object.h"
@@ -67,12 +66,20 @@ void Engine::Core::resolve(std::size_t index) {
     if (self->stop_.stop_requested()) {
       return;
     }
+    const SteadyTime now = self->tools_->clock.steady();
+    const std::string resource = to_string(self->sources_[index].name);
     if (!found) {
-      self->log_.warn("a resource cannot be looked up, it is tried again",
-                      {{"resource", to_string(self->sources_[index].name)}, {"error", found.error().message}});
+      if (self->resolve_failure_.failed(found.error(), now)) {
+        self->log_.warn("a resource cannot be looked up, it is tried again",
+                        {{"resource", resource}, {"error", found.error().message}});
+      }
       self->tools_->api.loop().post_after(self->resolve_backoff_.next(), [self, index] { self->resolve(index); });
       return;
     }
+    if (self->resolve_failure_.succeeded(now)) {
+      self->log_.info("a resource can be looked up again", {{"resource", resource}});
+    }
+    self->resolve_backoff_.reset();
     self->sources_[index].resource = *std::move(found);
     self->begin_watch(index);
     if (index + 1 < self->sources_.size()) {
@@ -85,9 +92,11 @@ void Engine::Core::begin_watch(std::size_t index) {
   Source& source = sources_[index];
   if (index == 0) {
     acknowledgements_ = std::make_shared<Acknowledgements>(
-        tools_->api, source.resource, tools_->ring, tools_->shard, tools_->field_manager,
-        Acknowledgements::Callbacks{.on_acknowledged = [self = shared_from_this()] { self->metrics_.acknowledged(); },
-                                    .may_write = [self = shared_from_this()] { return self->may_work(); }},
+        tools_->api, tools_->clock, source.resource, tools_->ring, tools_->shard, tools_->field_manager,
+        Acknowledgements::Callbacks{
+            .on_acknowledged = [self = shared_from_this()] { self->metrics_.acknowledged(); },
+            .may_write = [self = shared_from_this()] { return self->may_work(); },
+            .on_undone = [self = shared_from_this()](const ObjectName& name) { self->acknowledgement_undone(name); }},
         log_);
   }
   source.watch = kube::ListWatch::start(tools_->api, tools_->clock,
@@ -206,6 +215,21 @@ void Engine::Core::acknowledge(const ObjectName& name, const MainObject& object)
       self->acknowledgements_->acknowledge(name, object.resource_version, *object.drain);
     }
   });
+}
+
+void Engine::Core::acknowledgement_undone(const ObjectName& name) {
+  PackedText text;
+  {
+    const std::lock_guard lock(mutex_);
+    if (const MainObject* const object = state_.mains.find(name)) {
+      text = object->text;
+    }
+  }
+  if (text) {
+    record_event(object_in(sources_[0], text), EventType::kWarning, "LabelsDoNotLast",
+                 "The shard " + tools_->shard +
+                     " acknowledges the drain of this object again and again: something else puts its labels back");
+  }
 }
 
 // --- controlled and other resources

@@ -34,6 +34,7 @@ from kubernetes.dynamic import DynamicClient
 LEASE_DURATION, RENEW_DEADLINE, RETRY_PERIOD = 15, 10, 2  # seconds
 REQUEST_TIMEOUT = 5
 WATCH_SECONDS = 60
+WATCH_TRUST = 90  # a server that knows our position sends a bookmark every minute
 SHUTDOWN_GRACE = 25  # shorter than the pod's terminationGracePeriodSeconds
 SIGNALS = {signal.SIGTERM, signal.SIGINT}
 
@@ -278,6 +279,8 @@ class Watched(threading.Thread):
         self._api, self._path, self._label, self._shard = api, path, label, shard
         self._lock, self._on_change = lock, on_change
         self._position = None  # up to which the watch has shown us everything; None: a list is needed
+        self._reached = 0  # the newest position ever
+        self._heard_at = 0.0  # by steady(): the last list, event or bookmark
         self._newest = {}  # key -> resourceVersion of the newest state that we know, also of objects that we have left
         self.objects = {}  # key -> object
 
@@ -285,7 +288,7 @@ class Watched(threading.Thread):
         failures = 0
         while True:
             try:
-                if self._position is None:
+                if self._position is None or steady() > self._heard_at + WATCH_TRUST:
                     self._list()
                 self._watch()
                 failures = 0
@@ -294,7 +297,7 @@ class Watched(threading.Thread):
                     self._position = None
                 failures += 1
                 log.warning("watch ended path=%s error=%s", self._path, reason(error))
-                time.sleep(random.uniform(0.5, 1) * min(2, 0.1 * 2 ** failures))
+                time.sleep(random.uniform(0.5, 1) * min(60, 0.1 * 2 ** failures))
 
     def take(self, item, ours=None):
         """A state of an object. One that is not newer than what we know is ignored: after we have let go of an object,
@@ -322,12 +325,17 @@ class Watched(threading.Thread):
     def _list(self):
         listed = self._api.request("GET", self._path, labelSelector=f"{self._label}={self._shard}")
         self._position = listed["metadata"]["resourceVersion"]
+        with self._lock:
+            if int(self._position) < self._reached:  # the server's data is an older copy: what we know says nothing
+                self._newest.clear()
+        self._reached = int(self._position)
+        self._heard_at = steady()
         for item in listed["items"]:
             self.take(item)
         listed_keys = {key_of(item) for item in listed["items"]}
         with self._lock:
             for key in self.objects.keys() - listed_keys:
-                if self._newest[key] <= int(self._position):
+                if self._newest.get(key, 0) <= int(self._position):
                     self.forget(key)
         self._prune()
 
@@ -337,7 +345,11 @@ class Watched(threading.Thread):
             item = event["object"]
             if event["type"] == "ERROR":
                 raise client.ApiException(status=item.get("code"), reason=item.get("message"))
+            if event["type"] != "DELETED" and version_of(item) < int(self._position):
+                raise client.ApiException(status=410, reason="the server's versions go backwards")
             self._position = item["metadata"]["resourceVersion"]
+            self._reached = max(self._reached, int(self._position))
+            self._heard_at = steady()
             if event["type"] == "BOOKMARK":
                 self._prune()
             else:

@@ -15,10 +15,9 @@ constexpr std::chrono::nanoseconds kDeadlineStep = 1s;
 constexpr std::chrono::nanoseconds kReleaseTimeout = 5s;
 constexpr std::chrono::nanoseconds kReleaseRetry = 200ms;
 
-// An answer of normal operation, which is not logged.
-bool is_answer(const Result<Response>& result) {
-  return result || result.error().code == ErrorCode::kConflict || result.error().code == ErrorCode::kExists ||
-         result.error().code == ErrorCode::kNotFound;
+// Answers of normal operation, which are not logged.
+bool is_everyday(ErrorCode code) {
+  return code == ErrorCode::kConflict || code == ErrorCode::kExists || code == ErrorCode::kNotFound;
 }
 
 }  // namespace
@@ -112,13 +111,14 @@ void ElectionDriver::answered(const Result<Response>& result) {
 void ElectionDriver::attempt_answered(const Result<Response>& result) {
   std::optional<Request> next = state_.answer(result, read_time(clock_));
   update_validity();
-  log_failure(result);
+  const std::optional<Error> failure = failure_of(result);
+  log_failure(failure);
   log_holder();
   if (next) {
     send(*std::move(next));
   } else {
-    if (is_answer(result)) {
-      last_error_.clear();  // only when the attempt is over: reads may work where writes fail
+    if (!failure && logged_.clear()) {  // only when the attempt is over: reads may work where writes fail
+      log_.info("requests about the lease work again");
     }
     arm(attempt_timer_, state_.next_attempt(read_time(clock_)), &ElectionDriver::begin_attempt);
   }
@@ -168,7 +168,9 @@ void ElectionDriver::begin_release() {
 }
 
 void ElectionDriver::release_answered(const Result<Response>& result) {
-  log_failure(result);
+  if (!result) {
+    log_failure(failure_of(result));
+  }
   if (state_.is_writing() && result) {
     log_.info("released the lease", {{"holder", options_.identity}});
   }
@@ -193,10 +195,17 @@ void ElectionDriver::finish_release() {
   }
 }
 
-void ElectionDriver::log_failure(const Result<Response>& result) {
-  if (!is_answer(result) && result.error().message != last_error_) {
-    last_error_ = result.error().message;
-    log_.warn("a request about the lease failed, it is retried", {{"error", last_error_}});
+// Of an answer that the state has taken.
+std::optional<Error> ElectionDriver::failure_of(const Result<Response>& result) const {
+  if (result) {
+    return state_.unreadable();
+  }
+  return is_everyday(result.error().code) ? std::nullopt : std::optional(result.error());
+}
+
+void ElectionDriver::log_failure(const std::optional<Error>& error) {
+  if (error && logged_.insert(*error)) {
+    log_.warn("a request about the lease failed, it is retried", {{"error", error->message}});
   }
 }
 

@@ -12,6 +12,7 @@
 #include "base/poster.h"
 #include "base/timer.h"
 #include "kube/client/api.h"
+#include "kube/client/failure_kinds.h"
 #include "kube/election/election_state.h"
 #include "kube/election/leader_election.h"
 
@@ -56,7 +57,8 @@ class ElectionDriver final {
   void begin_release();
   void release_answered(const Result<Response>& result);
   void finish_release();
-  void log_failure(const Result<Response>& result);
+  std::optional<Error> failure_of(const Result<Response>& result) const;
+  void log_failure(const std::optional<Error>& error);
   void log_holder();
   void record_event(std::string_view message);
   void arm(Timer& timer, std::chrono::nanoseconds delay, void (ElectionDriver::*then)());
@@ -80,7 +82,7 @@ class ElectionDriver final {
   Timer attempt_timer_{*executor_};
   Timer deadline_timer_{*executor_};
   Timer release_timer_{*executor_};
-  std::string last_error_;
+  FailureKinds logged_;  // since an attempt has succeeded
   LeaseHolder logged_holder_ = LeaseHolder::kNobody;
   std::string logged_identity_;
   Lifetime lifetime_;

@@ -278,8 +278,14 @@ std::optional<Request> ElectionState::on_written(const Result<Response>& result,
   return optimistic_ && is_stale ? std::optional(read(now)) : std::nullopt;
 }
 
-// Remembers a Lease as the API server showed it.
 Result<void> ElectionState::observe(std::string_view body, const ElectionTime& now) {
+  auto seen = remember(body, now);
+  unreadable_ = seen ? std::nullopt : std::optional(seen.error());
+  return seen;
+}
+
+// Remembers a Lease as the API server showed it.
+Result<void> ElectionState::remember(std::string_view body, const ElectionTime& now) {
   auto lease = parse_json(body);
   if (!lease) {
     return std::unexpected(lease.error());

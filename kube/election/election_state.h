@@ -98,6 +98,8 @@ class ElectionState {
   LeaseHolder holder() const { return holder_; }
   const std::string& holder_identity() const { return holder_identity_; }  // "": nobody's
   ObjectReference reference() const;
+  // Why the body of the last good answer is no Lease; nullopt: it is one.
+  const std::optional<Error>& unreadable() const { return unreadable_; }
 
  private:
   enum class Step { kIdle, kReading, kWriting };
@@ -109,6 +111,7 @@ class ElectionState {
   std::optional<Request> on_read(const Result<Response>& result, const ElectionTime& now);
   std::optional<Request> on_written(const Result<Response>& result, const ElectionTime& now);
   Result<void> observe(std::string_view body, const ElectionTime& now);
+  Result<void> remember(std::string_view body, const ElectionTime& now);
   LeaseHolder observed_holder() const;
   std::chrono::nanoseconds protection() const;
 
@@ -128,6 +131,7 @@ class ElectionState {
   nlohmann::json lease_;
   nlohmann::json observed_spec_;
   std::string observed_uid_;
+  std::optional<Error> unreadable_;
   SteadyTime observed_at_ = SteadyTime::min();
   bool is_first_record_ = false;
   std::string holder_identity_;

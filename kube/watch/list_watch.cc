@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/timer.h"
+#include "kube/client/failure_kinds.h"
 #include "kube/codec/list_page.h"
 #include "kube/watch/watch_decoder.h"
 #include "kube/watch/watch_state.h"
@@ -222,20 +223,26 @@ class Runner final : public std::enable_shared_from_this<Runner> {
     deadline_timer_.set(*due - clock_.steady(), [this] { step(watch_input::Late{}); });
   }
 
-  // An outage is logged once, however often it is retried.
+  // A failure is logged once, however often it is retried, and whatever object its message names. A watch that opens
+  // and breaks again has not worked meanwhile.
   void log(const watch_action::Report& report) {
     if (options_.sink_handles_failures) {
       return;
     }
     if (report.watching) {
+      open_since_ = clock_.steady();
       if (std::exchange(is_reported_, false)) {
         log_.info("watch works again");
       }
-      last_error_.clear();
-    } else if (report.error && report.is_news && report.error->message != last_error_) {
-      last_error_ = report.error->message;
+      return;
+    }
+    if (const auto since = std::exchange(open_since_, std::nullopt);
+        since && clock_.steady() - *since >= WatchState::kSettled) {
+      logged_.clear();
+    }
+    if (report.error && report.is_news && logged_.insert(*report.error)) {
       is_reported_ = true;
-      log_.warn("watch failed, is retried", {{"error", last_error_}});
+      log_.warn("watch failed, is retried", {{"error", report.error->message}});
     }
   }
 
@@ -253,8 +260,9 @@ class Runner final : public std::enable_shared_from_this<Runner> {
   Timer pause_timer_{api_.loop()};
   std::string_view object_;              // of the message that is being handled
   std::vector<std::string_view> items_;  // of the page that is being handled
-  std::string last_error_;
-  bool is_reported_ = false;
+  FailureKinds logged_;                  // since the watch has worked
+  std::optional<SteadyTime> open_since_;
+  bool is_reported_ = false;  // and not yet that it works again
 };
 
 // The caller's handle. The runner lives until it has ended and the last answer has come.

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "kube/client/api.h"
+#include "kube/client/lasting_failure.h"
 #include "kube/client/resource.h"
 #include "kube/watch/watch_event.h"
 
@@ -42,8 +43,10 @@ struct ListWatchOptions {
   // minute.
   std::chrono::seconds idle_timeout{90};
   std::chrono::milliseconds max_backoff{2000};
-  std::chrono::milliseconds max_error_backoff{2000};  // after many 4xx and 5xx in a row
-  // The sink takes care of failures: only those that it is not notified of are logged here.
+  // After many 4xx and 5xx in a row. Shorter for a watch whose recovery others wait for.
+  std::chrono::milliseconds max_error_backoff = kLastingPauses.max;
+  // The sink takes care of failures: only those that it is not notified of are logged here. Else each kind of failure
+  // (kube::is_alike) is logged once until the watch has worked for some seconds.
   bool sink_handles_failures = false;
 };
 

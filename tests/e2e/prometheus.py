@@ -1,7 +1,7 @@
 """A real Prometheus that scrapes the replicas of the sharder and the API server, and judges our alerts.
 
-$PROMETHEUS and $PROMTOOL name programs of your own. Else both are taken once out of Debian's package prometheus, which is
-not installed: it would start a server. They are kept in ~/.cache/sharder-tests.
+$PROMETHEUS and $PROMTOOL name programs of your own. Else both are taken once out of Debian's packages, which are not
+installed: one would start a server. They are kept in ~/.cache/sharder-tests.
 """
 
 import json
@@ -35,11 +35,13 @@ def program(name):
     if not kept.exists():
         kept.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".prometheus-", dir=kept.parent) as scratch:
-            get = "apt-get download -qq prometheus"
-            done = subprocess.run(f"({get} || (apt-get update -qq && {get})) && dpkg-deb -x prometheus_*.deb .",
-                                  shell=True, cwd=scratch, capture_output=True, text=True, check=False)
+            # In Debian 13 promtool has a package of its own, in Debian 12 it is in that of prometheus.
+            get = "(apt-get download -qq prometheus promtool || apt-get download -qq prometheus)"
+            unpack = "for deb in *.deb; do dpkg-deb -x $deb .; done"
+            done = subprocess.run(f"({get} || (apt-get update -qq && {get})) && {unpack}", shell=True, cwd=scratch,
+                                  capture_output=True, text=True, check=False)
             if done.returncode:
-                raise Failed(f"no {name}: install Debian's package prometheus, or set {name.upper()}; "
+                raise Failed(f"no {name}: install it, or set {name.upper()}; "
                              f"apt-get download says: {done.stderr.strip()}")
             for one in ("prometheus", "promtool"):
                 (Path(scratch) / "usr" / "bin" / one).rename(kept.parent / one)

@@ -26,7 +26,7 @@ POOL = [f"ctl-{number}" for number in range(16)]
 LIKE_GO = POOL[::4]  # they remove both labels, and the webhook assigns
 FIRST, FEWEST, MOST = 6, 3, 14  # members
 FLAGS = {"join": "--add", "uncordon": "--add", "leave": "--remove", "crash": "--remove", "cordon": "--cordon"}
-# Changes are drawn like cards. "several": up to 4 shards at once.
+# Changes are drawn like cards; one that is not possible is drawn later. "several": up to 4 shards at once.
 DECK = [*FLAGS, "several"]
 SEVERAL = range(2, 5)
 
@@ -50,7 +50,10 @@ class Shards:
         """The next change: [(what, shard)]."""
         if not self._deck:
             self._deck = self._rng.sample(DECK, len(DECK))
-        card = self._deck.pop()
+        possible = self._choices([])
+        card = next((card for card in self._deck if card == "several" or possible[card]), None)
+        if card is not None:
+            self._deck.remove(card)
         steps = []
         for _ in range(self._rng.choice(SEVERAL) if card == "several" else 1):
             choices = self._choices(steps)
@@ -104,6 +107,7 @@ class Objects:
         self._ring, self._plane = ring, ring.env.plane
         self._seen = 0  # bytes of the audit log
         self._cut = False  # by 504s of the last writes
+        self._hidden = set()  # (resource, name) of those that a 504 may ever have changed
         self._versions = {}  # resourceVersion -> Write
         self._labels = {}  # (resource, name) -> (shard, whether it drains), by the last write
         self.keys = {}
@@ -112,7 +116,9 @@ class Objects:
         """[Write] since the last call, in the order in which they were stored."""
         begin, self._seen = self._seen, self._plane.flush_audit_log()
         events = self._plane.audit_events(begin=begin)
-        self._cut = any(event["responseStatus"]["code"] == 504 for event in events)
+        lost = [event.get("objectRef", {}) for event in events if event["responseStatus"]["code"] == 504]
+        hidden = {(reference.get("resource"), reference.get("name")) for reference in lost}
+        self._cut, self._hidden = bool(hidden), self._hidden | hidden
         found = {}
         for _, resource, item in stored_objects(events, self._ring.namespace, "secrets", "configmaps"):
             metadata = item["metadata"]
@@ -126,9 +132,9 @@ class Objects:
         self._versions.update(found)
         return list(found.values())
 
-    def version(self, version):
+    def version(self, resource, name, version):
         """The Write that stored it; None when a cut connection has hidden it."""
-        assert self._cut or int(version) in self._versions, version
+        assert (resource, name) in self._hidden or int(version) in self._versions, (resource, name, version)
         return self._versions.get(int(version))
 
     def next_moves(self):
@@ -195,7 +201,7 @@ def check_at_rest(explained, owned):
 def check_read(explained, objects):
     """That it says what was stored in the version that it read."""
     for one in explained:
-        stored = objects.version(one["resourceVersion"])
+        stored = objects.version(one["resource"], one["name"], one["resourceVersion"])
         assert stored in (None, Write(one["resource"], one["name"], one["shard"], one["drain"])), (one, stored)
         well = one["shard"] == one["desired"] and one["drain"] is None
         assert (one["verdict"][0] == "it is where it belongs") == well, one

@@ -615,7 +615,7 @@ TEST_CASE("selfManaged: a replica that does not lead makes the Secret when there
   CHECK(c.given_out.empty());
 }
 
-TEST_CASE("selfManaged: somebody who undoes each write meets pauses that grow") {
+TEST_CASE("selfManaged: somebody who undoes each write meets pauses that grow, and is logged once") {
   Case c;
   c.put(c.first.pair(c.clock.wall()));
   c.start();
@@ -627,6 +627,38 @@ TEST_CASE("selfManaged: somebody who undoes each write meets pauses that grow") 
   }
   CHECK(c.cluster.patches.size() < 15);
   CHECK(c.cluster.patches.size() > 3);
+  for (const char* const line :
+       {"writing the webhook's Secret", "the webhook's Secret does not stay as it is written"}) {
+    CHECK(c.logged(line));
+    CHECK(c.lines->find(line) == c.lines->rfind(line));
+  }
+}
+
+TEST_CASE(
+    "webhook configurations that cannot be read for long are logged once, asked for seldom, and said to be read") {
+  Case c;
+  c.start();
+  c.lead(false);
+  c.keeper->set_leading(false);
+  int lists = 0;
+  const auto refuse = failing("list", "mutatingwebhookconfigurations", 500, "an aggregated server is broken");
+  c.cluster.refuse = [&](const auto& request) {
+    auto answer = refuse(request);
+    lists += answer ? 1 : 0;
+    return answer;
+  };
+  c.keeper->set_leading(true);
+  SUBCASE("by the leader") {}
+  SUBCASE("by each replica, for a new pair too") {
+    c.put(c.first.pair(c.clock.wall()));
+  }
+  c.cluster.advance(10min, 1s);
+  lists = 0;
+  c.cluster.advance(10min, 1s);
+  CHECK(lists <= 2 * 10);
+  c.cluster.refuse = nullptr;
+  c.cluster.advance(3min, 1s);
+  CHECK(c.logged("webhook configurations can be read again"));
 }
 
 TEST_CASE("selfManaged: the leader makes the Secret, gives out its root, and the replica shows the pair") {

@@ -802,6 +802,35 @@ TEST_CASE("a watch of webhook configurations that is not permitted is logged onc
   CHECK(h.lines->find("not allowed to watch webhook configurations", said + 1) == std::string::npos);
 }
 
+TEST_CASE(
+    "a watch of webhook configurations that fails for long is logged once, tried seldom, and said to work again") {
+  Harness h;
+  h.publish({h.make_ring("r")});
+  h.lead();
+  std::size_t closed = 0;
+  const auto fail_for = [&](std::chrono::seconds time) {
+    for (; time > 0s; time -= 1s) {
+      for (; closed < h.api.streams.size(); ++closed) {
+        Error error = make_error(ErrorCode::kNotFound, "404: try " + std::to_string(closed));
+        error.http_status = 404;
+        h.api.streams[closed]->sink->on_close(error);
+      }
+      h.advance(1s);
+    }
+  };
+  fail_for(5min);
+  const std::size_t tries = closed;
+  fail_for(5min);
+  CHECK(closed - tries <= 5);
+  const std::string line = "webhook configurations cannot be watched";
+  CHECK(h.lines->contains(line));
+  CHECK(h.lines->find(line) == h.lines->rfind(line));
+  h.opened = closed;
+  h.watched = true;
+  h.advance(2min);
+  CHECK(h.lines->contains("webhook configurations can be watched again"));
+}
+
 TEST_CASE("what keeps a ring from being rebalanced is in its condition and an Event, until it is over") {
   Harness h;
   h.publish({h.make_ring("r"), h.make_ring("other")});

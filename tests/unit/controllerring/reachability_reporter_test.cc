@@ -318,6 +318,7 @@ TEST_CASE("an answer about a ring that was deleted meanwhile says nothing of the
   c.publish({anew});
   c.controller->on_ring_added("r");
   c.inject("CA");
+  c.advance(ReachabilityReporter::kEvery);  // the new ring has been looked at once
   late.callback(kube::Response{.status = 200, .body = late.request.body});
   c.advance(1min);
   CHECK(c.condition()["status"] == "False");

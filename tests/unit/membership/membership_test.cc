@@ -507,6 +507,46 @@ TEST_CASE("listeners are notified once of a lasting failure, and once of its end
   CHECK(h.told.take() == std::vector<std::string>{"trouble r is over"});
 }
 
+TEST_CASE("a watch of shard Leases that fails for long is in the condition of each ring while it leads (design, 6.9)") {
+  Harness h;
+  h.sync();
+  h.send(h.rings(), "ADDED", Harness::ring_json("r"));
+  h.membership->set_leading(true);
+  h.executor.run();
+  h.told.take();
+  const Error forbidden{.code = ErrorCode::kForbidden, .message = "403", .http_status = 403};
+  h.leases().on_close(forbidden);
+  for (int tries = 0; tries < 100; ++tries) {
+    h.executor.advance(100ms);
+    if (!h.api.streams.back()->cancelled && h.api.streams.back()->request.target.contains("/leases")) {
+      h.leases().on_close(forbidden);
+    }
+    while (!h.api.pending.empty()) {
+      h.api.fail(forbidden);
+      h.executor.run();
+    }
+  }
+  const std::string trouble = ": list and watch leases.coordination.k8s.io: 403";
+  CHECK(h.told.take() == std::vector<std::string>{"trouble r" + trouble});
+  CHECK_FALSE(h.membership->not_ready());
+
+  h.send(h.rings(), "ADDED", Harness::ring_json("new"));
+  CHECK(h.told.take() == std::vector<std::string>{"added new", "trouble new" + trouble});
+  h.membership->set_leading(false);
+  h.executor.run();
+  CHECK(h.told.take() == std::vector<std::string>{"following", "trouble new is over", "trouble r is over"});
+  h.membership->set_leading(true);
+  h.executor.run();
+  CHECK(h.told.take() == std::vector<std::string>{"leading", "trouble new" + trouble, "trouble r" + trouble});
+  h.send(h.rings(), "DELETED", Harness::ring_json("new"));
+  CHECK(h.told.take() == std::vector<std::string>{"removed new", "trouble new is over"});
+
+  h.executor.advance(3s);
+  h.leases().on_open();
+  h.end_list(h.leases());
+  CHECK(h.told.take() == std::vector<std::string>{"trouble r is over"});
+}
+
 TEST_CASE("each computation of a ring is counted (protocol, 8)") {
   Harness h;
   h.sync();

@@ -2,9 +2,11 @@
 
 #include <doctest/doctest.h>
 
+#include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "kube/client/resource.h"
 #include "tests/support/fake_api.h"
@@ -27,14 +29,35 @@ struct Bench {
   testing::FakeApi api{loop};
   int acknowledged = 0;
   bool may_write = true;
-  std::shared_ptr<Acknowledgements> acknowledgements =
-      std::make_shared<Acknowledgements>(api, kube::kSecrets, "ring", "me", "manager",
-                                         Acknowledgements::Callbacks{.on_acknowledged = [this] { ++acknowledged; },
-                                                                     .may_write = [this] { return may_write; }},
-                                         Logger::none());
+  std::vector<std::string> undone;
+  std::shared_ptr<std::string> lines = std::make_shared<std::string>();
+  std::shared_ptr<Acknowledgements> acknowledgements = std::make_shared<Acknowledgements>(
+      api, clock, kube::kSecrets, "ring", "me", "manager",
+      Acknowledgements::Callbacks{.on_acknowledged = [this] { ++acknowledged; },
+                                  .may_write = [this] { return may_write; },
+                                  .on_undone = [this](const ObjectName& name) { undone.push_back(name.name); }},
+      Logger::to_string(lines));
 
   json body() const { return json::parse(api.pending.front().request.body); }
   void fail(ErrorCode code) { api.fail({.code = code, .message = "x"}); }
+  // Answers every patch in this time; returns how many there were.
+  int answer_for(std::chrono::nanoseconds time, const std::function<void()>& answer) {
+    int patches = 0;
+    for (std::chrono::nanoseconds passed{0}; passed < time; passed += 100ms) {
+      for (auto left = api.pending.size(); left > 0; --left, ++patches) {
+        answer();
+      }
+      loop.advance(100ms);
+    }
+    return patches;
+  }
+  std::size_t count(std::string_view text) const {
+    std::size_t found = 0;
+    for (auto at = lines->find(text); at != std::string::npos; at = lines->find(text, at + 1)) {
+      ++found;
+    }
+    return found;
+  }
 };
 
 // The answer to a read of an object.
@@ -222,4 +245,87 @@ TEST_CASE("so many patches are under way at a time, and all are sent in the end"
     CHECK(bench.api.pending.size() <= Acknowledgements::kAtOnce);
   }
   CHECK(bench.acknowledged == 200);
+}
+
+TEST_CASE("acknowledgements that fail for long are logged once for all, tried with growing pauses, and said to work") {
+  Error error{.code = ErrorCode::kUnavailable, .message = {}, .http_status = 500};
+  SUBCASE("etcd takes no writes") {}
+  SUBCASE("patches are not permitted") {
+    error = {.code = ErrorCode::kForbidden, .message = {}, .http_status = 403};
+  }
+  SUBCASE("the credentials are not accepted any more") {
+    error = {.code = ErrorCode::kUnauthorized, .message = {}, .http_status = 401};
+  }
+  Bench bench;
+  for (const char* const name : {"a", "b", "c"}) {
+    bench.acknowledgements->acknowledge(named(name), "7", "x");
+  }
+  int refused = 0;
+  const auto refuse = [&] {
+    error.message = "PATCH object " + std::to_string(++refused);  // each names another
+    bench.api.fail(error);
+  };
+  bench.answer_for(3s, refuse);
+  CHECK(bench.lines->empty());
+  bench.answer_for(5min, refuse);
+  CHECK(bench.count("drains cannot be acknowledged") == 1);
+  CHECK(bench.count("object=ns/") == 1);
+  CHECK(bench.answer_for(10min, refuse) <= 3 * 11);
+  // One that is accepted brings the others.
+  while (bench.api.pending.empty()) {
+    bench.loop.advance(1s);
+  }
+  bench.api.answer("{}");
+  CHECK(bench.answer_for(200ms, [&] { bench.api.answer("{}"); }) == 2);
+  CHECK(bench.acknowledged == 3);
+  CHECK(bench.count("no acknowledgement of a drain fails any more") == 1);
+}
+
+TEST_CASE("objects whose patches are rejected hold up no others") {
+  Bench bench;
+  for (int i = 0; i < 100; ++i) {
+    bench.acknowledgements->acknowledge(named("rejected" + std::to_string(i)), "7", "b");
+  }
+  const Error rejected{.code = ErrorCode::kInvalid, .message = "a policy says no", .http_status = 422};
+  bench.answer_for(5min, [&] { bench.api.fail(rejected); });
+  bench.acknowledgements->acknowledge(named("good"), "7", "b");
+  bench.answer_for(200ms, [&] {
+    const bool is_good = bench.api.pending.front().request.target.contains("/good");
+    is_good ? bench.api.answer("{}") : bench.api.fail(rejected);
+  });
+  CHECK(bench.acknowledged == 1);
+  CHECK(bench.count("drains cannot be acknowledged") == 1);
+}
+
+TEST_CASE("an acknowledgement that somebody undoes is repeated with pauses that grow, and recorded once") {
+  Bench bench;
+  int version = 7;
+  std::function<void()> answer;
+  SUBCASE("a controller puts the labels back at once") {
+    answer = [&] {
+      bench.api.answer("{}");
+      bench.acknowledgements->forget(named("a"));  // the watch shows that it has left
+      bench.acknowledgements->acknowledge(named("a"), std::to_string(++version), "b");
+    };
+  }
+  SUBCASE("a webhook takes back what the patch has changed, so that no watch shows anything") {
+    answer = [&] { bench.api.answer(object(draining("me", "b"), "7")); };
+  }
+  bench.acknowledgements->acknowledge(named("a"), "7", "b");
+  const int patches = bench.answer_for(1h, answer);
+  CHECK(patches <= 25);
+  CHECK(patches >= 15);
+  CHECK(bench.undone == std::vector<std::string>{"a"});
+  CHECK(bench.count("the acknowledgement of a drain does not last") == 1);
+}
+
+TEST_CASE("an object that comes back later and drains again is acknowledged at once") {
+  Bench bench;
+  for (int time = 0; time < 10; ++time) {
+    bench.acknowledgements->acknowledge(named("a"), std::to_string(time), "b");
+    REQUIRE(bench.api.pending.size() == 1);
+    bench.api.answer("{}");
+    bench.loop.advance(Acknowledgements::kForget);
+  }
+  CHECK(bench.undone.empty());
 }

@@ -262,6 +262,9 @@ TEST_CASE_FIXTURE(World, "an API server that takes no writes is logged once, tho
   const auto said = a.lines->find("no space");
   REQUIRE(said != std::string::npos);
   CHECK(a.lines->find("no space", said + 1) == std::string::npos);
+  server.fate = [](const Request&) { return Fate{}; };
+  executor.advance(5s);
+  CHECK(a.lines->contains("requests about the lease work again"));
 }
 
 TEST_CASE_FIXTURE(World, "a leader whose machine slept does not believe in its lease") {
@@ -364,9 +367,11 @@ TEST_CASE_FIXTURE(World, "a Lease that somebody deleted is made again") {
 TEST_CASE_FIXTURE(World, "what is no Lease is no reason to lead or to stop") {
   testing::FakeApi api(executor);
   bool elected = false;
+  const auto lines = std::make_shared<std::string>();
   const auto driver = std::make_shared<ElectionDriver>(
       api, clock, LeaderElectionOptions{.lease_namespace = "ns", .lease_name = "l", .identity = "a"},
-      LeaderElection::Callbacks{.on_elected = [&] { elected = true; }, .on_lost = [] {}}, Logger::none(), shared);
+      LeaderElection::Callbacks{.on_elected = [&] { elected = true; }, .on_lost = [] {}}, Logger::to_string(lines),
+      shared);
   driver->post_start();
   for (const char* body : {"x", "[]", "{}", R"({"metadata":1})", R"({"metadata":{"name":"l"}})"}) {
     executor.run();
@@ -375,12 +380,16 @@ TEST_CASE_FIXTURE(World, "what is no Lease is no reason to lead or to stop") {
     executor.advance(2s);
   }
   CHECK_FALSE(elected);
+  const std::string line = "a request about the lease failed";
+  CHECK(lines->contains(line));
+  CHECK(lines->find(line) == lines->rfind(line));
   CHECK(api.answer(R"({"metadata":{"resourceVersion":"1"},"spec":7})").method == Method::kGet);
   executor.run();
   REQUIRE(api.pending.size() == 1);
   CHECK(api.answer("accepted, but no Lease").method == Method::kPut);  // a 2xx: it is ours
   executor.run();
   CHECK(elected);
+  CHECK_FALSE(lines->contains("work again"));
   executor.advance(2s);
   REQUIRE(api.pending.size() == 1);
   CHECK(api.pending.front().request.method == Method::kGet);  // its resourceVersion is not known

@@ -250,6 +250,48 @@ TEST_CASE_FIXTURE(Fixture, "failures that the sink handles are not logged") {
   CHECK(lines->empty());
 }
 
+TEST_CASE_FIXTURE(Fixture,
+                  "a failure that lasts is logged once, whatever its message says, and pauses grow to minutes") {
+  start();
+  int tries = 0;
+  const auto fail_for = [&](std::chrono::minutes time) {
+    for (auto passed = 0ms; passed < time; passed += 100ms) {
+      if (!api.pending.empty()) {
+        const std::string message = "500: conversion of object-" + std::to_string(++tries) + " failed";
+        api.fail({.code = ErrorCode::kUnavailable, .message = message, .http_status = 500});
+      }
+      loop.advance(100ms);
+    }
+  };
+  fail_for(5min);
+  CHECK(lines->find("watch failed, is retried") == lines->rfind("watch failed, is retried"));
+  const int before = tries;
+  fail_for(10min);
+  CHECK(tries - before <= 10);
+  CHECK(tries - before >= 5);
+  lines->clear();
+  loop.advance(2min);
+  api.answer(R"({"metadata":{"resourceVersion":"6"},"items":[]})");
+  open();
+  CHECK(lines->contains("watch works again"));
+}
+
+TEST_CASE_FIXTURE(Fixture, "a watch that opens and breaks at once, again and again, is logged once") {
+  watching();
+  const Error broken{.code = ErrorCode::kUnavailable, .message = "the connection broke"};
+  close(broken);
+  for (int i = 0; i < 20; ++i) {
+    loop.advance(2s);
+    if (!api.pending.empty()) {
+      api.answer(R"({"metadata":{"resourceVersion":"6"},"items":[]})");
+    }
+    open();
+    close(broken);
+  }
+  CHECK(lines->find("watch failed, is retried") == lines->rfind("watch failed, is retried"));
+  CHECK(lines->find("watch works again") == lines->rfind("watch works again"));
+}
+
 TEST_CASE_FIXTURE(Fixture, "what a stream says after it was given up is not heard") {
   watching();
   const auto old = api.streams.back();
