@@ -125,7 +125,7 @@ def without_the_sharder(env):
             named(found, "SHD501", "sharding-system/sharder")
             named(found, "SHD305", "secrets seeded/sharderctl-doctor")
             assert diagnose(env, ring.name, "--failure-threshold", "error", expect=1)
-            late = run(env, "doctor", ring.name, "--wait", "--timeout", "1s")
+            late = run(env, "doctor", ring.name, "--wait", "--timeout", "5s")  # a look takes a second
             assert late.returncode == 124 and "SHD101" in late.stdout, late
         wait_well(env, ring)
         assert shard_of(env, ring, "secrets", of_others[1]) in ("shard-a", "shard-b")
