@@ -8,7 +8,6 @@ import base64
 import collections
 import contextlib
 import hashlib
-import json
 import os
 import sys
 import threading
@@ -184,21 +183,6 @@ class ChecksumShards:
             return not wrong
 
         wait_until(reconciled, timeout, f"the Secrets of {self.ring.name} have their checksums", interval=0.2)
-
-    def wait_reconciled(self, name, timeout=60):
-        """Until the process of this shard has reconciled each of its Secrets: if nothing changes, its queue is empty."""
-        def reconciled():
-            begun, ended = {}, set()
-            for line in self.journals(name)[-1].read_bytes().rpartition(b"\n")[0].splitlines():
-                line = json.loads(line)
-                if line["event"] == "begin":
-                    begun[line["id"]] = line["name"]
-                elif line["event"] == "end":
-                    ended.add(begun[line["id"]])
-            return ended >= {item["metadata"]["name"] for item in self.ring.items("secrets")
-                             if oracle.shard_of(item, self.ring.name) == name}
-
-        wait_until(reconciled, timeout, f"{name} has reconciled its Secrets", interval=0.2)
 
     def wrong_checksums(self):
         """What is not as the newest data of the Secrets asks for, a line a Secret."""
