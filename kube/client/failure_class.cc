@@ -32,8 +32,12 @@ bool is_request_too_large(const Error& error) {
   return error.http_status == 414 || error.http_status == 431;
 }
 
+FailureKind failure_kind(const Error& error) {
+  return {error.code, error.http_status};
+}
+
 bool is_alike(const Error& one, const Error& other) {
-  return one.code == other.code && one.http_status == other.http_status;
+  return failure_kind(one) == failure_kind(other);
 }
 
 }  // namespace sharder::kube

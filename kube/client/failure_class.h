@@ -1,5 +1,7 @@
 #pragma once
 
+#include <utility>
+
 #include "base/error.h"
 
 // What the error of one try means for the next. Pure functions.
@@ -22,7 +24,10 @@ bool is_permanent(const Error& error);
 // answer does not help.
 bool is_request_too_large(const Error& error);
 
-// Both are the same failure. Their messages may differ, as each may name another object.
+// What makes two failures the same one: the code, and the HTTP status. Their messages may differ, as each may name
+// another object.
+using FailureKind = std::pair<ErrorCode, int>;
+FailureKind failure_kind(const Error& error);
 bool is_alike(const Error& one, const Error& other);
 
 }  // namespace sharder::kube

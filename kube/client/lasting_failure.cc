@@ -29,7 +29,7 @@ bool LastingFailure::failed(const Error& error, SteadyTime now) {
   if (is_outage(error) || !is_failure(error.code)) {
     return false;
   }
-  const Reason reason{error.code, error.http_status};
+  const FailureKind reason = failure_kind(error);
   if (!since_) {
     since_ = now;
     returns_ = over_ && now - *over_ < kSoon ? returns_ : 0;

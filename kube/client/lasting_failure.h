@@ -2,7 +2,6 @@
 
 #include <chrono>
 #include <optional>
-#include <utility>
 
 #include "base/backoff.h"
 #include "base/clock.h"
@@ -42,16 +41,14 @@ class LastingFailure {
   bool lasts() const { return lasting_.has_value(); }
 
  private:
-  using Reason = std::pair<ErrorCode, int>;  // with the HTTP status; messages may differ each time
-
   static constexpr int kMaxReturns = 3;
 
-  std::optional<SteadyTime> since_;  // the first failure since it worked
-  Reason reason_ = {};               // of the last failure
-  SteadyTime reason_since_ = {};     // the first of the failures in a row that had it
-  std::optional<Reason> lasting_;    // of the lasting failure
-  std::optional<SteadyTime> over_;   // when it last worked again
-  int returns_ = 0;                  // how many lasting failures in a row are over, each soon after the last
+  std::optional<SteadyTime> since_;     // the first failure since it worked
+  FailureKind reason_ = {};             // of the last failure
+  SteadyTime reason_since_ = {};        // the first of the failures in a row that had it
+  std::optional<FailureKind> lasting_;  // of the lasting failure
+  std::optional<SteadyTime> over_;      // when it last worked again
+  int returns_ = 0;                     // how many lasting failures in a row are over, each soon after the last
 };
 
 }  // namespace sharder::kube
