@@ -1,5 +1,7 @@
 #include "certs/certificate_keeper.h"
 
+#include <algorithm>
+#include <chrono>
 #include <set>
 #include <tuple>
 #include <utility>
@@ -13,6 +15,7 @@
 #include "certs/x509.h"
 #include "kube/client/lasting_failure.h"
 #include "kube/client/resource.h"
+#include "kube/client/retries.h"
 
 namespace sharder::certs {
 
@@ -23,6 +26,8 @@ constexpr std::string_view kFieldManager = "sharder";
 constexpr std::chrono::minutes kQuiet{10};
 // After so many writes that follow each other sooner, somebody undoes them.
 constexpr int kUndone = 3;
+// Whether reading the webhook configurations is not permitted for long is to be known before rings miss a caBundle.
+constexpr std::chrono::milliseconds kForbiddenPause{1000};
 
 }  // namespace
 
@@ -64,10 +69,8 @@ struct CertificateKeeper::Impl {
   std::optional<std::string> given_out;  // the bundle, in this term
   std::optional<ServingSecret> good;     // the last content that was good, in any term
   bool writing = false;
-  std::optional<std::string> written_over;  // the version that was written over, until the watch shows a change
-  Backoff read_pauses;                      // of the webhook configurations,
-  Backoff lasting_read_pauses{kube::kLastingPauses};  // and while they cannot be read for long
-  kube::LastingFailure read_failure;
+  std::optional<std::string> written_over;     // the version that was written over, until the watch shows a change
+  kube::Retries reads;                         // of the webhook configurations
   Backoff write_pauses{kube::kLastingPauses};  // between any two writes that follow each other soon
   SteadyTime next_write = SteadyTime::min();
   kube::LastingFailure write_failure;
@@ -86,7 +89,6 @@ void CertificateKeeper::Impl::lead(bool now_leading) {
   roots.reset();
   given_out.reset();
   writing = false;
-  read_pauses.reset();
   if (leading) {
     read_configurations();
   }
@@ -104,17 +106,19 @@ void CertificateKeeper::Impl::read_configurations() {
 void CertificateKeeper::Impl::configurations_read(const Result<kube::Response>& answer) {
   const SteadyTime now = clock.steady();
   if (answer) {
-    lasting_read_pauses.reset();
-    if (read_failure.succeeded(now)) {
+    if (reads.succeeded(now)) {
       log.info("webhook configurations can be read again");
     }
   } else {
-    if (read_failure.failed(answer.error(), now)) {
+    const kube::Retries::Failure failure = reads.failed(answer.error(), now);
+    if (failure.is_news) {
       log.warn("cannot read webhook configurations", {{"error", answer.error().message}});
     }
     // An API server that has just started permits nothing for a moment.
-    if (answer.error().code != ErrorCode::kForbidden || !read_failure.lasts()) {
-      timer.set((read_failure.lasts() ? lasting_read_pauses : read_pauses).next(), [this] { read_configurations(); });
+    const bool is_forbidden = answer.error().code == ErrorCode::kForbidden;
+    if (!is_forbidden || !reads.lasts()) {
+      timer.set(is_forbidden ? std::min(failure.pause, kForbiddenPause) : failure.pause,
+                [this] { read_configurations(); });
       return;
     }
   }

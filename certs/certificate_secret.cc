@@ -17,8 +17,8 @@
 #include "base/timer.h"
 #include "certs/expiry_gauge.h"
 #include "certs/x509.h"
-#include "kube/client/lasting_failure.h"
 #include "kube/client/resource.h"
+#include "kube/client/retries.h"
 #include "kube/codec/pem.h"
 #include "kube/watch/list_watch.h"
 
@@ -115,18 +115,17 @@ struct CertificateSecret::Impl {
   // The control loop's:
   std::optional<ServingSecret> shown;
   std::function<void()> listener;
-  bool secret_known = false;                // whether it exists, and what it has
-  Pair current;                             // published
-  Pair candidate;                           // the Secret's, not yet published
-  std::vector<Pair> earlier;                // options.before, until a pair is published
-  bool is_secrets_shown = false;            // the published pair is one that the Secret has had
-  std::uint64_t number = 0;                 // of the offers: an answer for older ones is ignored
-  std::optional<SteadyTime> waiting_since;  // the candidate; while nothing is shown, the first of the offers
-  std::optional<SteadyTime> trusted_since;  // the candidate
-  std::optional<SteadyTime> blind_since;    // the first of the 403s in a row
-  kube::LastingFailure failure;             // of reading webhook configurations
-  Backoff pauses{kPauses};
-  Backoff failure_pauses{kube::kLastingPauses};  // while they cannot be read for long
+  bool secret_known = false;                    // whether it exists, and what it has
+  Pair current;                                 // published
+  Pair candidate;                               // the Secret's, not yet published
+  std::vector<Pair> earlier;                    // options.before, until a pair is published
+  bool is_secrets_shown = false;                // the published pair is one that the Secret has had
+  std::uint64_t number = 0;                     // of the offers: an answer for older ones is ignored
+  std::optional<SteadyTime> waiting_since;      // the candidate; while nothing is shown, the first of the offers
+  std::optional<SteadyTime> trusted_since;      // the candidate
+  std::optional<SteadyTime> blind_since;        // the first of the 403s in a row
+  kube::Retries reads{{.transient = kPauses}};  // of webhook configurations
+  Backoff pauses{kPauses};                      // until a pair is trusted
   bool waiting_logged = false;
   std::string problem;  // that was logged last, "" when the Secret is good
   Timer timer;
@@ -278,14 +277,14 @@ void CertificateSecret::Impl::configurations_read(const Result<kube::Response>& 
   const auto bundles = answer ? ca_bundles(answer->body) : std::unexpected(answer.error());
   if (bundles) {
     blind_since.reset();
-    failure_pauses.reset();
-    if (failure.succeeded(now)) {
+    if (reads.succeeded(now)) {
       log.info("webhook configurations can be read again");
     }
     current ? judge_candidate(Bundles(*bundles)) : choose_first(Bundles(*bundles));
     return;
   }
-  if (failure.failed(bundles.error(), now)) {
+  const kube::Retries::Failure failure = reads.failed(bundles.error(), now);
+  if (failure.is_news) {
     log.warn("cannot read webhook configurations, so a new certificate waits", {{"error", bundles.error().message}});
   }
   const bool is_blind = bundles.error().code == ErrorCode::kForbidden;
@@ -295,7 +294,7 @@ void CertificateSecret::Impl::configurations_read(const Result<kube::Response>& 
   } else if (current && is_blind && now - *blind_since >= kBlindPause) {
     publish(candidate);
   } else {
-    look_again((failure.lasts() && !is_blind ? failure_pauses : pauses).next());
+    look_again(is_blind ? pauses.next() : failure.pause);
   }
 }
 

@@ -23,6 +23,7 @@
 #include "controllerring/webhook_configuration.h"
 #include "kube/client/lasting_failure.h"
 #include "kube/client/resource.h"
+#include "kube/client/retries.h"
 #include "kube/codec/object_meta.h"
 #include "kube/watch/list_watch.h"
 #include "ring/names.h"
@@ -33,8 +34,7 @@ namespace {
 
 // Between two reconciliations of a ring: often several shards come at once.
 constexpr std::chrono::nanoseconds kPause = std::chrono::milliseconds(250);
-constexpr BackoffPolicy kTransient{};  // an outage, a conflict
-constexpr BackoffPolicy kLasting{.initial = std::chrono::seconds(1), .max = std::chrono::minutes(1)};
+constexpr BackoffPolicy kLastingPauses{.initial = std::chrono::seconds(1), .max = std::chrono::minutes(1)};
 constexpr std::string_view kFailed = "ReconciliationFailed";
 // A new leader learns the caBundle in a moment, if it is ours. After this time its absence is a failure.
 constexpr std::chrono::seconds kCaBundleWait{10};
@@ -72,10 +72,8 @@ struct Controller::Impl {
     bool wanted = false;   // something changed since the last one began
     bool changed = false;  // the spec changed
     Timer timer;
-    SteadyTime next = {};            // sync, or try again, if nothing happens before
-    std::optional<Backoff> backoff;  // while it fails
-    bool backoff_lasting = false;
-    kube::LastingFailure failure;
+    SteadyTime next = {};  // sync, or try again, if nothing happens before
+    kube::Retries retries{{.lasting = kLastingPauses}};
     std::string logged;                   // the failure that was logged last, "" after a success
     bool recorded = false;                // an Event of it
     bool succeeded = false;               // once
@@ -90,7 +88,7 @@ struct Controller::Impl {
   class Sink;
 
   void lead(bool now_leading);
-  // Asks for a reconciliation; `changed`: the ring itself has changed, which ends a backoff.
+  // Asks for a reconciliation; `changed`: the ring itself has changed, which ends a pause.
   void want(const std::string& ring, bool changed);
   void set_ca_bundle(const std::string& pem);
   void note_trouble(const std::string& ring, const std::string& what, const std::optional<Error>& trouble);
@@ -102,10 +100,8 @@ struct Controller::Impl {
   // Besides Ready, as far as is known.
   std::map<std::string_view, Condition> other_conditions(const ring::ControllerRing& spec) const;
   void finish(const std::string& ring, const Reconciliation::Report& report);
-  // Notes the failure, and returns the pause before the next try.
-  std::chrono::nanoseconds pause_after(Work& work, const Error& error);
-  // Logs the result, and records an Event of a failure, once for each new failure.
-  void log_result(Work& work, const std::string& ring, const Reconciliation::Report& report);
+  // Logs the result, and records an Event of a failure that lasts, once for each new failure.
+  void log_result(Work& work, const std::string& ring, const Reconciliation::Report& report, bool fails_for_long);
   // Logs a contest about fields, and records an Event if they were taken back, once for as long as it lasts.
   void log_contest(Work& work, const Reconciliation::Report& report);
 
@@ -228,7 +224,7 @@ void Controller::Impl::want(const std::string& ring, bool changed) {
   if (work.run) {
     work.wanted = true;
     work.changed = work.changed || changed;
-  } else if (changed || !work.backoff) {
+  } else if (changed || !work.retries.pending()) {
     // Not while it fails: more shards do not make a wrong spec right.
     work.wanted = true;
     schedule(ring, std::chrono::nanoseconds(0));
@@ -323,13 +319,15 @@ void Controller::Impl::finish(const std::string& ring, const Reconciliation::Rep
   Work& work = works.at(ring);
   const SteadyTime now = tools->clock.steady();
   std::chrono::nanoseconds pause = tools->options.sync_period;
+  bool fails_for_long = !report.message.empty();  // without an error: what others report
   tools->reconciliations.ended(report.error ? kube::ReconcileMetrics::kError : kube::ReconcileMetrics::kSuccess,
                                now - work.began);
   if (report.error) {
-    pause = pause_after(work, *report.error);
+    const kube::Retries::Failure failure = work.retries.failed(*report.error, now);
+    pause = failure.pause;
+    fails_for_long = failure.lasts;
   } else {
-    work.failure.succeeded(now);
-    work.backoff.reset();
+    work.retries.succeeded(now);
   }
   if (report.ca_bundle_is_left) {
     work.ca_bundle = LiveCaBundle::kNotOurs;  // and is not going to be: it is never applied
@@ -337,7 +335,7 @@ void Controller::Impl::finish(const std::string& ring, const Reconciliation::Rep
   if (reachability && !report.configuration.empty()) {
     reachability->configuration_applied(ring, report.configuration);
   }
-  log_result(work, ring, report);
+  log_result(work, ring, report, fails_for_long);
   log_contest(work, report);
   work.run.reset();
   work.next = now + pause;
@@ -350,17 +348,8 @@ void Controller::Impl::finish(const std::string& ring, const Reconciliation::Rep
   }
 }
 
-std::chrono::nanoseconds Controller::Impl::pause_after(Work& work, const Error& error) {
-  work.failure.failed(error, tools->clock.steady());
-  const bool lasting = kube::is_permanent(error) || (work.failure.lasts() && !kube::is_outage(error));
-  if (!work.backoff || work.backoff_lasting != lasting) {
-    work.backoff.emplace(lasting ? kLasting : kTransient);
-    work.backoff_lasting = lasting;
-  }
-  return work.backoff->next();
-}
-
-void Controller::Impl::log_result(Work& work, const std::string& ring, const Reconciliation::Report& report) {
+void Controller::Impl::log_result(Work& work, const std::string& ring, const Reconciliation::Report& report,
+                                  bool fails_for_long) {
   if (report.message.empty()) {
     if (!work.succeeded || !work.logged.empty()) {
       log.info("ring reconciled", {{"ring", ring}});
@@ -377,9 +366,7 @@ void Controller::Impl::log_result(Work& work, const std::string& ring, const Rec
     work.recorded = false;
   }
   // A failure that may pass in a moment gets no Event; in an outage the Event would not reach the API server.
-  const bool lasts =
-      !report.error || kube::is_permanent(*report.error) || (work.failure.lasts() && !kube::is_outage(*report.error));
-  if (lasts && !std::exchange(work.recorded, true)) {
+  if (fails_for_long && !std::exchange(work.recorded, true)) {
     tools->events.record(work.run->reference(), kube::EventType::kWarning, kFailed, capitalised(report.message));
   }
 }

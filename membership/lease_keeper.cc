@@ -19,7 +19,7 @@ constexpr std::chrono::seconds kAheadOfWatch{30};
 // In an outage: the same pauses as everywhere else (design, 6.9).
 constexpr BackoffPolicy kTransient{};
 // Not permitted, rejected, or a lasting failure of the server: that does not change soon.
-constexpr BackoffPolicy kLasting{.initial = std::chrono::seconds(1), .max = std::chrono::minutes(1)};
+constexpr BackoffPolicy kLastingPauses{.initial = std::chrono::seconds(1), .max = std::chrono::minutes(1)};
 
 // Something removes or overwrites the label: perhaps a shard that writes its Lease as it was before.
 constexpr BackoffPolicy kRelabel{.initial = std::chrono::seconds(1), .max = std::chrono::minutes(5)};
@@ -54,7 +54,8 @@ bool LeaseKeeper::upsert(ShardLease lease, Source source, Now now) {
   }
   const bool is_new = found == leases_.end();
   if (is_new) {
-    found = leases_.emplace(lease.id, Entry{}).first;
+    const kube::Retries::Policies pauses{.transient = kTransient, .lasting = kLastingPauses};
+    found = leases_.emplace(lease.id, Entry{.retries = kube::Retries(pauses, seeds_())}).first;
   }
   Entry& entry = found->second;
   if (is_new || !entry.lease.same_tenure(lease)) {
@@ -63,7 +64,7 @@ bool LeaseKeeper::upsert(ShardLease lease, Source source, Now now) {
   }
   if (entry.lease.ring != lease.ring) {
     end_trouble(entry.lease);
-    entry.failure = {};
+    entry.retries.reset();
   }
   entry.invalid_name_recorded = entry.invalid_name_recorded && entry.lease.uid == lease.uid;
   const bool is_newer = is_new || entry.lease.resource_version != lease.resource_version;
@@ -123,7 +124,7 @@ void LeaseKeeper::ring_removed(const std::string& ring) {
   for (auto& [id, entry] : leases_) {
     if (entry.lease.ring == ring) {
       end_trouble(entry.lease);
-      entry.failure = {};
+      entry.retries.reset();
     }
   }
 }
@@ -132,7 +133,7 @@ void LeaseKeeper::set_leading(bool leading) {
   leading_ = leading;
   for (auto& [id, entry] : leases_) {
     end_trouble(entry.lease);
-    entry.failure = {};
+    entry.retries.reset();
     entry.next.reset();
     schedule(entry, leading ? SteadyTime::min() : SteadyTime::max());
   }
@@ -176,7 +177,6 @@ void LeaseKeeper::finished(const Action& action, Result<ActionAnswer> answer, No
     verified(entry, action, *answer, now);
     return;  // the pauses of a failed take-over stay: this read is part of the next try
   }
-  entry.backoff.reset();
   works(entry, now);
   if (action.kind == ActionKind::kSetLabel) {
     label_set(entry.label, action.state, now);
@@ -218,17 +218,17 @@ void LeaseKeeper::label_set(Label& label, LeaseState state, Now now) {
 }
 
 void LeaseKeeper::failed(Entry& entry, const Action& action, const Error& error, Now now) {
-  // Somebody has deleted it: the watch is about to show that.
-  if (error.code != ErrorCode::kNotFound && entry.failure.failed(error, now.steady)) {
-    note_trouble(entry, action.kind, error);
+  if (error.code == ErrorCode::kNotFound) {
+    wait_for_watch(entry, now);  // somebody has deleted it
+  } else {
+    const kube::Retries::Failure failure = entry.retries.failed(error, now.steady);
+    entry.not_before = now.steady + failure.pause;
+    // The reason why one cannot be written usually holds for all of the ring.
+    if (failure.is_news && troubles_[entry.lease.ring].begins(entry.lease.id, error)) {
+      new_troubles_.push_back(
+          {.ring = entry.lease.ring, .error = fail("cannot " + std::string(describe(action.kind)), error).error()});
+    }
   }
-  const bool needs_change = kube::is_permanent(error) && error.code != ErrorCode::kNotFound;
-  const bool lasting = needs_change || (entry.failure.lasts() && error.http_status >= 500);
-  if (!entry.backoff || entry.backoff_lasting != lasting) {
-    entry.backoff.emplace(lasting ? kLasting : kTransient, seeds_());
-    entry.backoff_lasting = lasting;
-  }
-  entry.not_before = now.steady + entry.backoff->next();
   entry.until_changed = error.code == ErrorCode::kConflict || error.code == ErrorCode::kNotFound;
   if (entry.until_changed && !is_decided_on(action, entry.lease)) {
     entry.not_before = SteadyTime::min();  // the version that it conflicted with is known already
@@ -240,27 +240,16 @@ void LeaseKeeper::failed(Entry& entry, const Action& action, const Error& error,
   }
 }
 
-// Once for all Leases of a ring: the reason why one cannot be written usually holds for all.
-void LeaseKeeper::note_trouble(const Entry& entry, ActionKind kind, const Error& error) {
-  Trouble& trouble = troubles_[entry.lease.ring];
-  const bool is_first = trouble.leases.empty();
-  const bool is_known = !trouble.leases.insert(entry.lease.id).second;
-  if (is_first || (is_known && !kube::is_alike(error, trouble.reported))) {
-    trouble.reported = fail("cannot " + std::string(describe(kind)), error).error();
-    new_troubles_.push_back({.ring = entry.lease.ring, .error = trouble.reported});
-  }
-}
-
 void LeaseKeeper::end_trouble(const ShardLease& lease) {
   const auto trouble = troubles_.find(lease.ring);
-  if (trouble != troubles_.end() && trouble->second.leases.erase(lease.id) > 0 && trouble->second.leases.empty()) {
+  if (trouble != troubles_.end() && trouble->second.ends(lease.id)) {
     troubles_.erase(trouble);
     new_troubles_.push_back({.ring = lease.ring, .error = std::nullopt});
   }
 }
 
 void LeaseKeeper::works(Entry& entry, Now now) {
-  if (entry.failure.succeeded(now.steady)) {
+  if (entry.retries.succeeded(now.steady)) {
     end_trouble(entry.lease);
     hasten();
   }
@@ -275,7 +264,7 @@ void LeaseKeeper::renewal_seen(Now now) {
 
 void LeaseKeeper::hasten() {
   for (const auto& [ring, trouble] : troubles_) {
-    for (const LeaseId& id : trouble.leases) {
+    for (const LeaseId& id : trouble.things()) {
       Entry& entry = leases_.at(id);
       entry.not_before = SteadyTime::min();
       schedule(entry, SteadyTime::min());

@@ -15,7 +15,8 @@
 #include "base/backoff.h"
 #include "base/clock.h"
 #include "base/error.h"
-#include "kube/client/lasting_failure.h"
+#include "kube/client/common_failure.h"
+#include "kube/client/retries.h"
 #include "kube/codec/precondition.h"
 #include "membership/healthy_time.h"
 #include "membership/lease_state.h"
@@ -139,7 +140,7 @@ class LeaseKeeper {
     SteadyTime not_before = SteadyTime::min();  // until then it is not set again
   };
   struct Entry {
-    ShardLease lease;
+    ShardLease lease = {};
     Label label = {};
     SteadyTime ahead_until = SteadyTime::min();  // `lease` came in an answer: until then the watch may show older ones
     HealthyTime::Mark renewed{};                 // when its tenure was last seen to change
@@ -148,13 +149,11 @@ class LeaseKeeper {
     bool until_changed = false;  // not_before ends early when a new version comes
     bool outdated = false;       // a write met a newer version: read it
     SteadyTime not_before = SteadyTime::min();
-    std::optional<Backoff> backoff;
-    bool backoff_lasting = false;
-    kube::LastingFailure failure = {};
+    kube::Retries retries;
     bool invalid_name_recorded = false;         // kRecordInvalidName was given out
     bool was_available = false;                 // when it was last considered
     SteadyTime kept_until = SteadyTime::min();  // not deleted before: its shard has left the ring just now
-    std::optional<Action> next;                 // kTakeOver, when kRead found nothing new
+    std::optional<Action> next = {};            // kTakeOver, when kRead found nothing new
   };
 
   void consider(Entry& entry, Now now, std::vector<Action>& actions);
@@ -163,7 +162,6 @@ class LeaseKeeper {
   void failed(Entry& entry, const Action& action, const Error& error, Now now);
   static void wait_for_watch(Entry& entry, Now now);
   void label_set(Label& label, LeaseState state, Now now);
-  void note_trouble(const Entry& entry, ActionKind kind, const Error& error);
   void end_trouble(const ShardLease& lease);
   void works(Entry& entry, Now now);
   void renewal_seen(Now now);
@@ -180,14 +178,9 @@ class LeaseKeeper {
   HealthyTime healthy_;
   std::map<std::string, std::chrono::nanoseconds, std::less<>> rings_;  // with their grace periods
   std::map<LeaseId, Entry> leases_;
-  std::set<std::pair<SteadyTime, LeaseId>> agenda_;  // each Entry with a `due` that is not max()
-  std::set<LeaseId> suspects_;                       // uncertain or in grace, but not yet for long enough
-  // By ring: the Leases with a lasting failure, and the error that was given out.
-  struct Trouble {
-    std::set<LeaseId> leases;
-    Error reported;
-  };
-  std::map<std::string, Trouble> troubles_;
+  std::set<std::pair<SteadyTime, LeaseId>> agenda_;               // each Entry with a `due` that is not max()
+  std::set<LeaseId> suspects_;                                    // uncertain or in grace, but not yet for long enough
+  std::map<std::string, kube::CommonFailure<LeaseId>> troubles_;  // by ring: its Leases that fail for long
   std::vector<LeaseTrouble> new_troubles_;
   std::optional<SteadyTime> last_renewal_;  // of any Lease
 };

@@ -11,8 +11,6 @@ namespace sharder::rebalancer {
 namespace {
 
 constexpr BackoffPolicy kTransient{};
-// Between passes over a resource that cannot be listed, until it is a lasting failure.
-constexpr BackoffPolicy kBroken{.initial = std::chrono::milliseconds(500), .max = std::chrono::seconds(2)};
 // Tries of one page, and time to wait for room, before the other resources have their turn.
 constexpr int kTries = 4;
 constexpr std::chrono::seconds kRoomPatience{5};
@@ -162,9 +160,7 @@ void Passes::end_scope() {
   plan_.end();
   ended_ = true;
   tools_->passes.ended(kube::ReconcileMetrics::kRequeueAfter, tools_->clock.steady() - began_);
-  PassFailures& failures = source.pass_failures();
-  failures.transient = failures.lasting = 0;
-  if (failures.failure.succeeded(tools_->clock.steady())) {
+  if (source.pass_retries().succeeded(tools_->clock.steady())) {
     source.lists_trouble(std::nullopt);
   }
   if (scope.object_namespace.empty()) {
@@ -185,7 +181,7 @@ void Passes::page_failed(const Error& error) {
     request_page();
     return;
   } else if (kube::is_permanent(error) || error.code == ErrorCode::kTimeout || failures_ + 1 >= kTries ||
-             running().pass_failures().failure.lasts()) {
+             running().pass_retries().lasts()) {
     give_way(error);
     return;
   }
@@ -196,14 +192,11 @@ void Passes::page_failed(const Error& error) {
 // It may take long: the other resources have their turn first.
 void Passes::give_way(const Error& error) {
   Source& source = running();
-  PassFailures& failures = source.pass_failures();
   const SteadyTime now = tools_->clock.steady();
   tools_->passes.ended(kube::ReconcileMetrics::kError, now - began_);
-  const bool report = failures.failure.failed(error, now);
-  const bool lasts = kube::is_permanent(error) || (failures.failure.lasts() && !kube::is_outage(error));
-  plan_.give_way(now + (lasts ? backoff_pause(kube::kLastingPauses, failures.lasting++, random_)
-                              : backoff_pause(kBroken, failures.transient++, random_)));
-  if (report) {
+  const kube::Retries::Failure failure = source.pass_retries().failed(error, now);
+  plan_.give_way(now + failure.pause);
+  if (failure.is_news) {
     source.lists_trouble(error);
   }
   advance();

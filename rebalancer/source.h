@@ -6,8 +6,8 @@
 #include <utility>
 
 #include "base/error.h"
-#include "kube/client/lasting_failure.h"
 #include "kube/client/resource.h"
+#include "kube/client/retries.h"
 #include "kube/codec/object_meta.h"
 #include "rebalancer/metrics.h"
 #include "rebalancer/resource_patches.h"
@@ -15,13 +15,6 @@
 #include "ring/ring_set.h"
 
 namespace sharder::rebalancer {
-
-// The failures of the passes over one resource.
-struct PassFailures {
-  int transient = 0;  // in a row, that may be over soon
-  int lasting = 0;    // likewise, that last
-  kube::LastingFailure failure;
-};
 
 // One resource of a ring, as Passes and Mover see it: all that they keep of it, and what they notify its worker
 // (ResourceWorker) of. On the control loop.
@@ -37,7 +30,8 @@ class Source {
   ResourcePatches& patches() { return patches_; }
   // So many of its moves were carried out so far.
   std::uint64_t carried_out() const { return patches_.carried_out(); }
-  PassFailures& pass_failures() { return pass_failures_; }
+  // Of the passes over it.
+  kube::Retries& pass_retries() { return pass_retries_; }
 
   // Of Passes: a pass over the whole resource begins, and has ended.
   virtual void pass_begins() = 0;
@@ -69,12 +63,15 @@ class Source {
   std::optional<kube::Resource> resource_;
 
  private:
+  // Between passes over a resource that cannot be listed, until it is a lasting failure.
+  static constexpr BackoffPolicy kPassPauses{.initial = std::chrono::milliseconds(500), .max = std::chrono::seconds(2)};
+
   const std::uint32_t index_;
   const ring::GroupResource name_;
   const ring::Role role_;
   const std::shared_ptr<ResourceMetrics> metrics_;
   ResourcePatches patches_;
-  PassFailures pass_failures_;
+  kube::Retries pass_retries_{{.transient = kPassPauses}};
 };
 
 }  // namespace sharder::rebalancer

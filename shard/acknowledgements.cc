@@ -4,15 +4,12 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
-#include "base/backoff.h"
-#include "kube/client/failure_class.h"
 #include "ring/names.h"
 
 namespace sharder::shard {
 
 namespace {
 
-constexpr BackoffPolicy kTransient{};
 constexpr std::chrono::seconds kFirstPause{1};
 
 }  // namespace
@@ -67,7 +64,7 @@ void Acknowledgements::stop() {
   stopped_ = true;
   pending_.clear();
   waiting_.clear();
-  troubled_.clear();
+  failing_.clear();
 }
 
 bool Acknowledgements::is_wanted(const FlightPointer& flight) const {
@@ -182,7 +179,7 @@ void Acknowledgements::failed(const FlightPointer& flight, const Error& error) {
 
 void Acknowledgements::succeeded(const FlightPointer& flight, const kube::Response& answer) {
   remember(flight->name);
-  if (flight->failure.lasts()) {
+  if (flight->retries && flight->retries->lasts()) {
     hasten();
   }
   const auto object = decoder_.decode(answer.body);
@@ -196,14 +193,16 @@ void Acknowledgements::succeeded(const FlightPointer& flight, const kube::Respon
 
 // After a patch without an answer, too: if it was carried out, the next one is a conflict.
 void Acknowledgements::try_again(const FlightPointer& flight, const Error& error) {
-  if (flight->failure.failed(error, clock_.steady())) {
-    note_trouble(flight, error);
+  if (!flight->retries) {
+    flight->retries = std::make_unique<kube::Retries>(kube::Retries::Policies{}, seeds_());
   }
-  const bool for_long = kube::is_permanent(error) || (flight->failure.lasts() && !kube::is_outage(error));
-  if (std::exchange(flight->fails_for_long, for_long) != for_long) {
-    flight->failures = 0;
+  const kube::Retries::Failure failure = flight->retries->failed(error, clock_.steady());
+  if (failure.is_news && failing_.begins(flight.get(), error)) {
+    log_.warn("drains cannot be acknowledged, they are tried again with growing pauses",
+              {{"object", to_string(flight->name)}, {"error", error.message}});
   }
-  pause(flight, backoff_pause(for_long ? kube::kLastingPauses : kTransient, flight->failures++, random_));
+  flight->fails_for_long = failure.lasts;
+  pause(flight, failure.pause);
 }
 
 void Acknowledgements::pause(const FlightPointer& flight, std::chrono::nanoseconds time) {
@@ -214,16 +213,6 @@ void Acknowledgements::pause(const FlightPointer& flight, std::chrono::nanosecon
       self->pump();
     }
   });
-}
-
-void Acknowledgements::note_trouble(const FlightPointer& flight, const Error& error) {
-  const bool is_first = troubled_.empty();
-  const bool is_known = !troubled_.insert(flight.get()).second;
-  if (is_first || (is_known && !kube::is_alike(error, logged_))) {
-    logged_ = error;
-    log_.warn("drains cannot be acknowledged, they are tried again with growing pauses",
-              {{"object", to_string(flight->name)}, {"error", error.message}});
-  }
 }
 
 // One that had failed for long works again, so the others may.
@@ -240,7 +229,7 @@ void Acknowledgements::drop(const FlightPointer& flight) {
   if (is_wanted(flight)) {
     pending_.erase(flight->name);
   }
-  if (troubled_.erase(flight.get()) > 0 && troubled_.empty()) {
+  if (failing_.ends(flight.get())) {
     log_.info("no acknowledgement of a drain fails any more");
   }
 }

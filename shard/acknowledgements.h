@@ -10,14 +10,14 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
-#include <unordered_set>
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "kube/client/api.h"
-#include "kube/client/lasting_failure.h"
+#include "kube/client/common_failure.h"
 #include "kube/client/resource.h"
+#include "kube/client/retries.h"
 #include "kube/codec/object_meta.h"
 #include "kube/codec/precondition.h"
 #include "shard/object.h"
@@ -76,8 +76,7 @@ class Acknowledgements final : public std::enable_shared_from_this<Acknowledgeme
     bool is_newer = false;  // than the patch that is under way
     bool pauses = false;
     bool fails_for_long = false;
-    int failures = 0;  // since fails_for_long changed
-    kube::LastingFailure failure = {};
+    std::unique_ptr<kube::Retries> retries = {};  // once it has failed: most never do
   };
   using FlightPointer = std::shared_ptr<Flight>;
   using Then = void (Acknowledgements::*)(const FlightPointer& flight, const Result<kube::Response>& answer);
@@ -100,7 +99,6 @@ class Acknowledgements final : public std::enable_shared_from_this<Acknowledgeme
   void failed(const FlightPointer& flight, const Error& error);
   void try_again(const FlightPointer& flight, const Error& error);
   void pause(const FlightPointer& flight, std::chrono::nanoseconds time);
-  void note_trouble(const FlightPointer& flight, const Error& error);
   void hasten();
   void drop(const FlightPointer& flight);
   // The value of its drain label, if it drains from this shard.
@@ -122,11 +120,10 @@ class Acknowledgements final : public std::enable_shared_from_this<Acknowledgeme
   std::size_t under_way_ = 0;
   std::unordered_map<ObjectName, FlightPointer, ObjectNameHash> pending_;
   std::deque<FlightPointer> waiting_;
-  std::unordered_set<const Flight*> troubled_;  // those with a lasting failure
-  Error logged_;                                // of the first of them
+  kube::CommonFailure<const Flight*> failing_;  // for long
   std::unordered_map<ObjectName, Recent, ObjectNameHash> recent_;
   kube::ObjectMetaDecoder decoder_;
-  std::minstd_rand random_{std::random_device{}()};
+  std::minstd_rand seeds_{std::random_device{}()};
 };
 
 }  // namespace sharder::shard

@@ -14,9 +14,8 @@
 #include <unordered_map>
 #include <vector>
 
-#include "base/backoff.h"
-#include "kube/client/lasting_failure.h"
 #include "kube/client/resource.h"
+#include "kube/client/retries.h"
 #include "kube/watch/list_watch.h"
 #include "shard/acknowledgements.h"
 #include "shard/engine.h"
@@ -126,8 +125,8 @@ class Engine::Core final : public std::enable_shared_from_this<Core> {
   WatchedObjectReader reader_;                          // the API loop's
   std::vector<Source> sources_;                         // as many as ever from the start
   std::stop_source stop_;
-  kube::LastingFailure resolve_failure_;  // of the resource that is being looked up; the API loop's
-  Backoff resolve_backoff_{{.initial = std::chrono::milliseconds(500), .max = std::chrono::seconds(30)}};
+  // Of the resource that is being looked up, which may be about to be installed; the API loop's.
+  kube::Retries lookups_{{.lasting = {.initial = std::chrono::milliseconds(500), .max = std::chrono::seconds(30)}}};
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;

@@ -69,17 +69,17 @@ void Engine::Core::resolve(std::size_t index) {
     const SteadyTime now = self->tools_->clock.steady();
     const std::string resource = to_string(self->sources_[index].name);
     if (!found) {
-      if (self->resolve_failure_.failed(found.error(), now)) {
+      const kube::Retries::Failure failure = self->lookups_.failed(found.error(), now);
+      if (failure.is_news) {
         self->log_.warn("a resource cannot be looked up, it is tried again",
                         {{"resource", resource}, {"error", found.error().message}});
       }
-      self->tools_->api.loop().post_after(self->resolve_backoff_.next(), [self, index] { self->resolve(index); });
+      self->tools_->api.loop().post_after(failure.pause, [self, index] { self->resolve(index); });
       return;
     }
-    if (self->resolve_failure_.succeeded(now)) {
+    if (self->lookups_.succeeded(now)) {
       self->log_.info("a resource can be looked up again", {{"resource", resource}});
     }
-    self->resolve_backoff_.reset();
     self->sources_[index].resource = *std::move(found);
     self->begin_watch(index);
     if (index + 1 < self->sources_.size()) {

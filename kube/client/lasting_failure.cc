@@ -6,12 +6,6 @@ namespace sharder::kube {
 
 namespace {
 
-// No failures: somebody else was faster, or we stopped waiting.
-bool is_failure(ErrorCode code) {
-  return code != ErrorCode::kConflict && code != ErrorCode::kExists && code != ErrorCode::kGone &&
-         code != ErrorCode::kCancelled;
-}
-
 std::chrono::seconds patience(const Error& error) {
   const bool overloaded = error.http_status == 408 || error.http_status == 429;
   if (error.code == ErrorCode::kTimeout || overloaded) {
@@ -22,11 +16,23 @@ std::chrono::seconds patience(const Error& error) {
 
 }  // namespace
 
+bool LastingFailure::counts(const Error& error) {
+  switch (error.code) {
+    case ErrorCode::kConflict:
+    case ErrorCode::kExists:
+    case ErrorCode::kGone:
+    case ErrorCode::kCancelled:
+      return false;
+    default:
+      return !is_outage(error);
+  }
+}
+
 bool LastingFailure::failed(const Error& error, SteadyTime now) {
   if (is_outage(error) && !lasting_) {
     since_.reset();
   }
-  if (is_outage(error) || !is_failure(error.code)) {
+  if (!counts(error)) {
     return false;
   }
   const FailureKind reason = failure_kind(error);
