@@ -233,7 +233,7 @@ class Lease:
                 if self.attempt():
                     self._thread.start()
                     return True
-            except NETWORK_ERRORS as error:
+            except Exception as error:  # pylint: disable=broad-exception-caught  # whatever it is: try again
                 log.warning("cannot acquire the lease error=%s", reason(error))
             if signal.sigtimedwait(SIGNALS, RETRY_PERIOD):
                 return False
@@ -243,7 +243,7 @@ class Lease:
             try:
                 if not self.attempt():
                     self.lose()
-            except NETWORK_ERRORS as error:
+            except Exception as error:  # pylint: disable=broad-exception-caught  # whatever it is: try again
                 log.warning("cannot renew the lease error=%s", reason(error))
 
     def lose(self):
@@ -266,7 +266,7 @@ class Lease:
                 lease["spec"].update(self._spec(True, lease["spec"].get("leaseTransitions", 0)))
                 lease["spec"].update(holderIdentity="", leaseDurationSeconds=1)
                 self._api.request("PUT", f"{self._all}/{self.name}", lease)
-        except NETWORK_ERRORS as error:
+        except Exception as error:  # pylint: disable=broad-exception-caught  # it ends in any case
             log.warning("cannot release the lease, it will expire error=%s", reason(error))
 
 
@@ -292,8 +292,9 @@ class Watched(threading.Thread):
                     self._list()
                 self._watch()
                 failures = 0
-            except NETWORK_ERRORS as error:
-                if getattr(error, "status", None) == 410:  # the server does not know our position any more
+            except Exception as error:  # pylint: disable=broad-exception-caught  # whatever it is: try again
+                # The server does not know our position any more, or has said something that we do not understand.
+                if not isinstance(error, NETWORK_ERRORS) or getattr(error, "status", None) == 410:
                     self._position = None
                 failures += 1
                 log.warning("watch ended path=%s error=%s", self._path, reason(error))

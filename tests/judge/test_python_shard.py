@@ -10,6 +10,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "e2e")]
 
 import python_shard  # pylint: disable=wrong-import-position
+from processes import wait_until  # pylint: disable=wrong-import-position
 from suite import Suite  # pylint: disable=wrong-import-position
 
 suite = Suite("python shard", parallel=False)
@@ -98,6 +99,53 @@ def quiet(_):
     server = Server(happens, 10, a=9)
     assert server.lists == [0], server.lists
     assert not server.known(), server.known()
+
+
+@suite.case("an answer that makes no sense ends no watch for ever: it lists again, after a pause")
+def nonsense(_):
+    def happens(server, number):
+        if number == 1:
+            server.objects = {"new": 11}
+            yield {"type": "ADDED", "object": {"metadata": {"namespace": "ns", "name": "no version"}}}
+        elif number == 2:
+            yield "neither"
+        else:
+            raise Enough
+
+    server = Server(happens, 10, old=9)
+    assert server.known() == {"new": "11"}, server.known()
+    assert server.lists == [0, 60, 120], server.lists
+
+
+@suite.case("an answer that makes no sense does not end the renewals of the Lease")
+def nonsense_about_lease(_):
+    shard = importlib.import_module("shard")
+    now, asked = 0.0, []
+
+    class Leases:
+        """Answers in time, but the second time with something else than a Lease."""
+
+        @staticmethod
+        def find(_path):
+            asked.append(now)
+            return {"metadata": None, "spec": 7} if len(asked) == 2 else None if len(asked) == 1 else held
+
+        @staticmethod
+        def request(_method, _path, body):
+            nonlocal held
+            held = body
+            return body
+
+    held = None
+    shard.steady = lambda: now
+    shard.RETRY_PERIOD = 0.01
+    journal = type("Journal", (), {"note": staticmethod(lambda *_, **__: None)})
+    lease = shard.Lease(Leases(), "ns", "me", "r", journal)
+    assert lease.acquire()
+    wait_until(lambda: len(asked) >= 4, 20, "it is renewed again")
+    assert lease.valid() and not lease.lost.is_set()
+    lease.release()
+    assert held["spec"]["holderIdentity"] == "", held
 
 
 if __name__ == "__main__":
