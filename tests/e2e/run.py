@@ -31,6 +31,10 @@ LONG = ("rebalance_speed", "rebalance_faults", "rolling_restart", "churn", "chao
 ONLY_LONG = ("rebalance_speed", "rolling_restart", "alerts", "faults")  # have no others
 # They take minutes, so they begin first: none of them is left to run by itself at the end.
 SLOW = ("chaos", "webhook_trust", "demo", "certificate_modes", "shards_life", "lasting_failures", "pause")
+# Not with --short, which is for sanitizers: these test other programs, manifests and what comes of them; or what the sharder
+# does in them, its threads do in other files too.
+NOT_SHORT = ("adoption", "clock", "demo", "doctor", "documents", "footprint", "full_etcd", "kinds", "manifests", "monitoring",
+             "plan", "sharderctl", "webhook_trust")
 QUICK = ("manifests", "kinds", "adoption", "webhook")  # with --quick
 AT_ONCE = 4
 SECONDS, LONG_SECONDS = allowed(600), allowed(2400)  # a file that takes longer is ended
@@ -120,7 +124,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of: {', '.join(everything)}; none: all")
     parser.add_argument("--short", action="store_true",
-                        help="fewer objects, and no case that takes minutes; for sanitizer runs")
+                        help="for sanitizer runs: fewer objects, no case that takes minutes, and without NAMEs not "
+                             f"{', '.join(NOT_SHORT)}")
     parser.add_argument("--quick", action="store_true", help=f"only {', '.join(QUICK)}")
     parser.add_argument("--long", action="store_true", help=f"the long measurements, of {', '.join(LONG)}")
     parser.add_argument("--proxy", choices=api_proxy.MODES, default=os.environ.get("SHARDER_E2E_PROXY"),
@@ -132,7 +137,8 @@ def main():
         everything = list(LONG)
     else:
         everything = [name for name in everything if name not in ONLY_LONG]
-    names = options.names or (list(QUICK) if options.quick else everything)
+    default = [name for name in everything if not options.short or name not in NOT_SHORT]
+    names = options.names or (list(QUICK) if options.quick else default)
     mode = "--long" if options.long else "--short" if options.short else ""
     unknown = sorted(set(names) - set(everything))
     if unknown:
