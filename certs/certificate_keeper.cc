@@ -89,6 +89,7 @@ void CertificateKeeper::Impl::lead(bool now_leading) {
   roots.reset();
   given_out.reset();
   writing = false;
+  reads.reset();
   if (leading) {
     read_configurations();
   }

@@ -252,6 +252,7 @@ void CertificateSecret::Impl::begin() {
   trusted_since.reset();
   blind_since.reset();
   pauses.reset();
+  reads.hasten();
   waiting_logged = false;
   timer.cancel();
   if (has_offers) {

@@ -63,8 +63,7 @@ bool LeaseKeeper::upsert(ShardLease lease, Source source, Now now) {
     renewal_seen(now);
   }
   if (entry.lease.ring != lease.ring) {
-    end_trouble(entry.lease);
-    entry.retries.reset();
+    forget_failures(entry);
   }
   entry.invalid_name_recorded = entry.invalid_name_recorded && entry.lease.uid == lease.uid;
   const bool is_newer = is_new || entry.lease.resource_version != lease.resource_version;
@@ -123,8 +122,7 @@ void LeaseKeeper::ring_removed(const std::string& ring) {
   rings_.erase(ring);
   for (auto& [id, entry] : leases_) {
     if (entry.lease.ring == ring) {
-      end_trouble(entry.lease);
-      entry.retries.reset();
+      forget_failures(entry);
     }
   }
 }
@@ -132,8 +130,7 @@ void LeaseKeeper::ring_removed(const std::string& ring) {
 void LeaseKeeper::set_leading(bool leading) {
   leading_ = leading;
   for (auto& [id, entry] : leases_) {
-    end_trouble(entry.lease);
-    entry.retries.reset();
+    forget_failures(entry);
     entry.next.reset();
     schedule(entry, leading ? SteadyTime::min() : SteadyTime::max());
   }
@@ -178,6 +175,9 @@ void LeaseKeeper::finished(const Action& action, Result<ActionAnswer> answer, No
     return;  // the pauses of a failed take-over stay: this read is part of the next try
   }
   works(entry, now);
+  if (std::exchange(entry.unwritable, false)) {
+    entry.renewed = healthy_.mark(now.steady);
+  }
   if (action.kind == ActionKind::kSetLabel) {
     label_set(entry.label, action.state, now);
   }
@@ -236,6 +236,7 @@ void LeaseKeeper::failed(Entry& entry, const Action& action, const Error& error,
     entry.outdated = error.code == ErrorCode::kConflict;
   }
   if (kube::may_be_done(error)) {
+    entry.unwritable = true;
     entry.renewed = healthy_.mark(now.steady);
   }
 }
@@ -246,6 +247,12 @@ void LeaseKeeper::end_trouble(const ShardLease& lease) {
     troubles_.erase(trouble);
     new_troubles_.push_back({.ring = lease.ring, .error = std::nullopt});
   }
+}
+
+void LeaseKeeper::forget_failures(Entry& entry) {
+  end_trouble(entry.lease);
+  entry.retries.reset();
+  entry.not_before = SteadyTime::min();
 }
 
 void LeaseKeeper::works(Entry& entry, Now now) {

@@ -12,7 +12,6 @@
 #include <utility>
 #include <vector>
 
-#include "base/backoff.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "kube/client/common_failure.h"
@@ -70,9 +69,9 @@ struct LeaseTrouble {
 //
 // One action per Lease is under way at a time. Each carries the resourceVersion it was decided on; a Lease that is
 // shown without one is read first. After a conflict the Lease is decided anew when the newer version has come, by the
-// watch or else by a read of that Lease; after another failure, when a pause is over, which grows per Lease. Pauses
-// also grow between two labels of the same state, when something removes them again and again; another state is
-// labelled at once.
+// watch or else by a read of that Lease; one that was not found, when the watch shows a change. After another failure
+// it is decided anew when a pause is over, which grows per Lease. Pauses also grow between two labels of the same
+// state, when something removes them again and again; another state is labelled at once.
 //
 //   due ──► state label wrong: kSetLabel ──► (answer) ─┐
 //    ▲      uncertain, and no renewal seen for         │
@@ -87,7 +86,8 @@ struct LeaseTrouble {
 //
 // When a request about a Lease gets no answer or a server error (kube::may_be_done), the observation of that Lease
 // begins anew: a server that accepts reads but no writes does not accept the shards' renewals either. The state label
-// is tried again and again, so it is the first write to succeed when the server accepts writes again.
+// is tried again and again, so it is the first write to succeed when the server accepts writes again; then the
+// observation begins anew once more, because long pauses may have passed before.
 class LeaseKeeper {
  public:
   // `seed`: for the jitter of pauses.
@@ -150,6 +150,7 @@ class LeaseKeeper {
     bool outdated = false;       // a write met a newer version: read it
     SteadyTime not_before = SteadyTime::min();
     kube::Retries retries;
+    bool unwritable = false;                    // the last write got no answer or a server error
     bool invalid_name_recorded = false;         // kRecordInvalidName was given out
     bool was_available = false;                 // when it was last considered
     SteadyTime kept_until = SteadyTime::min();  // not deleted before: its shard has left the ring just now
@@ -163,6 +164,8 @@ class LeaseKeeper {
   static void wait_for_watch(Entry& entry, Now now);
   void label_set(Label& label, LeaseState state, Now now);
   void end_trouble(const ShardLease& lease);
+  // As if no action for it had failed.
+  void forget_failures(Entry& entry);
   void works(Entry& entry, Now now);
   void renewal_seen(Now now);
   // Ends the pauses of the Leases with a lasting failure.

@@ -1,10 +1,12 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <utility>
 
+#include "base/backoff.h"
 #include "base/error.h"
 #include "kube/client/resource.h"
 #include "kube/client/retries.h"

@@ -179,9 +179,7 @@ void Acknowledgements::failed(const FlightPointer& flight, const Error& error) {
 
 void Acknowledgements::succeeded(const FlightPointer& flight, const kube::Response& answer) {
   remember(flight->name);
-  if (flight->retries && flight->retries->lasts()) {
-    hasten();
-  }
+  works(flight);
   const auto object = decoder_.decode(answer.body);
   if (object && drain_of(*object) && is_wanted(flight)) {
     begin(flight);  // somebody's webhook undid it, perhaps in a way that no watch shows
@@ -215,7 +213,15 @@ void Acknowledgements::pause(const FlightPointer& flight, std::chrono::nanosecon
   });
 }
 
-// One that had failed for long works again, so the others may.
+// It does not fail any more. One that had failed for long works again, so the others may.
+void Acknowledgements::works(const FlightPointer& flight) {
+  flight->fails_for_long = false;
+  if (flight->retries && flight->retries->succeeded(clock_.steady())) {
+    hasten();
+  }
+  end_failure(flight);
+}
+
 void Acknowledgements::hasten() {
   for (const auto& [name, flight] : pending_) {
     if (flight->fails_for_long && std::exchange(flight->pauses, false)) {
@@ -229,6 +235,10 @@ void Acknowledgements::drop(const FlightPointer& flight) {
   if (is_wanted(flight)) {
     pending_.erase(flight->name);
   }
+  end_failure(flight);
+}
+
+void Acknowledgements::end_failure(const FlightPointer& flight) {
   if (failing_.ends(flight.get())) {
     log_.info("no acknowledgement of a drain fails any more");
   }

@@ -99,8 +99,10 @@ class Acknowledgements final : public std::enable_shared_from_this<Acknowledgeme
   void failed(const FlightPointer& flight, const Error& error);
   void try_again(const FlightPointer& flight, const Error& error);
   void pause(const FlightPointer& flight, std::chrono::nanoseconds time);
+  void works(const FlightPointer& flight);
   void hasten();
   void drop(const FlightPointer& flight);
+  void end_failure(const FlightPointer& flight);
   // The value of its drain label, if it drains from this shard.
   std::optional<std::string_view> drain_of(const kube::ObjectMeta& object) const;
   // Acknowledgements of the object in a row, none of which is long ago; null: there was none.

@@ -41,7 +41,7 @@ SIGNALS = {signal.SIGTERM, signal.SIGINT}
 RING_LABEL = "alpha.sharding.timebertt.dev/controllerring"
 STATE_LABEL = "alpha.sharding.timebertt.dev/state"  # the sharder writes it
 AVAILABLE = ("ready", "expired", "uncertain")  # states of a shard that keeps its objects until it lets go of them
-NETWORK_ERRORS = (client.ApiException, urllib3.exceptions.HTTPError, OSError, ValueError)
+NETWORK_ERRORS = (client.ApiException, urllib3.exceptions.HTTPError, OSError)
 
 log = logging.getLogger("shard")
 
@@ -324,20 +324,22 @@ class Watched(threading.Thread):
             self._on_change(key, self.objects.pop(key, None), None)
 
     def _list(self):
+        began = steady()
         listed = self._api.request("GET", self._path, labelSelector=f"{self._label}={self._shard}")
-        self._position = listed["metadata"]["resourceVersion"]
+        position = listed["metadata"]["resourceVersion"]
+        self._position = None  # until all of it is taken
         with self._lock:
-            if int(self._position) < self._reached:  # the server's data is an older copy: what we know says nothing
+            if int(position) < self._reached:  # the server's data is an older copy: what we know says nothing
                 self._newest.clear()
-        self._reached = int(self._position)
-        self._heard_at = steady()
+        self._reached = int(position)
         for item in listed["items"]:
             self.take(item)
         listed_keys = {key_of(item) for item in listed["items"]}
         with self._lock:
             for key in self.objects.keys() - listed_keys:
-                if self._newest.get(key, 0) <= int(self._position):
+                if self._newest.get(key, 0) <= int(position):
                     self.forget(key)
+        self._position, self._heard_at = position, began
         self._prune()
 
     def _watch(self):

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <set>
-#include <utility>
 
 #include "base/error.h"
 #include "kube/client/failure_class.h"

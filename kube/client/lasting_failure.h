@@ -30,7 +30,8 @@ class LastingFailure {
   static constexpr std::chrono::minutes kOfDelay{1};      // no answer in time, or 429
   static constexpr std::chrono::minutes kSoon{5};
 
-  // Whether it is a failure of what was tried: no outage, and nobody else was just faster.
+  // Whether it is a failure of what was tried: no outage, nobody else was just
+  // faster, and we did not stop waiting.
   static bool counts(const Error& error);
 
   // It failed. True: this has just become a lasting failure; log, record and report it.

@@ -18,16 +18,19 @@ Retries::Failure Retries::failed(const Error& error, SteadyTime now) {
 
 bool Retries::succeeded(SteadyTime now) {
   pending_ = false;
+  hasten();
+  return failure_.succeeded(now);
+}
+
+void Retries::hasten() {
   transient_.reset();
   lasting_.reset();
-  return failure_.succeeded(now);
 }
 
 void Retries::reset() {
   failure_ = {};
   pending_ = false;
-  transient_.reset();
-  lasting_.reset();
+  hasten();
 }
 
 }  // namespace sharder::kube

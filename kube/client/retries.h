@@ -34,6 +34,8 @@ class Retries {
   // It worked: the next pause is short again. True: a lasting failure is over; log, record and report that.
   bool succeeded(SteadyTime now);
 
+  // The next pause is short again: what is tried has changed.
+  void hasten();
   // As if it had never been tried.
   void reset();
 

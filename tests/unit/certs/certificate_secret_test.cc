@@ -480,6 +480,27 @@ TEST_CASE("one answer that permits nothing is no reason to go on without the web
   CHECK(c.given_out.front() == c.second.authority.certificate_pem + c.first.authority.certificate_pem);
 }
 
+TEST_CASE("one answer that permits nothing is no reason either after a term in which it was never permitted") {
+  Case c;
+  c.put(c.second.pair(c.clock.wall()));
+  c.cluster.refuse = failing("list", "mutatingwebhookconfigurations", 403);
+  c.start();
+  c.lead(false);
+  c.cluster.advance(1min, 1s);
+  REQUIRE_FALSE(c.given_out.empty());
+  c.given_out.clear();
+  c.configure("ours", c.first.authority.certificate_pem);
+  c.keeper->set_leading(false);
+  c.cluster.settle();
+  c.keeper->set_leading(true);
+  c.cluster.advance(2s);
+  CHECK(c.given_out.empty());
+  c.cluster.refuse = nullptr;
+  c.cluster.advance(20s);
+  REQUIRE_FALSE(c.given_out.empty());
+  CHECK(c.given_out.front() == c.second.authority.certificate_pem + c.first.authority.certificate_pem);
+}
+
 TEST_CASE("a pair of the same CA replaces the old one after the time that other API servers need") {
   Case c;
   c.put(c.first.pair(c.clock.wall()));

@@ -345,7 +345,10 @@ Result<ActionAnswer> Simulation::carry_out(const Action& action) {
   }
   if (action.kind != ActionKind::kRead) {
     if (writes_fail_) {
-      return fail(*writes_fail_ == "forbidden" ? ErrorCode::kForbidden : ErrorCode::kUnavailable, *writes_fail_);
+      const bool is_forbidden = *writes_fail_ == "forbidden";
+      return std::unexpected(Error{.code = is_forbidden ? ErrorCode::kForbidden : ErrorCode::kUnavailable,
+                                   .message = *writes_fail_,
+                                   .http_status = is_forbidden ? 403 : 503});
     }
     if (action.precondition != kube::Precondition::of(std::to_string(found->second.version)) ||
         action.uid != found->second.json["metadata"]["uid"].get<std::string>()) {

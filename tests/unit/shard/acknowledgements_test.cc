@@ -319,6 +319,21 @@ TEST_CASE("an acknowledgement that somebody undoes is repeated with pauses that 
   CHECK(bench.count("the acknowledgement of a drain does not last") == 1);
 }
 
+TEST_CASE("what works again, and is undone then, ends the pauses of no others") {
+  Bench b;
+  for (const char* name : {"a", "b"}) {
+    b.acknowledgements->acknowledge(named(name), "7", "true");
+  }
+  b.answer_for(1min, [&] { b.api.fail({.code = ErrorCode::kUnavailable, .message = "x", .http_status = 500}); });
+  CHECK(b.count("drains cannot be acknowledged") == 1);
+  // A webhook puts the labels back, in the answer already.
+  const auto undone = [&] { b.api.answer(object(draining("me", "true"))); };
+  b.answer_for(1min, undone);
+  CHECK(b.count("no acknowledgement of a drain fails any more") == 1);
+  CHECK(b.undone.size() == 2);
+  CHECK(b.answer_for(10min, undone) < 20);
+}
+
 TEST_CASE("an object that comes back later and drains again is acknowledged at once") {
   Bench bench;
   for (int time = 0; time < 10; ++time) {
