@@ -4,6 +4,8 @@
 #include <optional>
 #include <utility>
 
+#include "kube/client/failure_class.h"
+
 namespace sharder::rebalancer {
 
 CountingList::CountingList(std::shared_ptr<Tools> tools, int pause, Callbacks callbacks)
@@ -70,6 +72,9 @@ void CountingList::ended() {
 
 // The list tries again by itself. It is given up when the failure lasts.
 void CountingList::failed(const Error& error) {
+  if (kube::is_outage(error)) {
+    asked_ = tools_->clock.steady();  // the list does not take long, nobody answers
+  }
   failure_.failed(error, tools_->clock.steady());
   if (failure_.lasts()) {
     list_.reset();

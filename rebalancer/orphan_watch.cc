@@ -35,9 +35,16 @@ OrphanWatch::OrphanWatch(std::shared_ptr<Tools> tools, Source& source, RingView&
 
 void OrphanWatch::open() {
   look();
-  if (state_ != State::kGivenUp) {
-    enter(view_.entry()->ring().shards().empty() ? State::kClosed : State::kListing);
+  if (state_ == State::kGivenUp) {
+    return;
   }
+  if (!view_.entry()->ring().shards().empty()) {
+    enter(State::kListing);
+    return;
+  }
+  enter(State::kClosed);
+  failure_ = {};  // it is not tried any more
+  callbacks_.on_trouble(std::nullopt);
 }
 
 void OrphanWatch::try_again() {

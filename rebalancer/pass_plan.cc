@@ -18,11 +18,6 @@ void PassPlan::want(const Scope& scope, SteadyTime due) {
   known->second = std::min(known->second, due);
 }
 
-void PassPlan::clear() {
-  wanted_.clear();
-  running_.reset();
-}
-
 std::optional<Scope> PassPlan::begin(SteadyTime now) {
   if (running_) {
     return std::nullopt;

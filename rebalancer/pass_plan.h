@@ -23,8 +23,6 @@ class PassPlan {
  public:
   // A pass over a whole resource includes those over its namespaces. If one is wanted twice, the earlier time counts.
   void want(const Scope& scope, SteadyTime due);
-  // Forgets all, also the one that runs.
-  void clear();
 
   // Begins the next pass that is due; nullopt: none is due, or one runs already.
   std::optional<Scope> begin(SteadyTime now);

@@ -28,13 +28,6 @@ void Passes::want(const Scope& scope, std::chrono::nanoseconds pause) {
   }
 }
 
-void Passes::clear() {
-  timer_.cancel();
-  plan_.clear();
-  ++run_;
-  waits_for_room_ = false;
-}
-
 void Passes::resume() {
   if (waits_for_room_ && running().has_room()) {
     waits_for_room_ = false;
@@ -74,7 +67,6 @@ void Passes::advance() {
     }
     return;
   }
-  ++run_;
   began_ = now;
   const Scope& scope = *plan_.running();
   if (scope.object_namespace.empty()) {
@@ -112,16 +104,12 @@ void Passes::request_page() {
                         .accept = std::string(kube::kCompactMetadataList),
                         .timeout = kPageTimeout,
                         .lane = kube::Lane::kList};
-  tools_->api.send(std::move(request),
-                   lifetime_.bind_on(tools_->control, [this, run = run_](Result<kube::Response> answer) {
-                     page_came(run, std::move(answer));
-                   }));
+  tools_->api.send(std::move(request), lifetime_.bind_on(tools_->control, [this](Result<kube::Response> answer) {
+    page_came(std::move(answer));
+  }));
 }
 
-void Passes::page_came(std::uint64_t run, Result<kube::Response> answer) {
-  if (run != run_) {
-    return;
-  }
+void Passes::page_came(Result<kube::Response> answer) {
   if (answer) {
     read_page(std::move(answer->body));
   } else {

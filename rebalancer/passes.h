@@ -41,8 +41,6 @@ class Passes {
   void want(const Scope& scope, std::chrono::nanoseconds pause = {});
   // There is room again.
   void resume();
-  // Forgets everything that is wanted.
-  void clear();
 
  private:
   // The resource of the scope that runs.
@@ -50,7 +48,7 @@ class Passes {
   void advance();
   void next_list();
   void request_page();
-  void page_came(std::uint64_t run, Result<kube::Response> answer);
+  void page_came(Result<kube::Response> answer);
   void read_page(std::string body);
   void page_failed(const Error& error);
   void give_way(const Error& error);
@@ -71,7 +69,6 @@ class Passes {
   kube::ObjectMetaDecoder decoder_;
 
   // Of the scope that runs:
-  std::uint64_t run_ = 0;  // distinguishes its answers from those of one that was cleared
   SteadyTime began_ = {};
   std::vector<std::string> namespaces_;  // that are still to be listed, the last one first; "": all in one list
   std::string continue_token_;

@@ -25,9 +25,11 @@ void ResourcePatches::pass_ended(bool all_done) {
 }
 
 void ResourcePatches::permitted() {
-  if (permission_failure_.pending()) {
-    permission_failure_.succeeded(tools_->clock.steady());
+  if (permission_failure_.succeeded(tools_->clock.steady())) {
     on_trouble_(std::nullopt);
+    if (failing_) {
+      on_trouble_(failing_->error);
+    }
   }
 }
 
@@ -56,7 +58,9 @@ bool ResourcePatches::not_permitted(const Error& error) {
 
 // Reported once for all objects of a resource: they usually fail for the same reason.
 void ResourcePatches::fails(const std::string& object, const Error& error) {
-  if (std::exchange(failing_, tools_->clock.steady())) {
+  const bool is_known = failing_.has_value();
+  failing_ = {.last = tools_->clock.steady(), .error = error};
+  if (is_known) {
     return;
   }
   on_trouble_(error);
@@ -67,10 +71,12 @@ void ResourcePatches::fails(const std::string& object, const Error& error) {
 }
 
 void ResourcePatches::look(bool all_done) {
-  if (failing_ && (all_done || tools_->clock.steady() >= *failing_ + kQuiet)) {
+  if (failing_ && (all_done || tools_->clock.steady() >= failing_->last + kQuiet)) {
     failing_.reset();
     log_.info("objects of a resource can be moved again", {{"resource", resource_}});
-    on_trouble_(std::nullopt);
+    if (!permission_failure_.lasts()) {
+      on_trouble_(std::nullopt);
+    }
   }
 }
 

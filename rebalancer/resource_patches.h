@@ -75,7 +75,11 @@ class ResourcePatches {
   bool not_permitted_in_pass_ = false;       // since the pass began
   SteadyTime paused_until_ = SteadyTime::min();
   bool is_slow_ = false;
-  std::optional<SteadyTime> failing_;  // a lasting failure of objects was reported: the last time that one failed so
+  struct Failing {
+    SteadyTime last;  // time that an object failed so
+    Error error;
+  };
+  std::optional<Failing> failing_;  // while a lasting failure of objects is reported
   SteadyTime hastened_ = SteadyTime::min();
 };
 

@@ -1,9 +1,17 @@
 #include "rebalancer/resource_worker.h"
 
+#include <chrono>
 #include <string>
 #include <utility>
 
 namespace sharder::rebalancer {
+
+namespace {
+
+// After a patch was permitted that was not before: only those in some namespaces may be.
+constexpr std::chrono::seconds kPermittedPause{1};
+
+}  // namespace
 
 ResourceWorker::ResourceWorker(std::shared_ptr<Tools> tools, RingParts ring, std::uint32_t index,
                                const ring::GroupResource& name)
@@ -14,7 +22,7 @@ ResourceWorker::ResourceWorker(std::shared_ptr<Tools> tools, RingParts ring, std
       tools_(std::move(tools)),
       ring_(ring),
       discovery_timer_(tools_->control),
-      unassigned_(tools_, *this, ring_.view),
+      unassigned_(tools_, *this, ring_.view, [this] { pass(); }),
       orphans_(tools_, *this, ring_.view, ring_.mover, unassigned_,
                {.on_trouble = [this](const std::optional<Error>& error) { set_trouble("watch", error); },
                 .on_blind = [this] { pass(); },
@@ -103,13 +111,13 @@ void ResourceWorker::pass_for_shards(bool needed) {
 }
 
 void ResourceWorker::pass_over_all() {
-  if (is_ready() && !ring_.view.entry()->ring().shards().empty()) {
+  if (is_ready()) {
     pass();
   }
 }
 
 void ResourceWorker::pass_over_namespace(const std::string& name) {
-  if (is_ready() && resource().namespaced && !ring_.view.entry()->ring().shards().empty()) {
+  if (is_ready() && resource().namespaced) {
     ring_.passes.want({.source = index(), .object_namespace = name});
   }
 }
@@ -239,9 +247,11 @@ void ResourceWorker::patches_trouble(const std::optional<Error>& error) {
     return;  // they are tried again, one by one
   }
   if (!error) {
-    patches_not_permitted_ = false;
     patch_backoff_.reset();
     orphans_.room_later();
+    if (std::exchange(patches_not_permitted_, false)) {
+      pass(kPermittedPause);  // it finds the dropped moves
+    }
   } else if (!std::exchange(patches_not_permitted_, true)) {
     // Once for the hundred patches under way, none of which is permitted. The pass finds the dropped moves again.
     pass(patch_backoff_.next());

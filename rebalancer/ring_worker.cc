@@ -60,11 +60,8 @@ void RingWorker::refresh() {
   for (const auto& resource : resources_) {
     resource->watch_orphans();
   }
-  if (view_.entry()->ring().shards().empty()) {
-    passes_.clear();
-    return;
-  }
-  const bool needed = std::exchange(needs_pass_, false);
+  // Without a member nothing can be moved, but it is counted, and what has failed may work by now.
+  const bool needed = std::exchange(needs_pass_, false) || view_.entry()->ring().shards().empty();
   for (const auto& resource : resources_) {
     resource->pass_for_shards(needed);
   }

@@ -16,15 +16,21 @@ std::string name_of(const kube::ObjectMeta& object) {
 
 }  // namespace
 
-UnassignedCounter::UnassignedCounter(std::shared_ptr<Tools> tools, const Source& source, RingView& view)
+UnassignedCounter::UnassignedCounter(std::shared_ptr<Tools> tools, const Source& source, RingView& view,
+                                     std::function<void()> want_pass)
     : tools_(std::move(tools)),
       source_(source),
       view_(view),
+      want_pass_(std::move(want_pass)),
       list_(tools_, kPause,
             {.on_begin = [this] { listed_ = {}; },
              .on_object = [this](const kube::ObjectMeta& object) { add(listed_, view_.look_at(source_, object)); },
-             .on_end = [this] { replace(std::exchange(listed_, {})); },
-             .on_given_up = [] {}}) {}
+             .on_end =
+                 [this] {
+                   passes_count_ = false;
+                   replace(std::exchange(listed_, {}));
+                 },
+             .on_given_up = [this] { lists_given_up(); }}) {}
 
 void UnassignedCounter::add(Census& list, const Sighting& seen) const {
   if (seen.is_unassigned) {
@@ -72,6 +78,7 @@ void UnassignedCounter::watch_listed(bool all) {
   if (listed && all) {
     list_.stop();
     replace(std::move(*listed));
+    passes_count_ = false;
     shows_all_ = true;
     is_doubtful_ = false;
   }
@@ -92,6 +99,13 @@ bool UnassignedCounter::wants_watch() const {
 }
 
 // --- passes and lists
+
+// Once: a later pass comes with the sync, or when the ring changes.
+void UnassignedCounter::lists_given_up() {
+  if (!std::exchange(passes_count_, true)) {
+    want_pass_();
+  }
+}
 
 void UnassignedCounter::pass_shows(const Sighting& seen) {
   if (seen_in_pass_) {

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -36,8 +37,9 @@ class UnassignedCounter {
   // The watch may be away for so long before a list is worth its while.
   static constexpr std::chrono::seconds kPatience{2};
 
-  // All that is given to it outlives it.
-  UnassignedCounter(std::shared_ptr<Tools> tools, const Source& source, RingView& view);
+  // All that is given to it outlives it. `want_pass`: lists are given up, so that only a pass can count.
+  UnassignedCounter(std::shared_ptr<Tools> tools, const Source& source, RingView& view,
+                    std::function<void()> want_pass);
 
   // The orphan watch lists, from the beginning.
   void watch_lists();
@@ -73,10 +75,12 @@ class UnassignedCounter {
  private:
   void add(Census& list, const Sighting& seen) const;
   void replace(Census census);
+  void lists_given_up();
 
   const std::shared_ptr<Tools> tools_;
   const Source& source_;
   RingView& view_;
+  const std::function<void()> want_pass_;
   Census census_;
   bool is_known_ = false;  // it was counted once
   // The watch:
@@ -90,6 +94,7 @@ class UnassignedCounter {
   std::optional<Census> seen_in_pass_;
   Census listed_;
   bool has_selector_ = true;
+  bool passes_count_ = false;  // lists were given up, and since then neither they nor the watch have shown all
   CountingList list_;
 };
 

@@ -179,6 +179,23 @@ TEST_CASE("where nothing may be watched, the passes count what is unassigned") {
   CHECK(a.unassigned() == 6);
 }
 
+TEST_CASE("without a member, and where nothing may be watched, the passes count what is unassigned") {
+  Audit a;
+  a.cluster.refuse = failing("watch", "secrets", 403, "cannot watch resource");
+  a.start({"a", "b"}, 50);
+  a.advance(6min, 500ms);
+  CHECK(a.unassigned() == 0);
+  a.change_members({});
+  a.advance(20s);
+  CHECK(a.unassigned() == 50);
+  a.add_secret("more");
+  a.advance(5min + 20s, 500ms);
+  CHECK(a.unassigned() == 51);
+  a.change_members({"a", "b"});
+  a.advance(20s);
+  CHECK(a.unassigned() == 0);
+}
+
 TEST_CASE("a namespace that is selected later: its objects are counted; and not any more when it is not") {
   Audit a;
   a.spec.namespace_selector = ring::LabelSelector{.match_labels = {{"sharded", "yes"}}, .match_expressions = {}};

@@ -309,6 +309,93 @@ TEST_CASE("an outage of the API server is no resource's failure, and nothing wai
   CHECK(h.troubles.empty());
 }
 
+TEST_CASE("what failed for long is over when it works again, also in a ring that has lost its last member meanwhile") {
+  Harness h;
+  h.start({"a", "b"}, 20);
+  h.cluster.refuse = failing("list watch patch", "secrets", 500, "conversion webhook failed");
+  h.add_secret("x");
+  for (const auto& stream : h.api.streams) {
+    if (!stream->cancelled && stream->request.target.starts_with(std::string(kSecrets) + "?")) {
+      stream->cancelled = true;
+      stream->sink->on_close(Error{.code = ErrorCode::kUnavailable, .message = "500", .http_status = 500});
+    }
+  }
+  h.change_members({"a", "b", "c"});  // that takes a pass
+  h.advance(30s);
+  CHECK(h.troubles.contains("list secrets"));
+  CHECK(h.troubles.contains("watch secrets"));
+  h.change_members({});
+  h.cluster.refuse = nullptr;
+  h.advance(3min, 500ms);
+  CHECK(h.troubles.empty());
+}
+
+TEST_CASE("a moment in which patches are not permitted does not end the report of objects that fail for long") {
+  Harness h;
+  bool forbidden = false;
+  h.cluster.refuse = [&](const FakeCluster::Call& call) -> std::optional<apiserver::Status> {
+    if (call.route.verb != "patch") {
+      return std::nullopt;
+    }
+    if (forbidden) {
+      return apiserver::failure(403, "cannot patch resource");
+    }
+    return call.route.name == "fails" ? std::optional(apiserver::failure(500, "failed calling webhook")) : std::nullopt;
+  };
+  h.start({"a", "b"});
+  h.add_secret("fails");
+  h.advance(1min);
+  REQUIRE(h.troubles.contains("patch secrets"));
+  const Troubles before = h.troubles;
+  forbidden = true;
+  h.add_secret("x");
+  h.advance(500ms);
+  forbidden = false;
+  h.advance(5s);
+  CHECK(h.labels("x").contains(kShard));
+  CHECK(h.troubles == before);
+  CHECK(h.told == 1);
+}
+
+TEST_CASE("when patches are permitted again, what waited for that is moved soon, and not at the next try") {
+  Harness h;
+  h.cluster.refuse = failing("patch", "secrets", 403, "cannot patch resource");
+  h.start({"a", "b"});
+  for (int number = 0; number < 10; ++number) {
+    h.add_secret("o-" + std::to_string(number));
+  }
+  h.advance(30min, 500ms);
+  REQUIRE(h.trouble);
+  CHECK(h.misplaced() == 10);
+  h.cluster.refuse = nullptr;
+  h.add_secret("new");  // if the watch shows it
+  h.advance(5s);
+  CHECK(h.misplaced() == (h.labels("new").contains(kShard) ? 0 : 11));
+  h.advance(5min);
+  CHECK(h.misplaced() == 0);
+  CHECK_FALSE(h.trouble);
+}
+
+TEST_CASE("after an outage of minutes what drains is counted at once") {
+  Harness h;
+  h.start({"a", "b"}, 40);
+  h.change_members({"a", "b", "c"});
+  h.advance(20s);
+  REQUIRE(h.metrics().contains("controller_sharding_draining_objects"));
+  h.cluster.refuse = failing("list watch", "", 0);
+  for (const auto& stream : h.api.streams) {
+    if (!stream->cancelled) {
+      stream->cancelled = true;
+      stream->sink->on_close(Error{.code = ErrorCode::kUnavailable, .message = ""});
+    }
+  }
+  h.advance(90s);
+  h.acknowledge_all();
+  h.cluster.refuse = nullptr;
+  h.advance(15s);
+  CHECK(h.rebalancer->report("ring").value().front().draining == 0);
+}
+
 TEST_CASE("a move whose answer was lost is counted, once") {
   Harness h;
   const auto metric = [](const std::string& name, std::size_t value) {
